@@ -1,0 +1,40 @@
+# Short names for what the README explains; the playbooks are the real interface.
+INVENTORY ?= inventories/sandbox
+VENV := .venv
+ANSIBLE := $(VENV)/bin/ansible-playbook
+LOCK ?= requirements/lock.txt
+
+.PHONY: help cloud test secrets site destroy bench lint unit molecule
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it
+	$(ANSIBLE) -i $(INVENTORY) playbooks/cloud.yml
+
+site: $(VENV)/ready ## install onto the hosts of INVENTORY
+	$(ANSIBLE) -i $(INVENTORY) playbooks/site.yml
+
+secrets: $(VENV)/ready ## generate the secrets that INVENTORY lacks
+	$(VENV)/bin/python -m kilonova.secrets $(INVENTORY)
+
+destroy: $(VENV)/ready ## remove the sandbox (IMAGE=1: its base image too)
+	$(ANSIBLE) -i $(INVENTORY) playbooks/destroy.yml -e sandbox_remove_image=$(if $(IMAGE),true,false)
+
+test: lint unit molecule ## lint, unit tests and the molecule scenario (a real deployment)
+
+lint: $(VENV)/ready ## ansible-lint, yamllint and ruff
+	$(VENV)/bin/ruff check . && $(VENV)/bin/yamllint --strict . && $(VENV)/bin/ansible-lint --strict --offline
+
+unit: $(VENV)/ready ## tests of the Python parts and of the roles' data
+	$(VENV)/bin/python -m pytest
+
+molecule: $(VENV)/ready ## deploy, deploy again, verify and destroy a sandbox of its own
+	PATH=$(CURDIR)/$(VENV)/bin:$$PATH $(VENV)/bin/molecule test
+
+bench: $(VENV)/ready ## measure a fresh and an unchanged run against their floor
+	$(VENV)/bin/python -m tools.bench
+
+$(VENV)/ready: $(LOCK) pyproject.toml
+	tools/make_venv $(VENV) $(LOCK)

@@ -1,0 +1,57 @@
+"""Render a host's configuration files where Ansible runs, in one process, and hand them to the host in one call.
+
+The module of the same name (library/oslo_config.py) compares, keeps `.orig` and writes.
+"""
+
+import base64
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from kilonova import config_files
+
+
+class ActionModule(ActionBase):
+    """`oslo_config: {files: [...]}`; see roles/oslo_config/meta/argument_specs.yml for a file's keys."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = True
+
+    def run(self, tmp=None, task_vars=None):
+        """Return the module's result, with the diff of what changed (secrets masked)."""
+        result = super().run(tmp, task_vars)
+        entries = self._task.args.get("files") or []
+        try:
+            texts = {str(entry["path"]): config_files.render(entry) for entry in entries}
+        except ValueError as error:
+            raise AnsibleActionFail(str(error)) from error
+        files = [
+            {
+                "path": str(entry["path"]),
+                "owner": str(entry.get("owner", "root")),
+                "group": str(entry.get("group", "root")),
+                "mode": str(entry.get("mode", "0644")),
+                # Encoded, so that hiding the argument from logs does not blank the diff as well.
+                "content": base64.b64encode(texts[str(entry["path"])].encode()).decode(),
+            }
+            for entry in entries
+        ]
+        result.update(self._execute_module("oslo_config", module_args={"files": files}, task_vars=task_vars))
+        result["diff"] = [
+            {
+                "before_header": path,
+                "after_header": path,
+                "before": config_files.mask(before),
+                "after": config_files.mask(texts[path]) + _note(path, before, texts[path], result),
+            }
+            for path, before in (result.pop("before", None) or {}).items()
+        ]
+        return result
+
+
+def _note(path, before, after, result):
+    """Say what a masked diff cannot show: that secrets, or only owner and mode, differ."""
+    notes = [f"# {note}\n" for note in result.get("notes", {}).get(path, [])]
+    if before and path in result.get("secrets_changed", []):
+        notes.append("# (the value of a hidden secret changes)\n")
+    return "".join(notes)

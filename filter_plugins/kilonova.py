@@ -1,0 +1,39 @@
+"""Filters of the project: thin names over kilonova.config_files, where the logic is and is tested."""
+
+from ansible.errors import AnsibleFilterError
+
+from kilonova import conf, config_files, releases
+
+
+def _explained(function):
+    """Turn a ValueError into the error that Ansible prints with the task's place."""
+
+    def wrapper(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except ValueError as error:
+            raise AnsibleFilterError(str(error)) from error
+
+    return wrapper
+
+
+def service_url(database_or_path, scheme, host, port, user, password):
+    """`'nova_api' | service_url('mysql+pymysql', host, 3306, 'nova', password)`: a URL that holds any password."""
+    return config_files.url(scheme, host, port, user, password, database_or_path)
+
+
+class FilterModule:
+    """Names as the roles use them."""
+
+    def filters(self):
+        """Return name -> function."""
+        return {
+            "config_digests": _explained(config_files.digests),
+            "for_release": _explained(config_files.for_release),
+            "literal": _explained(conf.literal),
+            "options_for_release": _explained(config_files.options_for_release),
+            "release_name": _explained(lambda value: releases.find(str(value)).name),
+            "role_packages": _explained(config_files.role_packages),
+            "service_url": _explained(service_url),
+            "units_with_digests": _explained(config_files.units_with_digests),
+        }

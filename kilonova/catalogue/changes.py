@@ -1,0 +1,104 @@
+"""What became of an option from one release to another."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from kilonova.catalogue.options import Option, by_hand, catalogue, history, package
+from kilonova.conf import section_key
+from kilonova.releases import RELEASES, Release, releases_between
+
+Name = tuple[str, str]
+"""(section, option) as in a file."""
+
+
+@functools.cache
+def _lives() -> dict[Name, set[int]]:
+    """Return in which releases a file could set each name, current or deprecated."""
+    lives: dict[Name, set[int]] = {}
+    for section, options in history().items():
+        for name, spans in options.items():
+            for first, last, spec in spans:
+                option = Option(section, name, spec)
+                for key in [(section, option.dest), *option.aliases]:
+                    lives.setdefault(key, set()).update(range(first, last + 1))
+    return lives
+
+
+def last_release(section: str, name: str, before: Release) -> Release | None:
+    """Return the last release before `before` in which a file could set this option, or None."""
+    novas = [n for n in _lives().get((section_key(section), name), ()) if n < before.nova]
+    return RELEASES[max(novas) - RELEASES[0].nova] if novas else None
+
+
+def first_release(section: str, name: str, after: Release) -> Release | None:
+    """Return the first release after `after` in which a file can set this option, or None."""
+    novas = [n for n in _lives().get((section_key(section), name), ()) if n > after.nova]
+    return RELEASES[min(novas) - RELEASES[0].nova] if novas else None
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of an option."""
+
+    target: Name | None
+    """Its name now; None when it is gone."""
+    reason: str = ""
+    source: str = ""
+
+
+def fate(section: str, name: str, first: Release, last: Release, plugin: str | None = "password") -> Fate:
+    """Follow an option that is valid in `first` through Nova's own renames, and those by hand, to `last`.
+
+    `plugin` is the auth_type of its section, where it has one.
+    Where Nova only dropped it, the reason is by_hand.yml's or the one that Nova gave when deprecating the option.
+    """
+    here: Name = (section_key(section), name)
+    reasons: list[str] = []
+    source = ""
+    why = ""
+    for release in releases_between(first, last):
+        cat = catalogue(release)
+        option = cat.get(*here, plugin)
+        renamed = renamed_to(here, release, plugin)
+        row = by_hand_row(here, release)
+        if renamed:
+            here, option = (renamed.section, renamed.dest), renamed
+            reasons.append(f"renamed to [{here[0]}] {here[1]} in {release.title}")
+            source = f"{package(release)}: deprecated names of [{here[0]}] {here[1]}"
+        elif option is None and row and row.get("new"):
+            here = (row["new"][0], row["new"][1])
+            option = cat.get(*here)
+            reasons.append(row["reason"])
+            source = row["source"]
+        if option is None:
+            reasons.append(f"gone in {release.title}" + (f": {row['reason']}" if row else f": {why}" if why else ""))
+            return Fate(None, "; ".join(reasons), row["source"] if row else f"{package(release)} does not register it")
+        why = option.deprecated or ""
+    return Fate(here, "; ".join(reasons), source)
+
+
+def renamed_to(name: Name, release: Release, plugin: str | None = "password") -> Option | None:
+    """Return the option that `release` reads `name` as, when that is a deprecated name of it, else None.
+
+    A name that is still registered beside its successor in the same section ([keystone_authtoken] auth_uri) counts
+    as renamed: the successor is read first.
+    """
+    cat = catalogue(release)
+    current = cat.get(*name, plugin)
+    if plugin == "v2password" and current and name[1].startswith("tenant_"):
+        return None  # an alias of project_ for every other plugin
+    for option in cat.aliased(*name, plugin):
+        if (option.section, option.dest) != name and (option.section == name[0] or not current):
+            return option
+    return None
+
+
+def by_hand_row(name: Name, release: Release) -> dict[str, Any] | None:
+    """Return by_hand.yml's row about the option `name` that holds in `release`, or None."""
+    for row in by_hand()["options"]:
+        if row["section"] == name[0] and name[1] in row["names"] and row["from"] <= release.nova:
+            return row
+    return None

@@ -1,0 +1,291 @@
+"""Check a nova.conf against the options of one release, before it is applied."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kilonova import conf
+from kilonova.catalogue.changes import fate, first_release, last_release
+from kilonova.catalogue.options import SOURCE, Catalogue, Option, by_hand, catalogue, mask
+from kilonova.releases import Release, find
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or about to be."""
+
+    level: str
+    """`error`: Nova would fail, or ignore it silently. `warning`: it works, but not for long or not as it looks."""
+    section: str
+    option: str | None
+    """None when the finding is about the section as a whole."""
+    value: str | None
+    """Secrets masked."""
+    message: str
+    """What is wrong and what to do."""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line else ""
+        name = f"[{self.section}]" + (f" {self.option}" if self.option else "")
+        return f"{self.level}: {where}{name}: {self.message}"
+
+
+def errors(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings that must stop a deployment."""
+    return [f for f in findings if f.level == "error"]
+
+
+def validate(
+    source: str | bytes | conf.Conf | Mapping[str, Any], release: str | Release, node: str | None = None
+) -> list[Finding]:
+    """Return what is wrong with `source`, a nova.conf or the mapping that one is rendered from, in its order.
+
+    `node` says what the host is, `controller` or `compute`, for options that belong to the other; without it, or
+    for a host that is both, these are not looked for.
+
+    Raises ValueError for a release or node that does not exist, conf.ConfError for a file that cannot be read.
+    """
+    if node not in (None, "controller", "compute"):
+        raise ValueError(f"unknown kind of node {node!r} (controller, compute or None)")
+    return _Check(source, find(release), node).findings()
+
+
+# ----------------------------------------------------------------------------------------------------- interpolation
+
+_REFERENCE = re.compile(r"\$(?:(?P<escaped>\$)|(?P<bare>[_a-z][._a-z0-9]*)|\{(?P<braced>[_a-z][._a-z0-9]*)\})", re.I | re.A)
+"""As oslo_config.cfg.ConfigOpts.Template: a bare name may contain dots, and swallows them."""
+
+_PLACEHOLDERS = {"<host_ipv4>": "192.0.2.1", "<current_hostname>": "localhost"}
+
+
+class Unresolved(ValueError):
+    """An interpolation that oslo.config cannot resolve; reading the option would fail."""
+
+
+class Values:
+    """The values that options have in a file, interpolated as oslo.config does it."""
+
+    def __init__(self, cat: Catalogue, items: Iterable[conf.Item]) -> None:
+        self.cat = cat
+        self.set: dict[tuple[str, str], str] = {(i.section, i.name): i.value for i in items}
+
+    def plugin(self, section: str) -> str:
+        """Return the auth plugin that `section` chooses."""
+        return self.set.get((section, "auth_type")) or self.set.get((section, "auth_plugin")) or "password"
+
+    def effective(self, option: Option) -> str:
+        """Return the text of the option's value: set by its name or a deprecated one, or its default."""
+        for name in [(option.section, option.dest), *option.aliases]:
+            if name in self.set:
+                return self.set[name]
+        default = option.default
+        if default is None:
+            return ""
+        if isinstance(default, list):
+            return ",".join(map(str, default))
+        return _PLACEHOLDERS.get(str(default), str(default))
+
+    def referred(self, key: str, section: str) -> Option | None:
+        """Return the option that `$key` in a value of `section` means, or None."""
+        group, dot, name = key.partition(".")
+        if dot:
+            found = self.cat.get(group, name, self.plugin(group)) if group != "DEFAULT" else None
+        else:
+            resolved = self.cat.resolve(section, key, self.plugin(section))
+            found = resolved[0] if resolved else None
+        if found is None and not dot and key not in self.cat.sections:
+            resolved = self.cat.resolve("DEFAULT", key)
+            found = resolved[0] if resolved else None
+        return found
+
+    def substituted(self, text: str, section: str, seen: tuple[str, ...] = ()) -> str:
+        """Return `text` with its references replaced; Unresolved names the first that has no target."""
+
+        def replace(match: re.Match[str]) -> str:
+            if match["escaped"]:
+                return "$"
+            key = match["bare"] or match["braced"]
+            option = self.referred(key, section)
+            if option is None:
+                raise Unresolved(f"{match[0]} refers to no option")
+            if repr(option) in seen:
+                raise Unresolved(f"{match[0]} refers to itself")
+            return self.substituted(self.effective(option), option.section, (*seen, repr(option)))
+
+        return _REFERENCE.sub(replace, text.replace(r"\$", "$$")) if "$" in text else text
+
+
+# ------------------------------------------------------------------------------------------------------------- check
+
+
+class _Check:
+    """One run of `validate`."""
+
+    def __init__(self, source: Any, release: Release, node: str | None) -> None:
+        self.release, self.node = release, node
+        self.cat = catalogue(release)
+        self.out: list[Finding] = []
+        if isinstance(source, (str, bytes)):
+            source = conf.read(source)
+        if isinstance(source, conf.Conf):
+            self.items, self.headers = source.items, source.headers
+        else:
+            self.items = list(self._mapped(source))
+            self.headers = [(conf.section_key(s), 0) for s in source]
+        self.values = Values(self.cat, self.items)
+        # sections that a value makes up: [keystone_authtoken] auth_section = x, [DEFAULT] config_source = a,b
+        self.named: set[str] = set()
+        for item in self.items:
+            if item.name in ("auth_section", "config_source"):
+                self.named |= {conf.section_key(s.strip()) for s in item.value.split(",")}
+
+    def _mapped(self, mapping: Mapping[str, Any]) -> Iterable[conf.Item]:
+        """Yield the mapping's items; what cannot be written becomes a finding."""
+        for section, options in mapping.items():
+            for name, value in (options or {}).items():
+                try:
+                    items = list(conf.items({section: {name: value}}))
+                    for item in items:
+                        conf.quote(item.value)
+                except (TypeError, ValueError) as error:
+                    message = f"{error}" if isinstance(error, ValueError) else "not a string, number or boolean, nor a list of them"
+                    self.out.append(Finding("error", section, str(name), None, message))
+                else:
+                    yield from items
+
+    def add(self, level: str, item: conf.Item, message: str, option: Option | None = None) -> None:
+        value = mask(item.section, item.name, item.value, option)
+        self.out.append(Finding(level, item.section, item.name, value, message, item.line or None))
+
+    def findings(self) -> list[Finding]:
+        groups: dict[tuple[str, str], list[conf.Item]] = {}
+        for item in self.items:
+            groups.setdefault((item.section, item.name), []).append(item)
+        unknown = self.unknown_sections()
+        for (section, name), items in groups.items():
+            found = self.lookup(section, name)
+            if found:
+                self.known(items, *found)
+            else:
+                self.missing(items[-1], section in unknown)
+        return sorted(self.out, key=lambda f: f.line or 0)
+
+    def lookup(self, section: str, name: str) -> tuple[Option, bool] | None:
+        plugin = self.values.plugin(section)
+        found = self.cat.resolve(section, name, plugin)
+        if found is None and section in self.named:
+            # what stands in a section of the operator's own naming: how to authenticate, or where to read from
+            for known in (self.cat.sections["service_user"], self.cat.plugin(plugin), self.cat.sections.get(SOURCE, {})):
+                if name in known:
+                    return Option(section, known[name].name, known[name].spec), False
+        return found
+
+    def unknown_sections(self) -> set[str]:
+        """Report sections that no release knows, once each."""
+        unknown: dict[str, int] = {}
+        for section, line in self.headers:
+            if section not in unknown and section not in self.named and not self.cat.has_section(section):
+                unknown[section] = line
+        for section, line in unknown.items():
+            if not any(last_release(section, i.name, self.release) for i in self.items if i.section == section):
+                near = self.cat.nearest_section(section)
+                hint = f"; did you mean [{near}]?" if near else "; remove it"
+                message = f"Nova {self.release.title} has no such section, and ignores what is in it{hint}"
+                self.out.append(Finding("error", section, None, None, message, line or None))
+        return set(unknown)
+
+    def missing(self, item: conf.Item, in_unknown_section: bool) -> None:
+        """Report an option that the release does not have."""
+        title = self.release.title
+        last = last_release(item.section, item.name, self.release)
+        if last:
+            now = fate(item.section, item.name, last, self.release)
+            remedy = f"use [{now.target[0]}] {now.target[1]}" if now.target else "remove it"
+            reason = f" ({now.reason})" if now.reason else ""
+            self.add("error", item, f"Nova {title} ignores it: the last release to read it was {last.title}{reason}; {remedy}")
+            return
+        if in_unknown_section:
+            return  # said once, for the section
+        first = first_release(item.section, item.name, self.release)
+        near = self.cat.nearest(item.section, item.name)
+        if first:
+            message = f"Nova {title} ignores it: it exists since {first.title}; remove it"
+        else:
+            message = f"Nova {title} has no such option, and ignores it; " + (f"did you mean {near}?" if near else "remove it")
+        self.add("error", item, message)
+
+    def known(self, items: list[conf.Item], option: Option, alias: bool) -> None:
+        """Check the values of one option."""
+        item = items[-1]
+        if alias:
+            self.add("warning", item, f"deprecated name; use {option!r}", option)
+        if option.deprecated is not None:
+            since = f" since {option.spec['since']}" if "since" in option.spec else ""
+            self.add("warning", item, f"deprecated{since}: {option.deprecated or 'Nova gives no reason'}", option)
+        if not option.multi and len(items) > 1:
+            lines = ", ".join(str(i.line) for i in items if i.line)
+            where = f" (lines {lines})" if lines else ""
+            self.add("warning", item, f"set {len(items)} times{where}; only the last counts", option)
+        for one in items if option.multi else [item]:
+            self.value(one, option)
+        self.wrong_node(item, option)
+
+    def value(self, item: conf.Item, option: Option) -> None:
+        """Let oslo.config's type judge one value."""
+        try:
+            text = self.values.substituted(item.value, item.section)
+        except Unresolved as error:
+            detail = str(error) if not option.secret else "a $ in it refers to no option"
+            self.add("error", item, f"{detail}, so Nova cannot read the value; write $$ for a dollar sign", option)
+            return
+        try:
+            option.type(text)
+        except (ValueError, TypeError) as error:
+            detail = "" if option.secret else f": {' '.join(str(error).split())}"
+            self.add("error", item, f"not a valid value{detail}; valid is {expected(option)}", option)
+
+    def wrong_node(self, item: conf.Item, option: Option) -> None:
+        if self.node is None:
+            return
+        for row in by_hand()["nodes"]:
+            if row["section"] == option.section and option.dest in row["names"] and row["not_on"] == self.node:
+                self.add(row["level"], item, row["reason"], option)
+
+
+def expected(option: Option) -> str:
+    """Return in words which values an option takes."""
+    return _words(option.spec)
+
+
+def _words(spec: Mapping[str, Any]) -> str:
+    kind = spec["type"]
+    if spec.get("choices"):
+        return "one of " + ", ".join("(empty)" if c == "" else str(c) for c in spec["choices"])
+    if kind in ("Integer", "Float", "Port"):
+        low, high = spec.get("min"), spec.get("max")
+        if kind == "Port" and low is None and high is None:
+            low, high = 0, 65535
+        word = "a number" if kind == "Float" else "an integer"
+        bounds = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
+        return " ".join([word, " and ".join(bounds)]).strip()
+    if kind == "List":
+        return "a comma-separated list" + (f", each {_words(spec['item'])}" if "item" in spec else "")
+    if kind == "URI":
+        return "a URI" + (f" with the scheme {' or '.join(spec['schemes'])}" if spec.get("schemes") else "")
+    if spec.get("regex"):
+        regex = spec["regex"]
+        return f"a text that matches {regex['pattern'] if isinstance(regex, dict) else regex}"
+    words = {
+        "Boolean": "true or false (also 1/0, yes/no, on/off)",
+        "Dict": "key:value pairs separated by commas",
+        "IPAddress": "an IP address",
+        "HostAddress": "a host name or IP address",
+        "HostDomain": "a host or domain name or an IP address",
+        "Hostname": "a host name",
+    }
+    text = words.get(kind, "a text")
+    return text + (f" of at most {spec['max_length']} characters" if spec.get("max_length") else "")

@@ -1,0 +1,260 @@
+"""The options of one release: look-up as oslo.config does it, and its types."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from oslo_config import types as oslo
+
+from kilonova.catalogue import store
+from kilonova.conf import section_key
+from kilonova.releases import Release, find
+
+AUTH, SOURCE = "{auth:%s}", "{source}"
+"""Pseudo-sections: the options of one of keystoneauth's plugins; those of sections that config_source names."""
+
+BY_HAND = Path(__file__).parent / "data" / "by_hand.yml"
+"""What no package says; every row names its source."""
+
+MASK = "***"
+
+
+@functools.cache
+def by_hand() -> dict[str, Any]:
+    """Return the hand-written knowledge; every row of it names its source."""
+    return yaml.load(BY_HAND.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+@functools.cache
+def _stored() -> tuple[store.History, dict[int, str]]:
+    return store.read()
+
+
+def history() -> store.History:
+    """Return the definitions of all releases."""
+    return _stored()[0]
+
+
+def package(release: Release) -> str:
+    """Return the package that the release's options were read from, "nova==26.3.0"."""
+    return _stored()[1][release.nova]
+
+
+# ------------------------------------------------------------------------------------------------------------ secrets
+
+_SECRET_NAME = re.compile(r"pass(word|wd|phrase|code)|secret|token$|_key$|credential|(^|_)connection$|transport_url", re.I)
+_URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):([^/\s]*)(?=@)")
+
+
+def mask(section: str, name: str, value: str | None, option: Option | None = None) -> str | None:
+    """Return `value` fit to be shown: `***` for a secret, a URL without its password.
+
+    Secret is what Nova declares so, and every option whose name says so; better one too many.
+    """
+    if not value:
+        return value
+    if (option and option.secret) or _SECRET_NAME.search(name):
+        return MASK
+    return _URL_PASSWORD.sub(rf"\1:{MASK}", value)
+
+
+# ------------------------------------------------------------------------------------------------------------ options
+
+
+class Option:
+    """One option of one release."""
+
+    __slots__ = ("_type", "dest", "name", "section", "spec")
+
+    def __init__(self, section: str, name: str, spec: store.Spec) -> None:
+        self.section = section
+        self.name = name
+        self.dest: str = spec.get("dest") or name.replace("-", "_")
+        """The name in a file: oslo.config finds `auth-url` as `auth_url` only."""
+        self.spec = spec
+        self._type: Any = None
+
+    def __repr__(self) -> str:
+        return f"[{self.section}] {self.dest}"
+
+    @property
+    def default(self) -> Any:
+        """The default; computed ones are placeholders such as `<host_ipv4>`, None is none."""
+        return self.spec.get("default")
+
+    @property
+    def secret(self) -> bool:
+        return self.spec.get("secret", False)
+
+    @property
+    def multi(self) -> bool:
+        """Whether every repetition counts, not only the last."""
+        return self.spec.get("multi", False)
+
+    @property
+    def choices(self) -> list[Any] | None:
+        return self.spec.get("choices")
+
+    @property
+    def deprecated(self) -> str | None:
+        """Why the option will be removed ("" when Nova does not say); None when it is not deprecated."""
+        return self.spec.get("deprecated")
+
+    @property
+    def aliases(self) -> list[tuple[str, str]]:
+        """Deprecated (section, name) pairs that still work, in the order in which oslo.config tries them."""
+        pairs = [(section_key(s or self.section), n or self.dest) for s, n in self.spec.get("aliases", ())]
+        return [p for p in pairs if p != (self.section, self.dest)]
+
+    @property
+    def type(self) -> Any:
+        """The oslo.config type; call it with a text to get the value, or ValueError."""
+        if self._type is None:
+            self._type = _type(self.spec)
+        return self._type
+
+
+def _type(spec: Mapping[str, Any]) -> Any:
+    """Return the oslo.config type that `spec` describes."""
+    kind = spec["type"]
+    if kind in ("List", "Dict"):
+        item = _type(spec["item"]) if "item" in spec else None
+        if kind == "List":
+            return oslo.List(item, bounds=spec.get("bounds", False))
+        return oslo.Dict(item, bounds=spec.get("bounds", False), key_value_separator=spec.get("key_value_separator", ":"))
+    arguments = {k: spec[k] for k in _ARGUMENTS if k in spec}
+    regex = arguments.get("regex")
+    if isinstance(regex, dict):
+        arguments["regex"] = re.compile(regex["pattern"], regex["flags"])
+    if kind == "MultiString":
+        kind = "String"  # one element of it: repetition is the option's, not the type's
+    return getattr(oslo, kind)(**arguments)
+
+
+_ARGUMENTS = ("choices", "min", "max", "max_length", "quotes", "regex", "ignore_case", "schemes", "version")
+
+
+class Catalogue:
+    """Every option of one release."""
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+        self.sections: dict[str, dict[str, Option]] = {}
+        """Section -> name in a file -> option."""
+        self._aliases: dict[tuple[str, str], list[Option]] = {}
+        self._patterns: dict[str, str] = {}
+        for section, options in store.at(history(), release.nova).items():
+            known = self.sections.setdefault(section, {})
+            for name, spec in options.items():
+                option = Option(section, name, spec)
+                # two spellings of one option, `region-name` and `region_name`: the same in a file
+                if option.dest not in known or name == option.dest:
+                    known[option.dest] = option
+        for row in by_hand()["sections"]:
+            if row["from"] <= release.nova <= row["to"]:
+                known = {n: Option(row["section"], n, spec) for n, spec in row["options"].items()}
+                self.sections.setdefault(row["section"], {}).update(known)
+        for section, known in self.sections.items():
+            if section.endswith("*"):
+                self._patterns[section[:-1]] = section
+            for option in known.values():
+                for alias in option.aliases:
+                    self._aliases.setdefault(alias, []).append(option)
+                    if alias[0].endswith("*"):
+                        self._patterns[alias[0][:-1]] = alias[0]
+
+    def __len__(self) -> int:
+        return sum(len(known) for section, known in self.sections.items() if section[0] != "{")
+
+    def family(self, section: str) -> str:
+        """Return the catalogue's name of `section`: `mdev_*` for `mdev_nvidia-35`, else the section's own."""
+        if section not in self.sections:
+            for prefix, pattern in self._patterns.items():
+                if section.startswith(prefix):
+                    return pattern
+        return section
+
+    def plugin(self, name: str | None) -> dict[str, Option]:
+        """Return the options of the auth plugin `name`; of all plugins together for one that we do not know."""
+        if AUTH % name in self.sections:
+            return self.sections[AUTH % name]
+        return {n: o for s, known in self.sections.items() if s.startswith("{auth:") for n, o in known.items()}
+
+    def get(self, section: str, name: str, plugin: str | None = "password") -> Option | None:
+        """Return the option with this current name, spelled as in a file, or None.
+
+        `plugin` is the section's auth_type, where it has one.
+        """
+        family = self.family(section)
+        known = self.sections.get(family)
+        if known is None:
+            return None
+        option = known.get(name)
+        if option is None and "auth_type" in known:
+            option = self.plugin(plugin).get(name)
+        if option is None or option.section == section:
+            return option
+        return Option(section, option.name, option.spec)
+
+    def aliased(self, section: str, name: str, plugin: str | None = "password") -> list[Option]:
+        """Return the options that read the deprecated (section, name), one of the same section first."""
+        family = self.family(section)
+        found = sorted(self._aliases.get((family, name), []), key=lambda o: o.section != section)
+        if not found and "auth_type" in self.sections.get(family, ()):
+            own = [o for o in self.plugin(plugin).values() if (o.section, name) in o.aliases]
+            return [Option(section, o.name, o.spec) for o in own]
+        if family == section:
+            return found
+        # [vgpu_nvidia-35] is an alias of [mdev_nvidia-35]
+        rest = section[len(family) - 1 :]
+        return [Option(o.section[:-1] + rest, o.name, o.spec) if o.section[-1] == "*" else o for o in found]
+
+    def resolve(self, section: str, name: str, plugin: str | None = "password") -> tuple[Option, bool] | None:
+        """Return (option, whether by a deprecated name) of what a file sets as (section, name), or None."""
+        section = section_key(section)
+        option = self.get(section, name, plugin)
+        if option:
+            return option, False
+        aliased = self.aliased(section, name, plugin)
+        return (aliased[0], True) if aliased else None
+
+    def has_section(self, section: str) -> bool:
+        """Say whether any option, current or deprecated, can stand in `section`."""
+        family = self.family(section)
+        return family in self.sections or any(s == family for s, _ in self._aliases)
+
+    def nearest(self, section: str, name: str) -> str | None:
+        """Return the valid option that was most likely meant, as "[section] name", or None."""
+        known = self.sections.get(self.family(section), {})
+        names = list(known)
+        plain = name.replace("-", "_").lower()
+        near = [plain] if plain in names else difflib.get_close_matches(plain, names, n=1, cutoff=0.75)
+        if near:
+            return f"[{section}] {near[0]}"
+        elsewhere = [s for s, options in self.sections.items() if s[0] != "{" and name in options]
+        if elsewhere:
+            best = difflib.get_close_matches(section, elsewhere, n=1, cutoff=0.6) or (elsewhere if len(elsewhere) == 1 else [])
+            return f"[{best[0]}] {name}" if best else None
+        return None
+
+    def nearest_section(self, section: str) -> str | None:
+        """Return the valid section that was most likely meant, or None."""
+        names = {s.lower(): s for s in self.sections if s[0] != "{"}
+        near = difflib.get_close_matches(section.lower(), names, n=1, cutoff=0.7)
+        return names[near[0]] if near else None
+
+
+@functools.cache
+def _catalogue(release: Release) -> Catalogue:
+    return Catalogue(release)
+
+
+def catalogue(release: str | int | float | Release) -> Catalogue:
+    """Return the catalogue of `release` (name, number or Nova's major version); ValueError when there is none."""
+    return _catalogue(find(release))

@@ -1,0 +1,72 @@
+"""The catalogue's file: every option of every release, merged by interval.
+
+One line per option and interval keeps the file small (twenty releases of about 1,100 options each differ little)
+and its diffs readable:
+
+    "vnc": {
+    "server_listen": [[17,24,{"aliases":[["DEFAULT","vncserver_listen"]],"type":"HostAddress"}]],
+
+says what the option is from Nova 17 to Nova 24, both included.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).parent / "data" / "nova.json"
+"""Written by tools/catalogue/recreate.py, never by hand."""
+
+Spec = dict[str, Any]
+Options = dict[str, dict[str, Spec]]
+"""Section -> option -> definition, of one release."""
+History = dict[str, dict[str, list[tuple[int, int, Spec]]]]
+"""Section -> option -> [(first Nova, last Nova, definition)], of all releases."""
+
+
+def merge(releases: Mapping[int, Options]) -> History:
+    """Merge the options of `releases` (by Nova's major version, without gaps) into intervals."""
+    history: History = {}
+    for nova in sorted(releases):
+        for section, options in releases[nova].items():
+            for name, spec in options.items():
+                spans = history.setdefault(section, {}).setdefault(name, [])
+                if spans and spans[-1][1] == nova - 1 and spans[-1][2] == spec:
+                    spans[-1] = (spans[-1][0], nova, spec)
+                else:
+                    spans.append((nova, nova, spec))
+    return history
+
+
+def at(history: History, nova: int) -> Options:
+    """Return the options of the release `nova`; the inverse of `merge`."""
+    out: Options = {}
+    for section, options in history.items():
+        for name, spans in options.items():
+            for first, last, spec in spans:
+                if first <= nova <= last:
+                    out.setdefault(section, {})[name] = spec
+    return out
+
+
+def dump(value: Any) -> str:
+    """Return `value` as JSON in the one form that is compared and stored."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def write(history: History, packages: Mapping[int, str], file: Path = FILE) -> None:
+    """Write the catalogue; `packages` names the Nova package that each release was read from."""
+    sections = ",\n".join(
+        dump(section) + ": {\n" + ",\n".join(f"{dump(name)}: {dump(history[section][name])}" for name in sorted(history[section])) + "\n}"
+        for section in sorted(history)
+    )
+    text = f'{{"packages": {dump({str(k): v for k, v in packages.items()})},\n"options": {{\n{sections}\n}}}}\n'
+    file.write_text(text, encoding="utf-8")
+
+
+def read(file: Path = FILE) -> tuple[History, dict[int, str]]:
+    """Return the stored history and the packages that it was read from."""
+    data = json.loads(file.read_text(encoding="utf-8"))
+    return data["options"], {int(k): v for k, v in data["packages"].items()}

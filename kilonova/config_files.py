@@ -1,0 +1,197 @@
+"""From data to files: what a host's configuration files contain, and what a service reads of them.
+
+A *file* is a mapping that a role declares (see roles/oslo_config/meta/argument_specs.yml): a path, an owner, a mode and
+either `layers` (mappings of sections and options, the later ones win) or `variables` for a template of its own. Everything
+here runs where Ansible runs, once for all of a host's files, and touches no host: the deployment and `make config` share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote as percent_encode
+
+import jinja2
+import yaml
+
+from kilonova import conf, releases
+
+TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+ROLES = Path(__file__).resolve().parent.parent / "roles"
+
+# Lines whose value is a secret, in any of the formats that we write (ini, shell, YAML).
+SECRET_NAME = r"[\w.-]*(?:pass(?:word)?|secret|secret_key|connection|transport_url)"
+_SECRET_LINE = re.compile(rf"^(\s*(?:export\s+)?{SECRET_NAME}\s*[=:]\s*)(\S.*)$", re.IGNORECASE | re.MULTILINE)
+
+
+def mask(text: str) -> str:
+    """Return `text` with the value of every line that may hold a secret replaced by `(hidden)`."""
+    return _SECRET_LINE.sub(r"\1(hidden)", text)
+
+
+def combine_layers(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None]) -> dict[str, dict[str, tuple[Any, str]]]:
+    """Merge mappings of sections and options; a later layer wins.
+
+    Returns section -> option -> (value, name of the layer that set it), in the order in which they were first named.
+    A value of None means that the option is left out of the file; a list means a repeated option.
+    """
+    merged: dict[str, dict[str, tuple[Any, str]]] = {}
+    for layer, sections in layers.items():
+        for section, options in (sections or {}).items():
+            if not isinstance(options, Mapping):
+                raise ValueError(
+                    f"{layer}: section [{section}] is {options!r}, not a mapping of options; write e.g. {section}: {{debug: true}}"
+                )
+            target = merged.setdefault(section, {})
+            for option, value in options.items():
+                target[option] = (value, layer)
+    return merged
+
+
+def options_for_release(rows: Iterable[Mapping[str, Any]], release: str) -> dict[str, dict[str, Any]]:
+    """Merge the `options` of those rows whose `since`..`until` (both inclusive, both optional) contain `release`."""
+    wanted = releases.find(release).nova
+    merged: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        since = releases.find(row["since"]).nova if row.get("since") else 0
+        until = releases.find(row["until"]).nova if row.get("until") else 10**6
+        if since <= wanted <= until:
+            for section, options in row["options"].items():
+                merged.setdefault(section, {}).update(options)
+    return merged
+
+
+def for_release(table: Mapping[str, Any], release: str) -> Any:
+    """Return the row of a per-release table: the newest row that is not newer than `release`.
+
+    Keys are series names. Raises ValueError when even the oldest row is newer.
+    """
+    wanted = releases.find(release)
+    rows = sorted((releases.find(name).nova, name) for name in table)
+    fitting = [name for nova, name in rows if nova <= wanted.nova]
+    if not fitting:
+        raise ValueError(f"openstack_release {release!r} is older than what is known here: {', '.join(n for _, n in rows)}")
+    return table[fitting[-1]]
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(  # configuration files, not HTML
+        loader=jinja2.FileSystemLoader(TEMPLATES), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["oslo_value"] = conf.quote
+    environment.filters["ini_value"] = _ini_value
+    environment.filters["shell"] = shlex.quote
+    environment.filters["to_yaml"] = lambda data: yaml.safe_dump(_plain(data), sort_keys=False, allow_unicode=True)
+    return environment
+
+
+def _ini_value(value: Any) -> str:
+    """A value for uwsgi and MariaDB files, which know no quoting: booleans in lower case, everything else as it is."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if "\n" in text or "\0" in text:
+        raise ValueError("a line break or NUL cannot stand in a configuration value")
+    return text
+
+
+def _plain(data: Any) -> Any:
+    """Copy `data` as built-in types: Ansible's tagged strings and lazy containers are not for other libraries."""
+    if isinstance(data, Mapping):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_plain(value) for value in data]
+    if isinstance(data, bool) or data is None:
+        return data
+    for kind in (int, float, str):
+        if isinstance(data, kind):
+            return kind(data)
+    return data
+
+
+def sections_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]]]:
+    """Return the merged sections of a file that is declared by layers, without the options that are None."""
+    merged = combine_layers(_plain(entry["layers"]))
+    return {
+        section: {option: pair for option, pair in options.items() if pair[0] is not None}
+        for section, options in merged.items()
+    }
+
+
+def render(entry: Mapping[str, Any]) -> str:
+    """Return the text of one declared file. Errors name the file: ValueError for data that cannot be written."""
+    template = _environment().get_template(entry.get("template") or "oslo.conf.j2")
+    try:
+        if entry.get("layers") is not None:
+            return template.render(path=entry["path"], sections=sections_of(entry))
+        return template.render(path=entry["path"], **_plain(entry.get("variables") or {}))
+    except (ValueError, TypeError, jinja2.UndefinedError) as error:
+        raise ValueError(f"{entry['path']}: {error}") from error
+
+
+def digests(files: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return path -> section -> digest of what the section will contain (`*` for a file without sections).
+
+    Two equal digests mean that a service that reads only that section needs no restart.
+    """
+    result: dict[str, dict[str, str]] = {}
+    for entry in files:
+        if entry.get("layers") is not None:
+            parts = {
+                section: repr([(option, value) for option, (value, _layer) in options.items()])
+                for section, options in sections_of(entry).items()
+            }
+        else:
+            parts = {"*": render(entry)}
+        result[str(entry["path"])] = {
+            section: hashlib.sha256(text.encode()).hexdigest()[:32] for section, text in parts.items()
+        }
+    return result
+
+
+def units_with_digests(units: Iterable[Mapping[str, Any]], files: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return `units` for the module openstack_services: what each reads becomes digests of what it reads.
+
+    `reads` is a list of paths (default: all `files`); `ignores` names sections that this unit does not use.
+    """
+    known = digests(files)
+    result = []
+    for unit in units:
+        paths = unit.get("reads", known)
+        unknown = [path for path in paths if path not in known]
+        if unknown:
+            raise ValueError(f"unit {unit['name']} reads {unknown[0]}, which is not among the files {', '.join(known)}")
+        ignored = set(unit.get("ignores") or ())
+        reads = {
+            path: {section: digest for section, digest in known[path].items() if section not in ignored} for path in paths
+        }
+        kept = {key: value for key, value in unit.items() if key in ("name", "answers", "queues", "after", "action")}
+        result.append({**kept, "reads": reads})
+    return result
+
+
+def role_packages(roles: Iterable[str], release: str, roles_path: Path = ROLES) -> list[str]:
+    """Return the packages that `roles` install in `release`, each once, in the roles' order."""
+    names: dict[str, None] = {}
+    for role in roles:
+        path = roles_path / role / "vars" / "main" / "packages.yml"
+        if path.exists():
+            table = yaml.safe_load(path.read_text(encoding="utf-8"))[f"__{role}_packages"]
+            names.update(dict.fromkeys(for_release(table, release)))
+    return list(names)
+
+
+def url(scheme: str, host: str, port: int, user: str, password: str, path: str = "") -> str:
+    """Return `scheme://user:password@host:port/path` with user and password percent-encoded (RFC 3986, no safe characters).
+
+    oslo.db, oslo.messaging and Nova's cell templates all decode what is encoded here; they misread raw `@ : / ? # [ %`.
+    """
+    def encode(text: str) -> str:
+        return percent_encode(str(text), safe="")
+    bracketed = f"[{host}]" if ":" in str(host) else host
+    return f"{scheme}://{encode(user)}:{encode(password)}@{bracketed}:{int(port)}/{path}"

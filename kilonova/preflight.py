@@ -1,0 +1,147 @@
+"""What must hold before anything is changed: checks over the inventory and over what the hosts say of themselves.
+
+Every check returns problems that name the variable, the value and the remedy. A secret's value is never part of one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kilonova import releases
+
+GROUPS = ("controllers", "computes")
+# What the guide and its readers write when they should choose (facts of every audit): refused whatever their length.
+WEAK = {"welcome123", "secret", "password", "admin", "openstack", "changeme"}
+SHORTEST = 16
+# Two characters that oslo.config cannot read back in any notation, and what would begin a new line of a file.
+IMPOSSIBLE = {"\n": "a line break", "\r": "a carriage return", "\0": "a NUL character", "\\$": "a backslash followed by a dollar sign"}
+SECRETS_REMEDY = "run `make secrets INVENTORY=...`, which writes a strong one, or set it in group_vars/all/secrets.yml"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where, which variable, which value, what is wrong with it and what to do."""
+
+    where: str
+    variable: str
+    value: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        value = f" = {self.value}" if self.value else ""
+        return f"{self.where}: {self.variable}{value}: {self.what}; {self.remedy}"
+
+
+def check_groups(groups: Mapping[str, Sequence[str]]) -> list[Problem]:
+    """Both groups exist and have hosts; exactly one controller."""
+    problems = []
+    for name in GROUPS:
+        if name not in groups:
+            near = difflib.get_close_matches(name, [group for group in groups if group not in ("all", "ungrouped")], n=1, cutoff=0.6)
+            remedy = f"rename the group {near[0]!r}" if near else f"add the group {name!r} with its hosts"
+            problems.append(Problem("inventory", "groups", ", ".join(sorted(groups)), f"there is no group {name!r}", remedy))
+        elif not groups[name]:
+            problems.append(Problem("inventory", "groups", name, "the group has no hosts", f"add a host to {name!r}"))
+    if len(groups.get("controllers") or ()) > 1:
+        value = ", ".join(groups["controllers"])
+        problems.append(Problem("inventory", "controllers", value, "more than one controller", "leave one host in the group"))
+    return problems
+
+
+def check_release(value: Any, distributions: Mapping[str, Mapping[str, str]]) -> list[Problem]:
+    """`openstack_release` is a release, and one that a distribution carries that we know."""
+    deployable = ", ".join(f"{name} ({row['title']})" for name, row in distributions.items())
+    try:
+        name = releases.find(value).name
+    except ValueError as error:
+        return [Problem("inventory", "openstack_release", str(value), str(error), f"choose one of: {deployable}")]
+    if name not in distributions:
+        what = "no distribution that is supported here carries this release"
+        return [Problem("inventory", "openstack_release", str(value), what, f"choose one of: {deployable}")]
+    return []
+
+
+def check_addresses(hosts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+    """Every host has a valid management address of its own; a tunnel address that is given is valid as well."""
+    problems, seen = [], {}
+    for host, variables in hosts.items():
+        for variable in ("openstack_management_address", "openstack_tunnel_address"):
+            value = variables.get(variable)
+            if value in (None, ""):
+                if variable == "openstack_management_address":
+                    what, remedy = "is not set", "set it in the inventory to the host's address on the management network"
+                    problems.append(Problem(host, variable, "", what, remedy))
+                continue
+            try:
+                address = ipaddress.ip_address(str(value))
+            except ValueError:
+                problems.append(
+                    Problem(host, variable, str(value), "is not an IP address", "write an address such as 10.0.0.11, without a prefix length")
+                )
+                continue
+            if address.is_unspecified or address.is_loopback or address.is_multicast:
+                what = "is not an address that other hosts can reach"
+                problems.append(Problem(host, variable, str(value), what, "set the host's address on that network"))
+            elif (variable, address) in seen:
+                what = f"is also the address of {seen[variable, address]}"
+                problems.append(Problem(host, variable, str(value), what, "give each host an address of its own"))
+            else:
+                seen[variable, address] = host
+    return problems
+
+
+def check_secrets(values: Mapping[str, Any], descriptions: Mapping[str, str], where: str) -> list[Problem]:
+    """Every secret of `descriptions` is there, strong, usable and used once. Values never appear in a problem."""
+    problems, users = [], {}
+    for name, description in descriptions.items():
+        value = values.get(name)
+        if value in (None, ""):
+            problems.append(Problem(where, name, "", f"is not set ({description})", SECRETS_REMEDY))
+            continue
+        text = str(value)
+        impossible = next((what for part, what in IMPOSSIBLE.items() if part in text), None)
+        if impossible:
+            what = f"contains {impossible}, which no configuration file of OpenStack can hold"
+            problems.append(Problem(where, name, "", what, "choose another value"))
+        elif text.lower() in WEAK or len(text) < SHORTEST:
+            what = f"is weak ({len(text)} characters)" if len(text) < SHORTEST else "is weak (a well-known word)"
+            problems.append(Problem(where, name, "", what, f"use at least {SHORTEST} characters, or {SECRETS_REMEDY}"))
+        elif text in users:
+            problems.append(Problem(where, name, "", f"has the same value as {users[text]}", "give each secret a value of its own"))
+        users.setdefault(text, name)
+    return problems
+
+
+def check_host(host: str, seen: Mapping[str, Any], addresses: Mapping[str, Any], release: Any,
+               distributions: Mapping[str, Mapping[str, str]]) -> list[Problem]:
+    """What a host says of itself fits the inventory: its distribution, and addresses that are on an interface."""
+    problems = []
+    wanted = distributions[releases.find(release).name]
+    found = seen["distribution"]
+    if (found["id"], found["codename"]) != (wanted["id"], wanted["codename"]):
+        carried = [name for name, row in distributions.items() if (row["id"], row["codename"]) == (found["id"], found["codename"])]
+        remedy = f"set openstack_release to {' or '.join(carried)}" if carried else f"install {wanted['title']} on the host"
+        what = f"needs {wanted['title']}, and this host is {found['title'] or found['id'] or 'an unknown system'}"
+        problems.append(Problem(host, "openstack_release", str(release), what, remedy))
+    for variable, value in addresses.items():
+        if str(value) not in seen["addresses"]:
+            there = ", ".join(f"{address} ({interface})" for address, interface in seen["addresses"].items() if interface != "lo")
+            what, remedy = "is on no interface of the host", f"set one of: {there or 'none found'}"
+            problems.append(Problem(host, variable, str(value), what, remedy))
+    return problems
+
+
+def check_hostnames(names: Mapping[str, str]) -> list[Problem]:
+    """No two hosts call themselves the same: Nova and Neutron know a host by its name."""
+    problems, seen = [], {}
+    for host, name in names.items():
+        if name in seen:
+            what = f"is also the host name of {seen[name]}"
+            problems.append(Problem(host, "hostname", name, what, f"run `hostnamectl set-hostname {host}` on it"))
+        seen.setdefault(name, host)
+    return problems

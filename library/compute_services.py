@@ -1,0 +1,83 @@
+#!/usr/bin/python3
+"""The guide's last step: `openstack compute service list`, until it shows every service of every host enabled and up."""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+try:
+    import openstack
+except ImportError:  # check mode on a fresh host: the package comes with this very run
+    openstack = None
+
+DOCUMENTATION = r"""
+module: compute_services
+short_description: Wait until openstack compute service list shows every expected service enabled and up
+description:
+  - Reads only. Fails with the list when a service is missing, disabled or down after C(timeout) seconds.
+options:
+  auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
+  region: {type: str, required: true}
+  expected: {type: dict, required: true, description: Binary to the list of its hosts.}
+  timeout: {type: int, default: 120}
+"""
+
+
+def table(services):
+    """The lines of `openstack compute service list`."""
+    rows = [("Binary", "Host", "Zone", "Status", "State")]
+    rows += sorted((s["binary"], s["host"], s["zone"], s["status"], s["state"]) for s in services)
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return ["  ".join(value.ljust(width) for value, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "auth": {
+                "type": "dict",
+                "required": True,
+                "options": {
+                    "auth_url": {"type": "str", "required": True},
+                    "username": {"type": "str", "required": True},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                    "project_name": {"type": "str", "required": True},
+                    "user_domain_name": {"type": "str", "default": "Default"},
+                    "project_domain_name": {"type": "str", "default": "Default"},
+                },
+            },
+            "region": {"type": "str", "required": True},
+            "expected": {"type": "dict", "required": True},
+            "timeout": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    p = module.params
+    if module.check_mode and openstack is None:
+        module.exit_json(changed=False)
+    connection = openstack.connect(
+        load_yaml_config=False, load_envvars=False, auth=p["auth"], region_name=p["region"], compute_api_version="2"
+    )
+    wanted = {(binary, host) for binary, hosts in p["expected"].items() for host in hosts}
+    deadline = time.monotonic() + (0 if module.check_mode else p["timeout"])
+    services, problem = [], ""
+    while True:
+        try:
+            services = connection.compute.get("/os-services").json()["services"]
+            good = {(s["binary"], s["host"]) for s in services if s["status"] == "enabled" and s["state"] == "up"}
+            if wanted <= good:
+                module.exit_json(changed=False, table=table(services))
+            problem = "not enabled and up: %s" % ", ".join("%s on %s" % pair for pair in sorted(wanted - good))
+        except (openstack.exceptions.SDKException, KeyError) as error:
+            problem = str(error)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    if module.check_mode:
+        module.exit_json(changed=False, table=table(services))
+    module.fail_json(msg="after %d s %s" % (p["timeout"], problem), table=table(services))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+#!/usr/bin/python3
+"""Read in one call what the playbooks must know of a host. Changes nothing."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: host_facts
+short_description: What the playbooks must know of a host, in one call
+description:
+  - A full fact gathering costs seconds per host; the playbooks need a handful of values.
+  - Returns hostname, distribution (id, codename, title), addresses (address to interface), packages (installed, name to
+    version), services_held (a run was killed inside apt), memory_mib, disk_free_mib, kernel, datapath (C(system) when the kernel has Open vSwitch, else C(netdev)).
+"""
+
+
+def command(*argv):
+    """Output of a reading command; empty when it is not installed."""
+    if not shutil.which(argv[0]):
+        return ""
+    environment = dict(os.environ, LC_ALL="C.UTF-8")
+    return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, check=False).stdout.decode(
+        "utf-8", "replace"
+    )
+
+
+def distribution():
+    """The keys of /etc/os-release that matter (os-release(5))."""
+    values = {}
+    with open("/etc/os-release", encoding="utf-8") as stream:
+        for line in stream:
+            name, separator, value = line.strip().partition("=")
+            if separator:
+                values[name] = value.strip("\"'")
+    return {
+        "id": values.get("ID", ""),
+        "codename": values.get("VERSION_CODENAME", ""),
+        "title": values.get("PRETTY_NAME", ""),
+    }
+
+
+def addresses():
+    """Address -> interface, for every IPv4 and IPv6 address of the host."""
+    found = {}
+    for line in command("ip", "-oneline", "address", "show").splitlines():
+        match = re.match(r"\d+:\s+(\S+)\s+inet6?\s+([0-9a-fA-F:.]+)", line)
+        if match:
+            found[match.group(2)] = match.group(1)
+    return found
+
+
+def packages():
+    """Name -> version of every package that is installed and configured."""
+    found = {}
+    for line in command("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\\n").splitlines():
+        status, name, version = (line.split(" ", 2) + ["", ""])[:3]
+        if status == "installed":
+            found[name] = version
+    return found
+
+
+def memory_mib():
+    """MemTotal in MiB."""
+    with open("/proc/meminfo", encoding="ascii") as stream:
+        return int(re.search(r"MemTotal:\s+(\d+)", stream.read()).group(1)) // 1024
+
+
+def openvswitch_in_kernel():
+    """Whether the running kernel has the Open vSwitch datapath, loaded, built in or loadable."""
+    if os.path.isdir("/sys/module/openvswitch"):
+        return True
+    release = os.uname().release
+    for index in ("modules.builtin", "modules.dep"):
+        path = os.path.join("/lib/modules", release, index)
+        if os.path.exists(path):
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                if "/openvswitch.ko" in stream.read():
+                    return True
+    return False
+
+
+def services_held():
+    """Whether a killed run left the file of the module service_hold."""
+    try:
+        with open("/usr/sbin/policy-rc.d", encoding="utf-8", errors="replace") as stream:
+            return "Written by Kilonova" in stream.read()
+    except OSError:
+        return False
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    disk = os.statvfs("/var")
+    module.exit_json(
+        changed=False,
+        host={
+            "hostname": socket.gethostname(),
+            "distribution": distribution(),
+            "addresses": addresses(),
+            "packages": packages(),
+            "memory_mib": memory_mib(),
+            "disk_free_mib": disk.f_bavail * disk.f_frsize // 2**20,
+            "kernel": os.uname().release,
+            "services_held": services_held(),
+            "datapath": "system" if openvswitch_in_kernel() else "netdev",
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

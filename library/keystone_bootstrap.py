@@ -1,0 +1,99 @@
+#!/usr/bin/python3
+"""Bootstrap the Identity service: keys, the administrator and the Identity endpoints."""
+
+import os
+import re
+import subprocess
+
+from ansible.module_utils.basic import AnsibleModule
+
+try:
+    import pymysql
+except ImportError:  # check mode on a fresh host: the packages come with this very run
+    pymysql = None
+try:
+    from passlib.hash import bcrypt
+except ImportError:
+    bcrypt = None
+
+DOCUMENTATION = r"""
+module: keystone_bootstrap
+short_description: The guide's keystone-manage fernet_setup, credential_setup and bootstrap
+description:
+  - Bootstraps when the administrator is missing or the password is another one, which is read from the stored hash.
+    C(keystone-manage bootstrap) gets the password by environment (C(OS_BOOTSTRAP_PASSWORD)), never by argv.
+options:
+  password: {type: str, required: true}
+  region: {type: str, required: true}
+  endpoints: {type: dict, required: true, description: 'public, internal and admin URL of the Identity service.'}
+  database: {type: str, default: keystone}
+  unix_socket: {type: path, default: /run/mysqld/mysqld.sock}
+"""
+
+KEYS = {"fernet_setup": "/etc/keystone/fernet-keys/0", "credential_setup": "/etc/keystone/credential-keys/0"}
+ADMIN = """
+SELECT password_hash FROM `{db}`.password
+JOIN `{db}`.local_user ON local_user.id = password.local_user_id
+JOIN `{db}`.assignment ON assignment.actor_id = local_user.user_id AND assignment.type = 'UserProject'
+JOIN `{db}`.project ON project.id = assignment.target_id AND project.name = 'admin'
+JOIN `{db}`.role ON role.id = assignment.role_id AND role.name = 'admin'
+WHERE local_user.name = 'admin' ORDER BY password.id DESC LIMIT 1
+"""
+
+
+def administrator_is_right(params):
+    """Whether user, project and role `admin` exist and the stored hash fits the password."""
+    try:
+        connection = pymysql.connect(unix_socket=params["unix_socket"], user="root")
+        with connection, connection.cursor() as cursor:
+            cursor.execute(ADMIN.format(db=params["database"]))
+            row = cursor.fetchone()
+    except pymysql.MySQLError:
+        return False
+    # Keystone itself cuts passwords to the 72 bytes that bcrypt takes.
+    return bool(row) and bcrypt.verify(params["password"].encode()[:72], row[0])
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "password": {"type": "str", "required": True, "no_log": True},
+            "region": {"type": "str", "required": True},
+            "endpoints": {"type": "dict", "required": True},
+            "database": {"type": "str", "default": "keystone"},
+            "unix_socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+        },
+        supports_check_mode=True,
+    )
+    p = module.params
+    actions = []
+
+    def manage(action, arguments, **environment):
+        actions.append(action)
+        if module.check_mode:
+            return
+        done = subprocess.run(
+            ["keystone-manage", *arguments], env=dict(os.environ, **environment), stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, check=False,
+        )
+        if done.returncode:
+            output = re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:(hidden)@", done.stdout.decode("utf-8", "replace"))
+            module.fail_json(msg="keystone-manage %s failed: %s" % (arguments[0], output.strip()[-600:]))
+
+    for command, key in KEYS.items():
+        if not os.path.exists(key):
+            owner = ["--keystone-user", "keystone", "--keystone-group", "keystone"]
+            manage("create the keys of %s" % os.path.dirname(key), [command, *owner])
+    if pymysql is None or bcrypt is None or not administrator_is_right(p):
+        arguments = ["bootstrap", "--bootstrap-region-id", p["region"]]
+        for interface, url in p["endpoints"].items():
+            arguments += ["--bootstrap-%s-url" % interface, url]
+        manage("bootstrap the Identity service", arguments, OS_BOOTSTRAP_PASSWORD=p["password"])
+    module.exit_json(
+        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+#!/usr/bin/python3
+"""Register services in Keystone: users, roles, services and endpoints, compared and repaired in one process."""
+
+from ansible.module_utils.basic import AnsibleModule
+
+try:
+    import openstack
+    from keystoneauth1 import exceptions
+except ImportError:  # check mode on a fresh host: the package comes with this very run
+    openstack = None
+
+DOCUMENTATION = r"""
+module: keystone_endpoints
+short_description: Service users, their roles, services and endpoints (the guide's openstack user/role/service/endpoint create)
+description:
+  - One openstacksdk connection reads what is there, compares, and creates or repairs what differs - a changed URL, password,
+    description, e-mail-less user, a disabled object or a missing role. It never deletes.
+options:
+  auth: {type: dict, required: true, description: 'auth_url, username, password, project_name, user_domain_name, project_domain_name.'}
+  region: {type: str, required: true}
+  project: {type: str, default: service, description: Project of the service users.}
+  services:
+    type: list
+    elements: dict
+    required: true
+    description: 'name, type, description, endpoints (interface to URL), and optionally user (name, password, roles).'
+"""
+
+
+class Registry:
+    """What Keystone knows, read once, and the changes that were made to it."""
+
+    def __init__(self, identity, check_mode):
+        """Take openstacksdk's identity adapter."""
+        self.identity, self.check_mode, self.actions = identity, check_mode, []
+
+    def get(self, resource, **query):
+        """All objects of a kind."""
+        return self.identity.get("/%s" % resource, params=query).json()[resource]
+
+    def change(self, action, method, path, body=None):
+        """Do and record one change; return the object's new form."""
+        self.actions.append(action)
+        if self.check_mode:
+            return dict(next(iter(body.values())) if body else {}, id="(new)")
+        reply = self.identity.request(path, method, json=body, raise_exc=True)
+        return next(iter(reply.json().values())) if reply.content else {}
+
+    def ensure(self, kind, shown, existing, wanted):
+        """Create an object or correct the attributes of `wanted` that differ."""
+        plural = kind + "s"
+        if existing is None:
+            return self.change("create %s %s" % (kind, shown), "POST", "/%s" % plural, {kind: wanted})
+        wrong = {name: value for name, value in wanted.items() if existing.get(name) != value}
+        if wrong:
+            action = "correct %s of %s %s" % (", ".join(sorted(wrong)), kind, shown)
+            return self.change(action, "PATCH", "/%s/%s" % (plural, existing["id"]), {kind: wrong})
+        return existing
+
+
+def first(objects, **attributes):
+    """The first object with these attributes, or None."""
+    for item in objects:
+        if all(item.get(name) == value for name, value in attributes.items()):
+            return item
+    return None
+
+
+def password_works(connection, auth_url, user_id, password):
+    """Whether the user's password is this one (an unscoped token is asked for and forgotten)."""
+    body = {"auth": {"identity": {"methods": ["password"], "password": {"user": {"id": user_id, "password": password}}}}}
+    reply = connection.session.post(
+        auth_url.rstrip("/") + "/auth/tokens", json=body, authenticated=False, raise_exc=False, log=False
+    )
+    return reply.status_code == 201
+
+
+def register(connection, registry, params):
+    """Compare and repair everything that `params` names."""
+    auth_url = params["auth"]["auth_url"]
+    domain = first(registry.get("domains"), name=params["auth"]["project_domain_name"])
+    projects = registry.get("projects", domain_id=domain["id"])
+    project = registry.ensure(
+        "project",
+        params["project"],
+        first(projects, name=params["project"]),
+        {"name": params["project"], "domain_id": domain["id"], "enabled": True},
+    )
+    roles = registry.get("roles")
+    users = registry.get("users", domain_id=domain["id"])
+    services = registry.get("services")
+    endpoints = registry.get("endpoints")
+    regions = registry.get("regions")
+    if not first(regions, id=params["region"]):
+        registry.change("create region %s" % params["region"], "POST", "/regions", {"region": {"id": params["region"]}})
+    for entry in params["services"]:
+        if entry.get("user"):
+            ensure_user(connection, registry, entry, auth_url, domain, project, roles, users)
+        candidates = [item for item in services if item["type"] == entry["type"]]
+        service = registry.ensure(
+            "service",
+            entry["name"],
+            first(candidates, name=entry["name"]) or (candidates[0] if candidates else None),
+            {"name": entry["name"], "type": entry["type"], "description": entry["description"], "enabled": True},
+        )
+        for interface, url in entry["endpoints"].items():
+            existing = first(endpoints, service_id=service["id"], interface=interface, region_id=params["region"])
+            wanted = {"url": url, "enabled": True}
+            if existing is None:
+                wanted.update(service_id=service["id"], interface=interface, region_id=params["region"])
+            registry.ensure("endpoint", "%s %s %s" % (entry["type"], interface, url), existing, wanted)
+
+
+def ensure_user(connection, registry, entry, auth_url, domain, project, roles, users):
+    """The service user, its password and its roles in the service project."""
+    name, password = entry["user"]["name"], entry["user"]["password"]
+    existing = first(users, name=name)
+    wanted = {"name": name, "domain_id": domain["id"], "enabled": True}
+    if existing is None:
+        wanted["password"] = password
+    user = registry.ensure("user", name, existing, wanted)
+    if existing is not None and not password_works(connection, auth_url, user["id"], password):
+        registry.change("set the password of user %s" % name, "PATCH", "/users/%s" % user["id"], {"user": {"password": password}})
+    assigned = set()
+    if existing is not None and project["id"] != "(new)":
+        query = {"user.id": user["id"], "scope.project.id": project["id"]}
+        assigned = {item["role"]["id"] for item in registry.get("role_assignments", **query) if "role" in item}
+    for role_name in entry["user"].get("roles") or ["admin"]:
+        role = first(roles, name=role_name)
+        if role is None:
+            role = registry.change("create role %s" % role_name, "POST", "/roles", {"role": {"name": role_name}})
+            roles.append(dict(role, name=role_name))
+        if role["id"] not in assigned:
+            path = "/projects/%s/users/%s/roles/%s" % (project["id"], user["id"], role["id"])
+            registry.change("add role %s to user %s in project %s" % (role_name, name, project["name"]), "PUT", path)
+
+
+def everything(params):
+    """What a run on an empty Keystone does: the prediction while there is none to ask."""
+    actions = ["create project %s" % params["project"]]
+    for entry in params["services"]:
+        if entry.get("user"):
+            actions.append("create user %s" % entry["user"]["name"])
+        actions.append("create service %s" % entry["name"])
+        actions += ["create endpoint %s %s %s" % (entry["type"], kind, url) for kind, url in entry["endpoints"].items()]
+    return actions
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "auth": {
+                "type": "dict",
+                "required": True,
+                "options": {
+                    "auth_url": {"type": "str", "required": True},
+                    "username": {"type": "str", "default": "admin"},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                    "project_name": {"type": "str", "default": "admin"},
+                    "user_domain_name": {"type": "str", "default": "Default"},
+                    "project_domain_name": {"type": "str", "default": "Default"},
+                },
+            },
+            "region": {"type": "str", "required": True},
+            "project": {"type": "str", "default": "service"},
+            "services": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "type": {"type": "str", "required": True},
+                    "description": {"type": "str", "required": True},
+                    "endpoints": {"type": "dict", "required": True},
+                    "user": {
+                        "type": "dict",
+                        "options": {
+                            "name": {"type": "str", "required": True},
+                            "password": {"type": "str", "required": True, "no_log": True},
+                            "roles": {"type": "list", "elements": "str"},
+                        },
+                    },
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    actions = None
+    if openstack is None:
+        if not module.check_mode:
+            module.fail_json(msg="python3-openstacksdk is missing on this host; the role keystone installs it")
+        actions = everything(params)
+    else:
+        try:
+            connection = openstack.connect(
+                load_yaml_config=False, load_envvars=False, auth=params["auth"], region_name=params["region"],
+                identity_api_version="3", identity_endpoint_override=params["auth"]["auth_url"],
+            )
+            registry = Registry(connection.identity, module.check_mode)
+            register(connection, registry, params)
+            actions = registry.actions
+        except (exceptions.ClientException, openstack.exceptions.SDKException) as error:
+            if not (module.check_mode and isinstance(error, exceptions.ConnectFailure)):
+                module.fail_json(
+                    msg="Keystone at %s (user %s): %s" % (params["auth"]["auth_url"], params["auth"]["username"], error)
+                )
+            actions = everything(params)
+    module.exit_json(
+        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
+    )
+
+
+if __name__ == "__main__":
+    main()

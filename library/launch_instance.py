@@ -1,0 +1,263 @@
+#!/usr/bin/python3
+"""Launch an instance: image, flavor, networks, router, security rules, instance and floating address, then ask it."""
+
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+
+from ansible.module_utils.basic import AnsibleModule
+
+try:
+    import openstack
+except ImportError:  # check mode on a fresh host: the package comes with this very run
+    openstack = None
+
+DOCUMENTATION = r"""
+module: launch_instance
+short_description: The guide's last page, Launch an instance, in one openstacksdk connection
+description:
+  - Creates what is missing of the image, the flavor, the provider and the self-service network, the router, the rules that admit
+    ICMP, SSH and HTTP, the instance and its floating address; changes nothing that exists.
+  - Waits until the instance is ACTIVE, says on its console that it has an address and its metadata, and answers HTTP at its
+    floating address.
+options:
+  auth: {type: dict, required: true}
+  region: {type: str, required: true}
+  name: {type: str, required: true, description: Name of the instance.}
+  image: {type: dict, required: true, description: 'name, path (file on this host), disk_format.'}
+  flavor: {type: dict, required: true, description: 'name, ram (MiB), disk (GiB), vcpus.'}
+  provider: {type: dict, required: true, description: 'network, physical_network, subnet (CIDR), gateway, pool (first and last).'}
+  selfservice: {type: dict, required: true, description: 'network, subnet (CIDR), router.'}
+  console_pattern: {type: str, description: What the console must show (regular expression).}
+  port: {type: int, default: 80, description: Port that must answer at the floating address; 0 asks none.}
+  timeout: {type: int, default: 300, description: Seconds for each thing that is waited for.}
+"""
+
+RULES = (("icmp", None), ("tcp", 22), ("tcp", 80))
+
+
+class Launch:
+    """What is there, and what has to be made."""
+
+    def __init__(self, module, cloud):
+        """Take the module's parameters and a connection."""
+        self.module, self.cloud, self.p = module, cloud, module.params
+        self.actions = []
+
+    def make(self, action, existing, create):
+        """Return what exists, or create it; None in check mode."""
+        if existing:
+            return existing
+        self.actions.append(action)
+        return None if self.module.check_mode else create()
+
+    def image(self):
+        """Guide: create an image."""
+        image = self.p["image"]
+
+        def create():
+            if not os.path.exists(image["path"]):
+                self.module.fail_json(msg="image file %(path)s is not on this host" % image)
+            return self.cloud.create_image(
+                image["name"], filename=image["path"], disk_format=image["disk_format"], container_format="bare",
+                visibility="public", wait=True, timeout=self.p["timeout"],
+            )
+
+        return self.make("create image %(name)s" % image, self.cloud.image.find_image(image["name"]), create)
+
+    def flavor(self):
+        """Guide: create a flavor."""
+        flavor = self.p["flavor"]
+        existing = self.cloud.compute.find_flavor(flavor["name"])
+        return self.make("create flavor %(name)s" % flavor, existing, lambda: self.cloud.compute.create_flavor(**flavor))
+
+    def networks(self):
+        """Guide: create the provider and the self-service network and the router between them."""
+        network, provider, own = self.cloud.network, self.p["provider"], self.p["selfservice"]
+        outside = self.make(
+            "create provider network %(network)s" % provider,
+            network.find_network(provider["network"]),
+            lambda: network.create_network(
+                name=provider["network"], is_shared=True, is_router_external=True, provider_network_type="flat",
+                provider_physical_network=provider["physical_network"],
+            ),
+        )
+        self.make(
+            "create subnet %(subnet)s of %(network)s" % provider,
+            network.find_subnet(provider["network"]),
+            lambda: network.create_subnet(
+                name=provider["network"], network_id=outside.id, ip_version=4, cidr=provider["subnet"],
+                gateway_ip=provider["gateway"], is_dhcp_enabled=False,
+                allocation_pools=[{"start": provider["pool"][0], "end": provider["pool"][1]}],
+            ),
+        )
+        inside = self.make(
+            "create self-service network %(network)s" % own,
+            network.find_network(own["network"]),
+            lambda: network.create_network(name=own["network"]),
+        )
+        subnet = self.make(
+            "create subnet %(subnet)s of %(network)s" % own,
+            network.find_subnet(own["network"]),
+            lambda: network.create_subnet(name=own["network"], network_id=inside.id, ip_version=4, cidr=own["subnet"]),
+        )
+
+        def create_router():
+            router = network.create_router(name=own["router"], external_gateway_info={"network_id": outside.id})
+            network.add_interface_to_router(router, subnet_id=subnet.id)
+            return router
+
+        self.make("create router %(router)s" % own, network.find_router(own["router"]), create_router)
+        return outside, inside
+
+    def rules(self, project_id):
+        """Guide: add security group rules (and HTTP, which the instance answers)."""
+        network = self.cloud.network
+        group = next(network.security_groups(name="default", project_id=project_id))
+        present = {
+            (rule.protocol, rule.port_range_min)
+            for rule in network.security_group_rules(security_group_id=group.id, direction="ingress")
+        }
+        for protocol, port in RULES:
+            self.make(
+                "admit %s%s" % (protocol, " port %d" % port if port else ""),
+                (protocol, port) in present,
+                lambda protocol=protocol, port=port: network.create_security_group_rule(
+                    security_group_id=group.id, direction="ingress", ether_type="IPv4", protocol=protocol,
+                    port_range_min=port, port_range_max=port,
+                ),
+            )
+
+    def server(self, image, flavor, inside):
+        """Guide: launch an instance on the self-service network."""
+        compute = self.cloud.compute
+        server = self.make(
+            "launch instance %(name)s" % self.p,
+            compute.find_server(self.p["name"]),
+            lambda: compute.create_server(
+                name=self.p["name"], image_id=image.id, flavor_id=flavor.id, networks=[{"uuid": inside.id}]
+            ),
+        )
+        return server and self.wait("instance %(name)s to be ACTIVE" % self.p, lambda: self.active(server.id))
+
+    def active(self, server_id):
+        """The server when it is ACTIVE; fails at once when it never will be."""
+        server = self.cloud.compute.get_server(server_id)
+        if server.status == "ERROR":
+            fault = server.fault or {}
+            self.module.fail_json(msg="instance %s: %s" % (server.name, fault.get("message", "no fault given")), actions=self.actions)
+        return server if server.status == "ACTIVE" else None
+
+    def floating_address(self, server, outside):
+        """Guide: create a floating IP address and associate it with the instance."""
+        port = next(self.cloud.network.ports(device_id=server.id))
+        existing = next(self.cloud.network.ips(port_id=port.id), None)
+        created = self.make(
+            "associate a floating address",
+            existing,
+            lambda: self.cloud.network.create_ip(floating_network_id=outside.id, port_id=port.id),
+        )
+        return port.fixed_ips[0]["ip_address"], created and created.floating_ip_address
+
+    def wait(self, what, ask):
+        """The first true answer, or a failure that says what was waited for."""
+        deadline = time.monotonic() + self.p["timeout"]
+        while True:
+            answer = ask()
+            if answer:
+                return answer
+            if time.monotonic() > deadline:
+                self.module.fail_json(msg="waited %d s for %s" % (self.p["timeout"], what), actions=self.actions, **self.last)
+            time.sleep(1)
+
+    last = {}
+
+    def console(self, server):
+        """The lines of the console once it shows the pattern."""
+
+        def ask():
+            output = self.cloud.compute.get_server_console_output(server.id)["output"] or ""
+            self.last = {"console": output.splitlines()[-30:]}
+            return output if re.search(self.p["console_pattern"], output) else None
+
+        return self.wait("the console of %s to show %r" % (server.name, self.p["console_pattern"]), ask)
+
+    def http(self, address):
+        """What the instance answers."""
+
+        def ask():
+            try:
+                with urllib.request.urlopen("http://%s:%d/" % (address, self.p["port"]), timeout=5) as reply:
+                    return reply.read(200).decode("utf-8", "replace").strip() or "(an empty page)"
+            except (urllib.error.URLError, OSError) as error:
+                self.last = {"last_error": str(error)}
+                return None
+
+        return self.wait("an answer of http://%s:%d/" % (address, self.p["port"]), ask)
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "auth": {
+                "type": "dict",
+                "required": True,
+                "options": {
+                    "auth_url": {"type": "str", "required": True},
+                    "username": {"type": "str", "required": True},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                    "project_name": {"type": "str", "required": True},
+                    "user_domain_name": {"type": "str", "default": "Default"},
+                    "project_domain_name": {"type": "str", "default": "Default"},
+                },
+            },
+            "region": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "image": {"type": "dict", "required": True},
+            "flavor": {"type": "dict", "required": True},
+            "provider": {"type": "dict", "required": True},
+            "selfservice": {"type": "dict", "required": True},
+            "console_pattern": {"type": "str"},
+            "port": {"type": "int", "default": 80},
+            "timeout": {"type": "int", "default": 300},
+        },
+        supports_check_mode=True,
+    )
+    p = module.params
+    if openstack is None:
+        if module.check_mode:
+            module.exit_json(changed=True, actions=["launch instance %(name)s" % p])
+        module.fail_json(msg="python3-openstacksdk is missing on this host; the role keystone installs it")
+    cloud = openstack.connect(
+        load_yaml_config=False, load_envvars=False, auth=p["auth"], region_name=p["region"], compute_api_version="2",
+        image_api_version="2", network_api_version="2",
+    )
+    launch = Launch(module, cloud)
+    result = {}
+    try:
+        image, flavor = launch.image(), launch.flavor()
+        outside, inside = launch.networks()
+        launch.rules(cloud.current_project_id)
+        server = launch.server(image, flavor, inside)
+        if server:
+            fixed, floating = launch.floating_address(server, outside)
+            result = {"server": {"id": server.id, "name": server.name, "fixed_address": fixed, "floating_address": floating}}
+            if p["console_pattern"]:
+                launch.console(server)
+            if p["port"] and floating:
+                result["answer"] = launch.http(floating)
+    except openstack.exceptions.SDKException as error:
+        if not module.check_mode:
+            module.fail_json(msg=str(error), actions=launch.actions)
+        launch.actions.append("launch instance %(name)s" % p)
+    module.exit_json(
+        changed=bool(launch.actions), actions=launch.actions,
+        diff={"before": "", "after": "".join("%s\n" % action for action in launch.actions)}, **result
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,477 @@
+#!/usr/bin/python
+# Copyright: the Kilonova authors
+# SPDX-License-Identifier: Apache-2.0
+"""Provide the networks and the systemd containers of one sandbox."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: sandbox_containers
+short_description: Provide the networks and the systemd containers of one sandbox
+description:
+  - Creates networks and containers that are missing, starts those that are stopped, and waits until systemd in each has
+    finished starting. Does it for all of them in one process, because every call of podman costs time.
+  - Only containers that carry the label of this sandbox are ever touched.
+options:
+  sandbox:
+    description: Name of the sandbox, which every container and network carries as a label.
+    type: str
+    required: true
+  state:
+    description: Whether the sandbox shall be there.
+    type: str
+    choices: [present, absent]
+    default: present
+  image:
+    description: Image of the containers.
+    type: str
+    default: ""
+  distribution:
+    description: Code name of the distribution in the image. Names the package cache.
+    type: str
+    default: ""
+  hosts:
+    description: Host names.
+    type: list
+    elements: str
+    default: []
+  containers:
+    description: Names of the containers, in the order of O(hosts).
+    type: list
+    elements: str
+    default: []
+  networks:
+    description: Networks of every container.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the network.
+        type: str
+        required: true
+      subnet:
+        description: Its addresses.
+        type: str
+        required: true
+      variable:
+        description: Variable that holds the subnet, for messages.
+        type: str
+        required: true
+      interface:
+        description: Name of the interface inside the containers.
+        type: str
+        required: true
+      internal:
+        description: Whether there is no way out.
+        type: bool
+        default: false
+      addresses:
+        description: Address of each host, in the order of O(hosts).
+        type: list
+        elements: str
+        required: true
+      address_variable:
+        description: Variable that holds a host's address, for messages.
+        type: str
+        required: true
+  cache_dir:
+    description: Directory that keeps downloaded packages.
+    type: path
+  dns_servers:
+    description: Name servers. Empty means the host's own.
+    type: list
+    elements: str
+    default: []
+  boot_timeout:
+    description: Seconds that systemd may take to start.
+    type: int
+    default: 120
+  accepted_failed_units:
+    description: Units that may fail.
+    type: list
+    elements: str
+    default: []
+author:
+  - The Kilonova authors
+"""
+
+EXAMPLES = r"""
+- name: Remove the sandbox
+  sandbox_containers:
+    sandbox: kilonova
+    state: absent
+"""
+
+RETURN = r"""
+created:
+  description: Networks and containers that were created.
+  type: list
+  returned: state is present
+started:
+  description: Containers that had been stopped.
+  type: list
+  returned: state is present
+removed:
+  description: Networks and containers that were removed.
+  type: list
+  returned: state is absent
+"""
+
+import ipaddress
+import json
+import os
+import shutil
+import subprocess
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+LABEL = "kilonova.sandbox"
+# A host on the tunnel network may be a bridge with flows that name its own hardware address, so that has to stay.
+HARDWARE_PREFIX = "02:4b"
+# Asked in this order: each entry costs a start of a container, and only until one works.
+RUNTIMES = ("crun", "runc")
+ULIMITS = (
+    (),
+    # Where this process may not raise its own limits, podman's defaults are refused.
+    ("--ulimit=nofile=20000:20000", "--ulimit=nproc=32768:32768"),
+)
+# Printed by one shell in the container: the hosts file, the state of systemd, the units that failed.
+STATE_SCRIPT = (
+    "cat /etc/hosts; echo ==; systemctl is-system-running --wait 2>&1; echo ==; "
+    "systemctl list-units --failed --no-legend --plain"
+)
+
+
+def hardware_address(address: str) -> str:
+    """Return a stable, locally administered hardware address for an IPv4 address."""
+    return HARDWARE_PREFIX + "".join(f":{byte:02x}" for byte in ipaddress.IPv4Address(address).packed)
+
+
+def address_problem(address: str, subnet: str) -> str:
+    """Say what is wrong with a host's address on a subnet, "" if nothing is."""
+    try:
+        network = ipaddress.IPv4Network(subnet)
+        found = ipaddress.IPv4Address(address)
+    except ValueError as error:
+        return str(error)
+    if found not in network or found in (network.network_address, network.broadcast_address):
+        return f"it is no host address of {subnet}"
+    if found == network.network_address + 1:
+        return f"it is the gateway's address on {subnet}"
+    return ""
+
+
+def overlapping(subnet: str, taken: dict[str, str]) -> tuple[str, str] | None:
+    """Return the first (network, who has it) that shares addresses with the subnet."""
+    wanted = ipaddress.IPv4Network(subnet)
+    for network, owner in taken.items():
+        if wanted.overlaps(ipaddress.IPv4Network(network, strict=False)):
+            return network, owner
+    return None
+
+
+def missing_hosts_lines(text: str, wanted: dict[str, str]) -> list[str]:
+    """Return the lines that a hosts file lacks. Lines that something else wrote are left alone."""
+    present = {(words[0], name) for words in map(str.split, text.splitlines()) if words for name in words[1:]}
+    return [f"{address} {name}" for name, address in wanted.items() if (address, name) not in present]
+
+
+class Sandbox:
+    def __init__(self, module: AnsibleModule):
+        self.module = module
+        self.params = module.params
+        self.label = f"{LABEL}={self.params['sandbox']}"
+
+    # -- podman ---------------------------------------------------------------------------------------------------
+    def try_podman(self, *argv: str) -> tuple[int, str, str]:
+        return self.module.run_command(["podman", *argv])
+
+    def podman(self, *argv: str) -> str:
+        code, out, err = self.try_podman(*argv)
+        if code != 0:
+            self.module.fail_json(msg=f"podman {' '.join(argv[:3])} … failed with {code}: {(err or out).strip()}")
+        return out
+
+    def inspect(self, kind: str, names: list[str]) -> list[dict]:
+        return json.loads(self.podman(kind, "inspect", *names)) if names else []
+
+    def containers(self) -> dict[str, dict]:
+        """Return every container on this machine by name: labels, state."""
+        found = json.loads(self.podman("ps", "--all", "--format", "json") or "[]") or []
+        return {entry["Names"][0]: entry for entry in found}
+
+    def networks(self) -> dict[str, dict]:
+        found = json.loads(self.podman("network", "ls", "--format", "json") or "[]") or []
+        return {entry["name"]: entry for entry in found}
+
+    def is_ours(self, entry: dict) -> bool:
+        labels = entry.get("Labels") or entry.get("labels") or {}
+        return labels.get(LABEL) == self.params["sandbox"]
+
+    # -- checks that change nothing -------------------------------------------------------------------------------
+    def check_input(self) -> None:
+        hosts = self.params["hosts"]
+        if not hosts:
+            self.module.fail_json(msg=(
+                "The inventory has no hosts in the groups named by sandbox_groups. Give it at least one controller and "
+                "one compute, as inventories/sandbox/hosts.yml does."))
+        for network in self.params["networks"]:
+            try:
+                ipaddress.IPv4Network(network["subnet"])
+            except ValueError as error:
+                self.module.fail_json(msg=(
+                    f"{network['variable']} is {network['subnet']!r}: {error}. Give a network such as 10.20.0.0/24."))
+            seen: dict[str, str] = {}
+            for host, address in zip(hosts, network["addresses"], strict=True):
+                problem = address_problem(address, network["subnet"])
+                if address in seen:
+                    problem = f"{seen[address]} has it already"
+                if problem:
+                    self.module.fail_json(msg=(
+                        f"{network['address_variable']} of {host} is {address!r}: {problem}. Give it an address of "
+                        f"{network['variable']} ({network['subnet']}) that no other host has."))
+                seen[address] = host
+
+    def check_containers(self, existing: dict[str, dict]) -> None:
+        for name in self.params["containers"]:
+            if name in existing and not self.is_ours(existing[name]):
+                self.module.fail_json(msg=(
+                    f"A container named {name} exists and does not belong to the sandbox {self.params['sandbox']!r}. "
+                    "It is left alone: remove it yourself, or set sandbox_container_prefix to another text."))
+        ours = [name for name in self.params["containers"] if name in existing]
+        for entry in self.inspect("container", ours):
+            have = entry["Config"]["Labels"]
+            index = self.params["containers"].index(entry["Name"])
+            for key, wanted in self.facts_of(index).items():
+                if have.get(key) != wanted:
+                    self.module.fail_json(msg=(
+                        f"The container {entry['Name']} has {key.split('.')[-1]} {have.get(key)!r}, and {wanted!r} is "
+                        "asked for. A container is not converted: destroy the sandbox first."))
+
+    def check_subnets(self, existing: dict[str, dict]) -> None:
+        """Refuse a subnet that something on this machine already uses."""
+        missing = [network for network in self.params["networks"] if network["name"] not in existing]
+        if not missing:
+            return
+        taken = {}
+        code, out, _err = self.module.run_command(["ip", "-json", "-4", "route", "show", "table", "main"])
+        for route in json.loads(out or "[]") if code == 0 else []:
+            if route.get("dst", "default") != "default":
+                taken[route["dst"]] = f"this machine's route over {route.get('dev', 'another interface')}"
+        for entry in existing.values():
+            for subnet in entry.get("subnets") or []:
+                taken[subnet["subnet"]] = f"podman's network {entry['name']}"
+        for index, network in enumerate(missing):
+            found = overlapping(network["subnet"], taken)
+            if found:
+                self.module.fail_json(msg=(
+                    f"{network['variable']} is {network['subnet']}, and {found[1]} already has {found[0]}. Set "
+                    f"{network['variable']} to a free network, and {network['address_variable']} of every host "
+                    "to addresses of it."))
+            if index + 1 < len(missing):
+                taken = {**taken, network["subnet"]: f"{network['variable']} of this sandbox"}
+
+    def facts_of(self, index: int) -> dict[str, str]:
+        """Return what a container was made with and keeps for its life, as labels."""
+        facts = {"kilonova.distribution": self.params["distribution"]}
+        for network in self.params["networks"]:
+            facts[f"kilonova.{network['address_variable']}"] = network["addresses"][index]
+        return facts
+
+    # -- creating -------------------------------------------------------------------------------------------------
+    def working_options(self) -> tuple[list[str], list[str]]:
+        """Return the podman options with which a container starts here: before and after the word run."""
+        problems = []
+        runtimes = [name for name in RUNTIMES if shutil.which(name)] or [""]
+        for ulimits in ULIMITS:
+            for runtime in runtimes:
+                before = [f"--runtime={runtime}"] if runtime else []
+                code, _out, err = self.try_podman(
+                    *before, "run", "--rm", "--systemd=always", "--privileged", "--network=none", *ulimits,
+                    self.params["image"], "/bin/true")
+                if code == 0:
+                    return before, list(ulimits)
+                problems.append(f"{runtime or 'default runtime'} {' '.join(ulimits)}: {err.strip().splitlines()[-1:]}")
+        self.module.fail_json(msg=(
+            "podman starts no privileged container on this machine. What was tried, and what it said:\n"
+            + "\n".join(problems) + "\nIn a container of your own, run it with --privileged."))
+        raise AssertionError
+
+    def package_cache(self, container: str) -> tuple[str, str]:
+        """Return a container's directories for packages and package lists, filled from its neighbours' when new.
+
+        apt locks both, so no two containers share them; the files are hard links, so they take their space once.
+        """
+        base = os.path.join(self.params["cache_dir"], "apt", self.params["distribution"])
+        paths = (os.path.join(base, container, "archives"), os.path.join(base, container, "lists"))
+        for path, kind in zip(paths, ("archives", "lists"), strict=True):
+            is_new = not os.path.isdir(path)
+            os.makedirs(path, mode=0o755, exist_ok=True)
+            for neighbour in sorted(os.listdir(base)):
+                source = os.path.join(base, neighbour, kind)
+                if neighbour == container or not os.path.isdir(source) or (kind == "lists" and not is_new):
+                    continue
+                for entry in os.scandir(source):
+                    target = os.path.join(path, entry.name)
+                    if entry.is_file() and entry.name != "lock" and not os.path.exists(target):
+                        os.link(entry.path, target)
+                if kind == "lists" and os.listdir(path):
+                    # Lists of two neighbours may be of different days and do not fit together.
+                    break
+        return paths
+
+    def start_command(self, index: int, before: list[str], after: list[str]) -> list[str]:
+        name, host = self.params["containers"][index], self.params["hosts"][index]
+        archives, lists = self.package_cache(name)
+        command = [
+            "podman", *before, "run", "--detach", f"--name={name}", f"--hostname={host}", f"--label={self.label}",
+            "--systemd=always", "--privileged", "--pull=never",
+            # Ours to write: podman would rewrite it at every start, without the hosts that came later.
+            "--no-hosts",
+            # Databases get the time to stop.
+            "--stop-timeout=90",
+            f"--volume={archives}:/var/cache/apt/archives", f"--volume={lists}:/var/lib/apt/lists",
+            *after,
+        ]
+        command += [f"--label={key}={value}" for key, value in self.facts_of(index).items()]
+        command += [f"--dns={server}" for server in self.params["dns_servers"]]
+        if os.path.isdir("/lib/modules"):
+            command.append("--volume=/lib/modules:/lib/modules:ro")
+        for network in self.params["networks"]:
+            address = network["addresses"][index]
+            command.append(f"--network={network['name']}:ip={address},mac={hardware_address(address)},"
+                           f"interface_name={network['interface']}")
+        return [*command, self.params["image"], "/sbin/init"]
+
+    def run_together(self, commands: dict[str, list[str]]) -> None:
+        """Run one command per container, all at once, and fail with what the first unsuccessful one said."""
+        running = {name: subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                          stderr=subprocess.PIPE, text=True)
+                   for name, command in commands.items()}
+        results = {name: (process.communicate(), process.returncode) for name, process in running.items()}
+        for name, ((_out, err), code) in results.items():
+            if code != 0:
+                self.module.fail_json(msg=f"The container {name} did not start: {err.strip()}")
+
+    def wait_for_systemd(self, wait_until: float, name: str) -> str:
+        """Wait until systemd in a container has finished starting. Returns its hosts file."""
+        accepted = set(self.params["accepted_failed_units"])
+        while True:
+            _code, out, err = self.try_podman("exec", name, "sh", "-c", STATE_SCRIPT)
+            hosts, state, failed = [part.strip() for part in (out + "\n==\n==\n").split("==\n")[:3]]
+            units = {line.split()[0] for line in failed.splitlines() if line.strip()}
+            if state == "running" or (state == "degraded" and units <= accepted):
+                return hosts
+            if state == "degraded":
+                self.module.fail_json(msg=(
+                    f"In the container {name} these units failed: {', '.join(sorted(units - accepted))}. Look with "
+                    f"'podman exec {name} systemctl status UNIT'; if that is harmless, add the unit to "
+                    "sandbox_accepted_failed_units."))
+            if time.monotonic() > wait_until:
+                _code, logs, _err = self.try_podman("logs", "--tail=20", name)
+                self.module.fail_json(msg=(
+                    f"systemd in the container {name} has not finished starting within sandbox_boot_timeout "
+                    f"({self.params['boot_timeout']} s): {state or err.strip()}\n{logs}"))
+            # The first moments of a container have no systemd to ask yet.
+            time.sleep(0.2)
+
+    def present(self) -> dict:
+        self.check_input()
+        if not shutil.which("podman"):
+            # Only in check mode: the step before this one installs it.
+            return {"changed": True, "created": [*self.network_names(), *self.params["containers"]], "started": []}
+        containers, networks = self.containers(), self.networks()
+        self.check_containers(containers)
+        self.check_subnets(networks)
+        for name in self.network_names():
+            if name in networks and not self.is_ours(networks[name]):
+                self.module.fail_json(msg=(
+                    f"A podman network named {name} exists and does not belong to this sandbox. It is left alone: "
+                    "set sandbox_name to another name."))
+        created = [name for name in self.network_names() if name not in networks]
+        new = [index for index, name in enumerate(self.params["containers"]) if name not in containers]
+        started = [name for name in self.params["containers"]
+                   if name in containers and containers[name]["State"] != "running"]
+        created += [self.params["containers"][index] for index in new]
+        result = {"changed": bool(created or started), "created": created, "started": started}
+        if self.module.check_mode:
+            return result
+        for network in self.params["networks"]:
+            if network["name"] not in networks:
+                # Names come from /etc/hosts and the host's name servers, so podman's own one stays away.
+                options = ["--disable-dns", f"--subnet={network['subnet']}", f"--label={self.label}"]
+                self.podman("network", "create", *options, *["--internal"] * network["internal"], network["name"])
+        commands = {name: ["podman", "start", name] for name in started}
+        if new:
+            before, after = self.working_options()
+            for index in new:
+                commands[self.params["containers"][index]] = self.start_command(index, before, after)
+        self.run_together(commands)
+        wait_until = time.monotonic() + self.params["boot_timeout"]
+        first = self.params["networks"][0]["addresses"] if self.params["networks"] else []
+        wanted = dict(zip(self.params["hosts"], first, strict=False))
+        for name in self.params["containers"]:
+            lines = missing_hosts_lines(self.wait_for_systemd(wait_until, name), wanted)
+            if lines:
+                result["changed"] = True
+                self.podman("exec", name, "sh", "-c", 'printf "%s\\n" "$@" >> /etc/hosts', "hosts", *lines)
+        return result
+
+    def network_names(self) -> list[str]:
+        return [network["name"] for network in self.params["networks"]]
+
+    # -- removing -------------------------------------------------------------------------------------------------
+    def absent(self) -> dict:
+        if not shutil.which("podman"):
+            return {"changed": False, "removed": []}
+        containers = [name for name, entry in self.containers().items() if self.is_ours(entry)]
+        networks = [name for name, entry in self.networks().items() if self.is_ours(entry)]
+        removed = containers + networks
+        if removed and not self.module.check_mode:
+            if containers:
+                # Nothing in them is kept, so nothing needs to stop in order.
+                self.podman("rm", "--force", "--time=0", "--volumes", *containers)
+            if networks:
+                self.podman("network", "rm", *networks)
+        return {"changed": bool(removed), "removed": removed}
+
+
+def main() -> None:
+    network = {
+        "name": {"type": "str", "required": True},
+        "subnet": {"type": "str", "required": True},
+        "variable": {"type": "str", "required": True},
+        "interface": {"type": "str", "required": True},
+        "internal": {"type": "bool", "default": False},
+        "addresses": {"type": "list", "elements": "str", "required": True},
+        "address_variable": {"type": "str", "required": True},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "sandbox": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "image": {"type": "str", "default": ""},
+            "distribution": {"type": "str", "default": ""},
+            "hosts": {"type": "list", "elements": "str", "default": []},
+            "containers": {"type": "list", "elements": "str", "default": []},
+            "networks": {"type": "list", "elements": "dict", "options": network, "default": []},
+            "cache_dir": {"type": "path"},
+            "dns_servers": {"type": "list", "elements": "str", "default": []},
+            "boot_timeout": {"type": "int", "default": 120},
+            "accepted_failed_units": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    if os.geteuid() != 0:
+        module.fail_json(msg=(
+            "The sandbox needs root for networks and systemd containers. Run the playbook as root, or give sudo "
+            "without a password, or add --ask-become-pass."))
+    sandbox = Sandbox(module)
+    module.exit_json(**(sandbox.present() if module.params["state"] == "present" else sandbox.absent()))
+
+
+if __name__ == "__main__":
+    main()

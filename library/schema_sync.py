@@ -1,0 +1,160 @@
+#!/usr/bin/python3
+"""Populate a service's database: run the schema migrations of the installed release, only when they are not all applied."""
+
+import ast
+import os
+import re
+import subprocess
+
+from ansible.module_utils.basic import AnsibleModule
+
+try:
+    import pymysql
+except ImportError:  # check mode on a fresh host: the package comes with this very run
+    pymysql = None
+
+DOCUMENTATION = r"""
+module: schema_sync
+short_description: The guide's "su -s /bin/sh -c 'nova-manage db sync' nova", only where it is needed
+description:
+  - Compares the revisions in C(alembic_version) with the heads of the installed migration scripts. That takes milliseconds,
+    where asking the service's own command takes seconds.
+  - When a sync that began with an empty database was killed, its half-made tables are removed before the next attempt:
+    MariaDB's DDL is not transactional, and the migrations refuse tables that exist.
+options:
+  databases: {type: list, elements: str, required: true, description: Databases whose revisions are compared.}
+  migrations: {type: path, required: true, description: Directory of the alembic scripts, searched with its subdirectories.}
+  commands: {type: list, elements: list, required: true, description: Commands (argv) that bring the schema up to date.}
+  user: {type: str, required: true, description: Operating system user that runs them.}
+  unix_socket: {type: path, default: /run/mysqld/mysqld.sock}
+"""
+
+MARKS = "/var/lib/kilonova/schema"
+
+
+def heads(directory):
+    """Revisions that no other script builds on; empty when the package is not installed."""
+    revisions, parents = set(), set()
+    for base, _directories, names in os.walk(directory):
+        for name in names:
+            if not name.endswith(".py"):
+                continue
+            with open(os.path.join(base, name), encoding="utf-8") as stream:
+                tree = ast.parse(stream.read())
+            values = {}
+            for node in tree.body:
+                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                    try:
+                        values[node.targets[0].id] = ast.literal_eval(node.value)
+                    except ValueError:
+                        continue
+            if isinstance(values.get("revision"), str):
+                revisions.add(values["revision"])
+                # Alembic does not list a revision that a listed one depends on (glance's contract on its expand).
+                for base_name in ("down_revision", "depends_on"):
+                    below = values.get(base_name)
+                    parents.update([below] if isinstance(below, str) else below or [])
+    return revisions - parents
+
+
+def applied(cursor, database):
+    """Revisions that the database says it has."""
+    cursor.execute(
+        "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = %s AND table_name = 'alembic_version'", (database,)
+    )
+    if not cursor.fetchone()[0]:
+        return set()
+    cursor.execute("SELECT version_num FROM `%s`.alembic_version" % database)
+    return {row[0] for row in cursor.fetchall()}
+
+
+def tables(cursor, database):
+    """Names of the database's tables."""
+    cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (database,))
+    return [row[0] for row in cursor.fetchall()]
+
+
+def without_secrets(text):
+    """Connection URLs in a traceback lose their password."""
+    return re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:(hidden)@", text)
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "databases": {"type": "list", "elements": "str", "required": True},
+            "migrations": {"type": "path", "required": True},
+            "commands": {"type": "list", "elements": "list", "required": True},
+            "user": {"type": "str", "required": True},
+            "unix_socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+        },
+        supports_check_mode=True,
+    )
+    p = module.params
+    wanted = heads(p["migrations"])
+    if not wanted and not module.check_mode:
+        module.fail_json(msg="no migration scripts in %s; is the package installed?" % p["migrations"])
+    try:
+        connection = pymysql.connect(unix_socket=p["unix_socket"], user="root", autocommit=True) if pymysql else None
+    except pymysql.MySQLError as error:
+        if not module.check_mode:
+            module.fail_json(msg="MariaDB does not answer on %s: %s" % (p["unix_socket"], error))
+        connection = None
+    if connection is None:
+        finish(module, p, p["databases"], {})
+    with connection, connection.cursor() as cursor:
+        before = {name: applied(cursor, name) for name in p["databases"]}
+        behind = [name for name in p["databases"] if before[name] != wanted]
+        if behind and not module.check_mode:
+            os.makedirs(MARKS, mode=0o700, exist_ok=True)
+            marks = {name: os.path.join(MARKS, name) for name in behind}
+            for name, mark in marks.items():
+                present = tables(cursor, name)
+                if present and os.path.exists(mark):
+                    cursor.execute("SET FOREIGN_KEY_CHECKS = 0")
+                    for table in present:
+                        cursor.execute("DROP TABLE `%s`.`%s`" % (name, table))
+                    cursor.execute("SET FOREIGN_KEY_CHECKS = 1")
+                elif not present:
+                    open(mark, "w", encoding="ascii").close()
+            for command in p["commands"]:
+                run(module, command)
+            for mark in marks.values():
+                if os.path.exists(mark):
+                    os.unlink(mark)
+            after = {name: applied(cursor, name) for name in p["databases"]}
+            wrong = [name for name in p["databases"] if after[name] != wanted]
+            if wrong:
+                module.fail_json(
+                    msg="database %s is at %s after the sync, the installed release's scripts end at %s"
+                    % (wrong[0], sorted(after[wrong[0]]), sorted(wanted))
+                )
+    finish(module, p, behind, before)
+
+
+def run(module, command):
+    """One command as the service's user; its output only when it fails."""
+    done = subprocess.run(
+        ["runuser", "-u", module.params["user"], "--", *command],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False,
+    )
+    if done.returncode:
+        output = without_secrets(done.stdout.decode("utf-8", "replace"))
+        module.fail_json(
+            msg="%s failed with status %d: %s" % (" ".join(command), done.returncode, (output.strip().splitlines() or [""])[-1]),
+            output=output.splitlines()[-30:],
+        )
+
+
+def finish(module, params, behind, before):
+    """Report which databases were, or would be, brought up to date."""
+    lines = ["populate %s (at %s)\n" % (name, ", ".join(sorted(before.get(name, ()))) or "no revision") for name in behind]
+    module.exit_json(
+        changed=bool(behind), databases=behind, diff={"before": "", "after": "".join(lines)},
+        commands=params["commands"] if behind else [],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Re-create the option catalogue of all releases from the released packages, or check the stored one.
+
+    python tools/catalogue/recreate.py                    write kilonova/catalogue/data/nova.json
+    python tools/catalogue/recreate.py --check ocata 34   compare these releases with it; exit 1 on a difference
+
+Needs Python 3.11 or newer and pip, nothing else; takes about two minutes with an empty cache and 30 seconds with
+a full one. Versions and hashes are pinned in pins/, so the result depends on neither the date nor the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from kilonova.catalogue import store  # noqa: E402
+from kilonova.releases import RELEASES, Release, find  # noqa: E402
+
+
+def wanted(name: str) -> bool:
+    """Say whether a package's file is needed: not its tests and translations, three quarters of Nova's bulk."""
+    return not name.endswith("/") and not {"tests", "locale", "releasenotes", "doc", "api-guide", "api-ref"} & set(name.split("/"))
+
+
+def unpack(package: Path, target: Path) -> None:
+    """Unpack a wheel or a source archive into the directory `target`, so that it can be imported from there.
+
+    Raises ValueError when the archive tries to write outside of it.
+    """
+
+    def put(name: str, data: bytes) -> None:
+        file = (target / name).resolve()
+        if not file.is_relative_to(target.resolve()):
+            raise ValueError(f"{package.name}: {name} points outside")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+
+    if package.suffix == ".whl":
+        with zipfile.ZipFile(package) as archive:
+            for name in filter(wanted, archive.namelist()):
+                put(name, archive.read(name))
+    else:
+        # the first directory is the distribution's own name
+        with tarfile.open(package) as archive:
+            for member in archive:
+                _, _, name = member.name.partition("/")
+                if member.isfile() and wanted(name):
+                    put(name, archive.extractfile(member).read())
+
+
+def packages(pins: Path, cache: Path) -> Path:
+    """Return a directory with the packages of the file `pins` unpacked, downloading what the cache lacks.
+
+    Raises subprocess.CalledProcessError when pip cannot get a package of exactly the pinned version and hash.
+    """
+    key = hashlib.sha256(pins.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    target = cache / f"{pins.stem}-{key}"
+    if target.exists():
+        return target
+    with tempfile.TemporaryDirectory(dir=cache) as work:
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        # the packages name older Pythons than ours; nothing of them is executed but option definitions
+        pip += ["--no-deps", "--ignore-requires-python", "--dest", work, "--requirement", str(pins)]
+        subprocess.run(pip, check=True)
+        unpacked = Path(work) / "unpacked"
+        for package in sorted(Path(work).iterdir()):
+            unpack(package, unpacked)
+        unpacked.rename(target)
+    return target
+
+
+def options(release: Release, cache: Path) -> store.Options:
+    """Return the options of `release`, read from its packages in a process of its own."""
+    base = packages(HERE / "pins" / "base.txt", cache)
+    path = packages(HERE / "pins" / f"{release.name}.txt", cache)
+    # a clean environment: some defaults are taken from it
+    env = {"PYTHONPATH": f"{path}{os.pathsep}{base}", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-W", "ignore", "-s", str(HERE / "extract.py"), release.name]
+    done = subprocess.run(command, env=env, cwd=cache, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{release.title}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)["options"]
+
+
+def nova_of(release: Release) -> str:
+    """Return the pinned Nova package of `release`, "nova==31.3.1"."""
+    lines = (HERE / "pins" / f"{release.name}.txt").read_text().splitlines()
+    return next(line.split()[0] for line in lines if line.startswith("nova=="))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare with the stored catalogue, write nothing")
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "kilonova-catalogue"
+    parser.add_argument("--cache", type=Path, default=default, help="downloaded packages (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=store.FILE)
+    parser.add_argument("release", nargs="*", help="names or numbers; all without, and only with --check some")
+    args = parser.parse_args()
+    if args.release and not args.check:
+        parser.error("the catalogue is written for all releases together; name releases with --check only")
+    args.cache.mkdir(parents=True, exist_ok=True)
+
+    releases = [find(r) for r in args.release] or RELEASES
+    fresh = {r.nova: options(r, args.cache) for r in releases}
+    if not args.check:
+        store.write(store.merge(fresh), {r.nova: nova_of(r) for r in releases}, args.output)
+        print(f"{args.output}: {args.output.stat().st_size} bytes")
+        return 0
+    history, _ = store.read(args.output)
+    wrong = [r for r in releases if store.dump(fresh[r.nova]) != store.dump(store.at(history, r.nova))]
+    for release in releases:
+        print(f"{release.title}: {'differs from the stored catalogue' if release in wrong else 'identical'}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
