@@ -21,10 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kilonova import conf
-from kilonova.catalogue import Finding, catalogue, errors, fate, first_release, last_release, mask, validate
+from kilonova.catalogue import Finding, catalogue, errors, fate, first_release, last_release, lives, mask, validate
 from kilonova.catalogue.changes import by_hand_row
-from kilonova.catalogue.check import _REFERENCE as REFERENCE
-from kilonova.catalogue.check import Unresolved, Values
+from kilonova.catalogue.check import REFERENCE, Unresolved, Values, named_sections
 from kilonova.catalogue.options import Option, by_hand, package
 from kilonova.releases import Release, find
 
@@ -126,12 +125,7 @@ class _Translation:
         self.conf, self.old, self.new = source, old, new
         self.before = Values(catalogue(old), source.items)
         self.after = Values(catalogue(new), source.items)
-        self.named = {
-            conf.section_key(s.strip())
-            for i in source.items
-            if i.name in ("auth_section", "config_source")
-            for s in i.value.split(",")
-        }
+        self.named = named_sections(source.items)
         self.plans = [self.plan(item) for item in source.items]
 
     # ------------------------------------------------------------------------------------------- what to do, and why
@@ -158,18 +152,21 @@ class _Translation:
         item, ignored = plan.item, f"Nova {self.old.title} ignores it"
         now = catalogue(self.new).resolve(item.section, item.name, plugin)
         if now:
-            plan.section, plan.name = now[0].section, now[0].dest
             since = first_release(item.section, item.name, self.old) or self.new
+            became = fate(item.section, item.name, self.new, self.new, plugin)
+            plan.section, plan.name = became.target or (now[0].section, now[0].dest)
             plan.attention = True
             plan.reasons.append(f"{ignored}; from {since.title} on it takes effect")
+            plan.reasons += [became.reason] * bool(became.reason)
             plan.source = package(since)
             return
         last = last_release(item.section, item.name, self.old)
         if last:
-            became = fate(item.section, item.name, last, self.new)
+            became = fate(item.section, item.name, lives(item.section, item.name)[0], self.new)
             use = f"; set [{became.target[0]}] {became.target[1]} if it is wanted" if became.target else ""
             detail = f" ({became.reason})" if became.reason else ""
-            plan.leave_out(f"{ignored} already: the last release to read it was {last.title}{detail}{use}", package(last))
+            reason = f"{ignored} already: the last release to read it was {last.title}{detail}{use}"
+            plan.leave_out(reason, became.source or package(last), attention=bool(use))
             return
         near = catalogue(self.old).nearest(item.section, item.name)
         hint = f"; was {near} meant?" if near else ""
@@ -290,12 +287,14 @@ class _Translation:
     def drop_errors(self) -> None:
         """Leave out what the new release would not accept; each round removes at least one, so it ends."""
         while True:
-            new = conf.Conf(items=[self.new_item(p) for p in self.ordered()])
-            wrong = {(f.section, f.option): f.message for f in errors(validate(new, self.new)) if f.option}
+            items = [self.new_item(p) for p in self.ordered()]
+            new = conf.Conf(items=items, headers=[(i.section, i.line) for i in items])
+            wrong = {(f.section, f.option): f.message for f in errors(validate(new, self.new))}
             if not wrong:
+                self.named = named_sections(items)
                 return
             for plan in self.plans:
-                message = wrong.get((plan.section, plan.name))
+                message = wrong.get((plan.section, plan.name)) or wrong.get((plan.section, None))
                 if message and not plan.out:
                     plan.leave_out(message, package(self.new), attention=True)
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Whether KVM runs guests on this host, found out by running one."""
 
+import json
 import os
 import subprocess
 import tempfile
@@ -13,11 +14,12 @@ short_description: Start a guest of one boot sector with KVM and see whether it 
 description:
   - C(/dev/kvm) may exist and yet not run a guest, or only at a crawl (nested virtualization), so the device node decides nothing.
   - The guest counts to 32 million and then tells QEMU's isa-debug-exit device. With hardware acceleration that takes a
-    fraction of a second. Changes nothing on the host. Returns works (bool) and reason.
+    fraction of a second. The answer is kept in C(/run) until the host boots again. Returns works (bool) and reason.
 options:
   timeout: {type: int, default: 10, description: Seconds that the guest may take.}
 """
 
+KEPT = "/run/kilonova-kvm-probe.json"
 # 16-bit code: mov ecx, 0x2000000; loop: dec ecx; jnz loop; mov dx, 0xf4; mov al, 0x10; out dx, al; hlt; jmp hlt.
 CODE = bytes.fromhex("66b900000002" "6649" "75fc" "baf400" "b010" "ee" "f4" "ebfd")
 DONE = 0x10 << 1 | 1  # what isa-debug-exit makes of 0x10
@@ -53,7 +55,13 @@ def main():
         if module.check_mode:
             module.exit_json(changed=False, works=os.path.exists("/dev/kvm"), reason="QEMU is not installed yet")
         module.fail_json(msg="qemu-system-x86_64 is missing on this host; the role nova_compute installs it")
-    works, reason = probe(binary, module.params["timeout"])
+    try:
+        with open(KEPT, encoding="utf-8") as stream:
+            works, reason = json.load(stream)
+    except (OSError, ValueError):
+        works, reason = probe(binary, module.params["timeout"])
+        with open(KEPT, "w", encoding="utf-8") as stream:
+            json.dump([works, reason], stream)
     module.exit_json(changed=False, works=works, reason=reason)
 
 

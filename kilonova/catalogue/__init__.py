@@ -7,7 +7,7 @@ The definitions are Nova's own and its libraries' (tools/catalogue re-creates th
 the checks are made by oslo.config's own types: a value that Nova accepts is not refused. Nothing is contacted.
 """
 
-from kilonova.catalogue.changes import Fate, fate, first_release, last_release
+from kilonova.catalogue.changes import Fate, fate, first_release, last_release, lives
 from kilonova.catalogue.check import Finding, errors, validate
 from kilonova.catalogue.options import MASK, Catalogue, Option, catalogue, mask
 
@@ -22,6 +22,7 @@ __all__ = [
     "fate",
     "first_release",
     "last_release",
+    "lives",
     "mask",
     "validate",
 ]

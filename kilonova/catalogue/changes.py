@@ -27,16 +27,24 @@ def _lives() -> dict[Name, set[int]]:
     return lives
 
 
+def lives(section: str, name: str) -> list[Release]:
+    """Return the releases in which a file could set this option, by its present or a deprecated name, oldest first."""
+    section = section_key(section)
+    novas = _lives().get((section, name))
+    if novas is None:  # [mdev_nvidia-35] is one of [mdev_*]
+        prefix = section.split("_")[0].split(":")[0]
+        novas = next((n for (s, o), n in _lives().items() if s[-1] == "*" and s[:-2] == prefix and o == name), ())
+    return [RELEASES[n - RELEASES[0].nova] for n in sorted(novas)]
+
+
 def last_release(section: str, name: str, before: Release) -> Release | None:
     """Return the last release before `before` in which a file could set this option, or None."""
-    novas = [n for n in _lives().get((section_key(section), name), ()) if n < before.nova]
-    return RELEASES[max(novas) - RELEASES[0].nova] if novas else None
+    return max((r for r in lives(section, name) if r < before), default=None)
 
 
 def first_release(section: str, name: str, after: Release) -> Release | None:
     """Return the first release after `after` in which a file can set this option, or None."""
-    novas = [n for n in _lives().get((section_key(section), name), ()) if n > after.nova]
-    return RELEASES[min(novas) - RELEASES[0].nova] if novas else None
+    return min((r for r in lives(section, name) if r > after), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +73,9 @@ def fate(section: str, name: str, first: Release, last: Release, plugin: str | N
         renamed = renamed_to(here, release, plugin)
         row = by_hand_row(here, release)
         if renamed:
+            since = _renamed_since(here, renamed, release, plugin)
             here, option = (renamed.section, renamed.dest), renamed
-            reasons.append(f"renamed to [{here[0]}] {here[1]} in {release.title}")
+            reasons.append(f"renamed to [{here[0]}] {here[1]} in {since.title}")
             source = f"{package(release)}: deprecated names of [{here[0]}] {here[1]}"
         elif option is None and row and row.get("new"):
             here = (row["new"][0], row["new"][1])
@@ -94,6 +103,16 @@ def renamed_to(name: Name, release: Release, plugin: str | None = "password") ->
         if (option.section, option.dest) != name and (option.section == name[0] or not current):
             return option
     return None
+
+
+def _renamed_since(name: Name, now: Option, release: Release, plugin: str | None) -> Release:
+    """Return the first release that reads `name` as the option `now`, known to be so in `release`."""
+    for earlier in reversed([r for r in RELEASES if r < release]):
+        option = renamed_to(name, earlier, plugin)
+        if option is None or (option.section, option.dest) != (now.section, now.dest):
+            break
+        release = earlier
+    return release
 
 
 def by_hand_row(name: Name, release: Release) -> dict[str, Any] | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kilonova import conf
-from kilonova.catalogue.changes import fate, first_release, last_release
+from kilonova.catalogue.changes import fate, first_release, last_release, lives
 from kilonova.catalogue.options import SOURCE, Catalogue, Option, by_hand, catalogue, mask
 from kilonova.releases import Release, find
 
@@ -56,7 +57,7 @@ def validate(
 
 # ----------------------------------------------------------------------------------------------------- interpolation
 
-_REFERENCE = re.compile(r"\$(?:(?P<escaped>\$)|(?P<bare>[_a-z][._a-z0-9]*)|\{(?P<braced>[_a-z][._a-z0-9]*)\})", re.I | re.A)
+REFERENCE = re.compile(r"\$(?:(?P<escaped>\$)|(?P<bare>[_a-z][._a-z0-9]*)|\{(?P<braced>[_a-z][._a-z0-9]*)\})", re.I | re.A)
 """As oslo_config.cfg.ConfigOpts.Template: a bare name may contain dots, and swallows them."""
 
 _PLACEHOLDERS = {"<host_ipv4>": "192.0.2.1", "<current_hostname>": "localhost"}
@@ -116,10 +117,16 @@ class Values:
                 raise Unresolved(f"{match[0]} refers to itself")
             return self.substituted(self.effective(option), option.section, (*seen, repr(option)))
 
-        return _REFERENCE.sub(replace, text.replace(r"\$", "$$")) if "$" in text else text
+        return REFERENCE.sub(replace, text.replace(r"\$", "$$")) if "$" in text else text
 
 
 # ------------------------------------------------------------------------------------------------------------- check
+
+
+def named_sections(items: Iterable[conf.Item]) -> set[str]:
+    """Return the sections that exist because a value names them."""
+    names = (i.value.split(",") for i in items if i.name in ("auth_section", "config_source"))
+    return {conf.section_key(name.strip()) for name in itertools.chain.from_iterable(names)}
 
 
 class _Check:
@@ -138,10 +145,7 @@ class _Check:
             self.headers = [(conf.section_key(s), 0) for s in source]
         self.values = Values(self.cat, self.items)
         # sections that a value makes up: [keystone_authtoken] auth_section = x, [DEFAULT] config_source = a,b
-        self.named: set[str] = set()
-        for item in self.items:
-            if item.name in ("auth_section", "config_source"):
-                self.named |= {conf.section_key(s.strip()) for s in item.value.split(",")}
+        self.named = named_sections(self.items)
 
     def _mapped(self, mapping: Mapping[str, Any]) -> Iterable[conf.Item]:
         """Yield the mapping's items; what cannot be written becomes a finding."""
@@ -203,7 +207,7 @@ class _Check:
         title = self.release.title
         last = last_release(item.section, item.name, self.release)
         if last:
-            now = fate(item.section, item.name, last, self.release)
+            now = fate(item.section, item.name, lives(item.section, item.name)[0], self.release)
             remedy = f"use [{now.target[0]}] {now.target[1]}" if now.target else "remove it"
             reason = f" ({now.reason})" if now.reason else ""
             self.add("error", item, f"Nova {title} ignores it: the last release to read it was {last.title}{reason}; {remedy}")

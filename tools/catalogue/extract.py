@@ -27,7 +27,7 @@ STUBS = frozenset(
     "alembic amqp cachetools cffi cgi cinderclient confluent_kafka cryptography cursive dateutil decorator distutils dogpile eventlet "
     "fasteners futurist glanceclient greenlet imp importlib_metadata jinja2 jsonpatch jsonschema jwt kafka keystoneclient "
     "kombu lxml microversion_parse migrate monotonic netifaces neutronclient openstack opentelemetry os_client_config "
-    "os_resource_classes os_traits os_win oslo_metrics oslo_rootwrap oslo_upgradecheck oslo_vmware ovs ovsdbapp paramiko "
+    "os_traits os_win oslo_metrics oslo_rootwrap oslo_upgradecheck oslo_vmware ovs ovsdbapp paramiko "
     "paste pika pika_pool positional prettytable prometheus_client proton pycadf pymemcache memcache pyngus pyroute2 "
     "pytz redis repoze retrying routes sqlalchemy statsd tenacity testscenarios testtools tooz webob websockify yappi zmq "
     "cotyledon setproctitle bcrypt hvac barbicanclient threadloop tornado".split()
@@ -269,7 +269,7 @@ def listed() -> list[tuple[str, Any]]:
 
     def add(section: Any, options: Any) -> None:
         name = getattr(section, "name", section) or "DEFAULT"
-        found.extend((str(name), option) for option in options)
+        found.extend((str(name), option) for option in options if not ignored(option))
 
     import nova.conf
 
@@ -300,6 +300,11 @@ def listed() -> list[tuple[str, Any]]:
     return found
 
 
+def ignored(option: Any) -> bool:
+    """Say whether Nova registers the option only to ignore it: [neutron] interface (nova/conf/utils.py, _dummy_opt)."""
+    return isinstance(option.type, pytypes.FunctionType) and option.type("x") is None
+
+
 def set_defaults(conf: Any) -> None:
     """Give the libraries' options the defaults that Nova gives them: exchange, CORS headers, policy file.
 
@@ -326,6 +331,7 @@ def register_dynamic(conf: Any) -> None:
         conf([], project="nova", default_config_files=[], default_config_dirs=[])
         conf.set_override(name, ["*"], group="devices")
         register(conf)
+        conf.clear_override(name, group="devices")
 
 
 # ---------------------------------------------------------------------------------------------- what an option is
@@ -369,11 +375,20 @@ def plain(value: Any) -> Any:
 
 def kind(type_: Any) -> dict[str, Any]:
     """Return {"type": name, attribute: value ...} of an oslo.config type; attributes at their default are left out."""
-    name = next((c.__name__ for c in type(type_).__mro__ if c.__name__ in TYPES), None)
-    if name is None:
-        # a plain function as type (`int`, `str`): only keystoneauth and old drivers do that
-        name = {"int": "Integer", "float": "Float", "bool": "Boolean"}.get(getattr(type_, "__name__", ""), "String")
-        return {"type": name}
+    own = getattr(type_, "__name__", type(type_).__name__)
+    if own == "CapNameOrInt":  # oslo.privsep: CAP_SYS_ADMIN, or its number
+        names = sorted(load("oslo_privsep.capabilities:CAPS_BYNAME"))
+        return {"type": "String", "regex": rf"^\s*({'|'.join(names)}|[+-]?[0-9]+)\s*$"}
+    if own == "UnifiedLimitsResource":  # Nova: a limit's name, or class: and a resource class
+        names = sorted(type_.resources | {f"class:{name}" for name in load("os_resource_classes:STANDARDS")})
+        return {"type": "String", "regex": f"^({'|'.join(names)}|class:CUSTOM_[A-Z0-9_]+)$"}
+    if own in ("int", "float", "bool", "str"):  # plain functions, in keystoneauth and old drivers
+        return {"type": {"int": "Integer", "float": "Float", "bool": "Boolean", "str": "String"}[own]}
+    if own in ("<lambda>", "_identity") and type_("a, 1") == "a, 1":
+        return {"type": "String"}
+    if own not in TYPES:
+        raise TypeError(f"unknown type {own} ({type_!r}): say in `kind` which values it takes")
+    name = own
     out: dict[str, Any] = {"type": name}
     for attribute, default in TYPES[name].items():
         value = getattr(type_, attribute, default)
@@ -381,7 +396,8 @@ def kind(type_: Any) -> dict[str, Any]:
             value = {"pattern": value.pattern, "flags": value.flags & 2} if value.flags & 2 else value.pattern
         if attribute == "choices" and value is not None:
             value = [plain(c) for c in value] or None
-        if value != default and (value or default):
+        unset = not value and attribute not in ("min", "max")  # False, 0 and None are the same but for bounds
+        if value != default and not unset:
             out[attribute] = plain(value)
     if name == "Port":
         out = {k: v for k, v in out.items() if (k, v) not in (("min", 0), ("max", 65535))}

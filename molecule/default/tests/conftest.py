@@ -1,0 +1,66 @@
+"""The scenario's hosts, its secrets and its cloud, for the tests beside this file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import openstack
+import pytest
+import testinfra
+import yaml
+
+SCENARIO = Path(__file__).resolve().parent.parent
+SANDBOX = yaml.safe_load((SCENARIO / "sandbox.yml").read_text())
+PROJECT = SCENARIO.parent.parent
+
+
+def _host(name: str):
+    return testinfra.get_host(f"podman://{SANDBOX['sandbox_container_prefix']}{name}")
+
+
+@pytest.fixture(scope="session")
+def controller():
+    """The controller node."""
+    return _host("controller")
+
+
+@pytest.fixture(scope="session")
+def compute1():
+    """The compute node."""
+    return _host("compute1")
+
+
+@pytest.fixture(scope="session")
+def addresses() -> dict[str, str]:
+    """Management addresses."""
+    return {"controller": f"{SANDBOX['sandbox_network']}.0.11", "compute1": f"{SANDBOX['sandbox_network']}.0.21"}
+
+
+@pytest.fixture(scope="session")
+def secrets() -> dict[str, str]:
+    """The inventory's secrets."""
+    return yaml.safe_load((PROJECT / "inventories/sandbox/group_vars/all/secrets.yml").read_text())
+
+
+@pytest.fixture(scope="session")
+def cloud(controller):
+    """An administrator's connection, by the clouds.yaml that the installation wrote."""
+    entry = yaml.safe_load(controller.file("/etc/openstack/clouds.yaml").content_string)["clouds"]["admin"]
+    return openstack.connect(load_yaml_config=False, load_envvars=False, auth=entry["auth"], region_name=entry["region_name"])
+
+
+@pytest.fixture(scope="session")
+def get(controller):
+    """GET a URL from the controller, which is the gateway of the provider network; returns (status, text)."""
+    program = (
+        "import json,sys,urllib.request,urllib.error\n"
+        "try:\n r=urllib.request.urlopen(sys.argv[1],timeout=5); print(json.dumps([r.status,r.read(4096).decode()]))\n"
+        "except urllib.error.HTTPError as e: print(json.dumps([e.code,e.read(4096).decode()]))\n"
+        "except OSError as e: print(json.dumps([0,str(e)]))\n"
+    )
+
+    def fetch(url: str) -> tuple[int, str]:
+        return tuple(json.loads(controller.check_output("python3 -c %s %s", program, url)))
+
+    return fetch

@@ -1,0 +1,135 @@
+"""`make bench`: how long an installation takes, against the least that it could take, from one run on one machine.
+
+The floor is what nobody can leave out: one apt transaction for the same packages on both hosts at once, and the schema syncs.
+Uses a sandbox of its own (name `bench`) and removes it. Prints seconds, and the ratios, which are what to compare.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from kilonova.config_files import ROLES, role_packages
+
+PROJECT = Path(__file__).resolve().parent.parent
+SANDBOX = {"sandbox_name": "bench", "sandbox_container_prefix": "bench-", "sandbox_network": "10.22"}
+RELEASE = "zed"
+# Each service's databases and its own command; the roles' populate.yml has the same.
+SYNCS = {
+    "keystone": (["keystone"], ["keystone-manage", "db_sync"]),
+    "glance": (["glance"], ["glance-manage", "db_sync"]),
+    "placement": (["placement"], ["placement-manage", "db", "sync"]),
+    "nova": (["nova", "nova_cell0"], ["nova-manage", "db", "sync"]),
+    "nova (api)": (["nova_api"], ["nova-manage", "api_db", "sync"]),
+    "neutron": (["neutron"], ["neutron-db-manage", "--config-file=/etc/neutron/neutron.conf",
+                              "--config-file=/etc/neutron/plugins/ml2/ml2_conf.ini", "upgrade", "head"]),
+}
+
+
+def playbook(name: str, **environment: str) -> tuple[float, float]:
+    """Run a playbook on the bench's sandbox; returns wall and CPU seconds (of Ansible's side). Fails loudly."""
+    argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "inventories/sandbox", f"playbooks/{name}.yml"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.monotonic()
+    done = subprocess.run(
+        [*argv, "-e", json.dumps(SANDBOX)], cwd=PROJECT, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    wall = time.monotonic() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        sys.exit(f"bench: {name}.yml failed:\n{done.stdout[-3000:]}")
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def inside(host: str, *argv: str) -> subprocess.Popen:
+    """Start a command in a container."""
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    return subprocess.Popen([*sudo, "podman", "exec", f"bench-{host}", *argv], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def finished(processes: list[subprocess.Popen]) -> None:
+    """Wait for all; fail with what the first that failed said."""
+    for process in processes:
+        _output, error = process.communicate()
+        if process.returncode:
+            sys.exit(f"bench: {process.args} failed: {error.decode()[-1000:]}")
+
+
+def seconds(action: Callable[[], None]) -> float:
+    """How long `action` takes."""
+    started = time.monotonic()
+    action()
+    return time.monotonic() - started
+
+
+def apt_floor() -> None:
+    """One transaction on each host, both at once, services started by their packages held back as the installation does."""
+    groups = yaml.safe_load((ROLES / "openstack/vars/main.yml").read_text(encoding="utf-8"))["openstack_group_roles"]
+    install = "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; apt-get update -qq; " \
+        "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "
+    finished([
+        inside(host, "sh", "-c", install + " ".join(role_packages(groups[group], RELEASE)))
+        for host, group in (("controller", "controllers"), ("compute1", "computes"))
+    ])
+
+
+def sync_floor() -> float:
+    """Seconds of all schema syncs on empty databases, one after the other."""
+    total = 0.0
+    for service, (databases, command) in SYNCS.items():
+        recreate = "".join(f"DROP DATABASE {name}; CREATE DATABASE {name};" for name in databases)
+        finished([inside("controller", "mariadb", "-e", recreate)])
+        user = service.split()[0]
+        total += seconds(lambda user=user, command=command: finished([inside("controller", "runuser", "-u", user, "--", *command)]))
+    return total
+
+
+def memory_mib() -> dict[str, int]:
+    """Proportional memory of each host's processes."""
+    program = "cat /proc/[0-9]*/smaps_rollup 2>/dev/null | awk '/^Pss:/{s+=$2} END{print int(s/1024)}'"
+    result = {}
+    for host in ("controller", "compute1"):
+        argv = ["podman", "exec", f"bench-{host}", "sh", "-c", program]
+        result[host] = int(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+    return result
+
+
+def main() -> None:
+    """Measure and print."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as times:
+        try:
+            playbook("destroy")
+            playbook("sandbox")
+            apt = seconds(apt_floor)
+            playbook("destroy")
+            playbook("sandbox")
+            fresh, _cpu = playbook("site", KILONOVA_TIMES=times.name)
+            registration = sum(took for name, took in json.load(times) if name.endswith("Register the service in Keystone"))
+            second, cpu = playbook("site")
+            memory = memory_mib()
+            finished([inside("controller", "sh", "-c", "systemctl stop 'nova-*' 'neutron-*' glance-api placement-api keystone")])
+            syncs = sync_floor()
+        finally:
+            playbook("destroy")
+    floor = apt + syncs
+    print(f"""\
+floor: one apt transaction, both hosts   {apt:7.1f} s
+floor: schema syncs                      {syncs:7.1f} s
+fresh site.yml                           {fresh:7.1f} s
+fresh / floor                            {fresh / floor:7.2f}
+registration of all Keystone objects     {registration:7.1f} s
+second, unchanged site.yml               {second:7.1f} s ({cpu:.1f} CPU s of Ansible)
+memory (controller, compute1)            {memory['controller']:5d} MiB, {memory['compute1']} MiB""")
+
+
+if __name__ == "__main__":
+    main()
