@@ -98,7 +98,7 @@ def read(data: str | bytes) -> Conf:
             flush(number - 1)
         elif line[0] in " \t":
             if key is None:
-                raise ConfError("a line that begins with a blank continues a value, but there is none before it", number)
+                raise ConfError("a line that begins with a blank continues a value; there is none before it", number)
             value.append(line.lstrip())
         else:
             flush(number - 1)

@@ -24,14 +24,20 @@ from kilonova import conf, releases
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 ROLES = Path(__file__).resolve().parent.parent / "roles"
 
-# Lines whose value is a secret, in any of the formats that we write (ini, shell, YAML).
-SECRET_NAME = r"[\w.-]*(?:pass(?:word)?|secret|secret_key|connection|transport_url)"
-_SECRET_LINE = re.compile(rf"^(\s*(?:export\s+)?{SECRET_NAME}\s*[=:]\s*)(\S.*)$", re.IGNORECASE | re.MULTILINE)
+# What may hold a secret in the formats that we write (ini, shell, YAML): a value by its option's name, commented out or not, with
+# the lines that continue it because they are indented further; and the password of a URL.
+_SECRET_NAME = r"[\w.-]*(?:pass(?:word|wd|phrase|code)?|secret|token|_key|credentials?|connection|transport_url)"
+_CONTINUED = r"(?:\n(?P=indent)[^\S\n]+\S.*)"
+_SECRET_VALUE = re.compile(
+    rf"^((?P<indent>[^\S\n]*)[#;]?[^\S\n]*(?:export[^\S\n]+)?{_SECRET_NAME}[^\S\n]*[=:][^\S\n]*)(?:\S.*{_CONTINUED}*|{_CONTINUED}+)$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_URL_PASSWORD = re.compile(r"(://[^:/?#@\s]*:)\S+@")
 
 
 def mask(text: str) -> str:
-    """Return `text` with the value of every line that may hold a secret replaced by `(hidden)`."""
-    return _SECRET_LINE.sub(r"\1(hidden)", text)
+    """Return `text` with everything that may be a secret replaced by `(hidden)`."""
+    return _URL_PASSWORD.sub(r"\1(hidden)@", _SECRET_VALUE.sub(r"\1(hidden)", text))
 
 
 def combine_layers(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None]) -> dict[str, dict[str, tuple[Any, str]]]:
@@ -42,15 +48,21 @@ def combine_layers(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None])
     """
     merged: dict[str, dict[str, tuple[Any, str]]] = {}
     for layer, sections in layers.items():
+        _must_be_mapping(layer, "the file", sections or {}, "DEFAULT: {debug: true}")
         for section, options in (sections or {}).items():
-            if not isinstance(options, Mapping):
-                raise ValueError(
-                    f"{layer}: section [{section}] is {options!r}, not a mapping of options; write e.g. {section}: {{debug: true}}"
-                )
+            _must_be_mapping(layer, f"section [{section}]", options, f"{section}: {{debug: true}}")
             target = merged.setdefault(section, {})
             for option, value in options.items():
+                if isinstance(value, Mapping):  # Jinja would take its keys for a list
+                    raise ValueError(f"{layer}: option {option} of [{section}] is a mapping, not a value or a list of them")
                 target[option] = (value, layer)
     return merged
+
+
+def _must_be_mapping(layer: str, what: str, data: Any, example: str) -> None:
+    """Raise ValueError when it is not; its content may be a secret and is not shown."""
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{layer}: {what} is {'empty' if data is None else type(data).__name__}, not a mapping; write e.g. {example}")
 
 
 def options_for_release(rows: Iterable[Mapping[str, Any]], release: str) -> dict[str, dict[str, Any]]:
@@ -88,14 +100,17 @@ def _environment() -> jinja2.Environment:
     environment.filters["oslo_value"] = conf.quote
     environment.filters["ini_value"] = _ini_value
     environment.filters["shell"] = shlex.quote
-    environment.filters["to_yaml"] = lambda data: yaml.safe_dump(_plain(data), sort_keys=False, allow_unicode=True)
+    environment.filters["to_yaml"] = lambda data: yaml.safe_dump(
+        # Never folded: a line that continues a secret would not be hidden from a diff (mask).
+        _plain(data), sort_keys=False, allow_unicode=True, width=float("inf"),
+    )
     return environment
 
 
 def _ini_value(value: Any) -> str:
     """A value for uwsgi and MariaDB files, which know no quoting: booleans in lower case, everything else as it is."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    if "\n" in text or "\0" in text:
+    if any(character in text for character in "\n\r\0"):
         raise ValueError("a line break or NUL cannot stand in a configuration value")
     return text
 
@@ -125,12 +140,12 @@ def sections_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]
 
 def render(entry: Mapping[str, Any]) -> str:
     """Return the text of one declared file. Errors name the file: ValueError for data that cannot be written."""
-    template = _environment().get_template(entry.get("template") or "oslo.conf.j2")
     try:
+        template = _environment().get_template(entry.get("template") or "oslo.conf.j2")
         if entry.get("layers") is not None:
             return template.render(path=entry["path"], sections=sections_of(entry))
         return template.render(path=entry["path"], **_plain(entry.get("variables") or {}))
-    except (ValueError, TypeError, jinja2.UndefinedError) as error:
+    except (ValueError, TypeError, jinja2.TemplateError) as error:
         raise ValueError(f"{entry['path']}: {error}") from error
 
 
@@ -184,6 +199,15 @@ def role_packages(roles: Iterable[str], release: str, roles_path: Path = ROLES) 
             table = yaml.safe_load(path.read_text(encoding="utf-8"))[f"__{role}_packages"]
             names.update(dict.fromkeys(for_release(table, release)))
     return list(names)
+
+
+def literal(value: Any) -> str:
+    """Return a secret as the value of an option: every `$` is doubled, so that oslo.config interpolates nothing.
+
+    Quotes are the template's (a value that is quoted here would be quoted twice). Raises ValueError for what cannot be written.
+    """
+    conf.literal(value)
+    return conf.text(value).replace("$", "$$")
 
 
 def url(scheme: str, host: str, port: int, user: str, password: str, path: str = "") -> str:

@@ -277,7 +277,7 @@ def run(*argv: str, cwd: Path | None = None, env: dict[str, str] | None = None) 
     """Run a program; say what it said when it fails."""
     try:
         result = subprocess.run(argv, cwd=cwd, env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}, check=False,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                stdin=subprocess.DEVNULL, capture_output=True)
     except FileNotFoundError as error:
         raise BuildError(f"{argv[0]} is not installed. Building the guest needs Debian's apt and dpkg; set "
                          "guest_image_url and guest_image_checksum to download an image instead") from error
@@ -294,7 +294,7 @@ class Packages:
         self.options: list[str] = ["-o", "APT::Sandbox::User="]
 
     def download(self) -> dict[str, Path]:
-        """Return the path of every package. Lists that are missing or out of date are fetched into a place of our own."""
+        """Return the path of every package. Lists that are missing or old are fetched into a place of our own."""
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
             return self._download()

@@ -42,15 +42,12 @@ def generate(inventory: Path) -> tuple[Path, list[str]]:
     text = path.read_text(encoding="utf-8") if path.exists() else HEADER
     if text.startswith("$ANSIBLE_VAULT"):
         return path, []
-    # The file may hold values tagged !unsafe or !vault: only the names matter here, so it is composed, not constructed.
-    node = yaml.compose(text)
-    if node is not None and not isinstance(node, yaml.MappingNode):
-        raise ValueError(f"{path} is not a mapping of variables")
-    present = {key.value for key, _value in node.value} if node else set()
+    present = _variables(text, path)
     missing = [name for name in names() if name not in present]
     if missing:
         text = text if text.endswith("\n") else text + "\n"
         text += "".join(f"{name}: {secrets.token_urlsafe(BYTES)}\n" for name in missing)
+        _variables(text, path)  # a file that cannot be added to, such as {a: b}, stays as it is
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(path.name + ".new")
         new.unlink(missing_ok=True)
@@ -60,6 +57,20 @@ def generate(inventory: Path) -> tuple[Path, list[str]]:
     elif path.exists():
         path.chmod(0o600)
     return path, missing
+
+
+def _variables(text: str, path: Path) -> set[str]:
+    """Names of a file's variables; ValueError, which shows no line of the file, when it is not a mapping of them."""
+    try:
+        # Composed, not constructed: the file may hold values tagged !unsafe or !vault, and only the names matter here.
+        node = yaml.compose(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(f"{path}: {where}not one YAML mapping with a line for each variable") from None
+    if node is not None and not isinstance(node, yaml.MappingNode):
+        raise ValueError(f"{path} is not a mapping of variables")
+    return {key.value for key, _value in node.value} if node else set()
 
 
 def main(arguments: list[str] | None = None) -> int:

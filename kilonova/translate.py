@@ -10,6 +10,7 @@ that says why, without its value. The result has no error by the later release's
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kilonova import conf
 from kilonova.catalogue import Finding, catalogue, errors, fate, first_release, last_release, lives, mask, validate
@@ -88,8 +90,12 @@ class _Plan:
     """Where it goes."""
     name: str
     value: str
+    home: str = ""
+    """The section in which the old release looked up what the value refers to."""
     out: bool = False
     """Left out of the new file."""
+    composed: bool = False
+    """Part of the line that another assignment stands for."""
     attention: bool = False
     reasons: list[str] = field(default_factory=list)
     source: str = ""
@@ -132,10 +138,11 @@ class _Translation:
 
     def plan(self, item: conf.Item) -> _Plan:
         """Decide by the option's name alone."""
-        plan = _Plan(item, item.section, item.name, item.value)
+        plan = _Plan(item, item.section, item.name, item.value, home=item.section)
         plugin = self.before.plugin(item.section)
         found = catalogue(self.old).resolve(item.section, item.name, plugin)
         if found:
+            plan.home = found[0].section
             became = fate(item.section, item.name, self.old, self.new, plugin)
             if became.target:
                 plan.section, plan.name = became.target
@@ -178,7 +185,7 @@ class _Translation:
 
     def compose_transport_url(self) -> None:
         """Put what rabbit_host and its like said into [DEFAULT] transport_url, if that is not set."""
-        parts = [p for p in self.plans if p.out and (self.row(p) or {}).get("compose") and p.source == self.row(p)["source"]]
+        parts = [p for p in self.plans if p.out and "compose" in self.row(p) and p.source == self.row(p)["source"]]
         if not parts or any((p.section, p.name) == ("DEFAULT", "transport_url") and not p.out for p in self.plans):
             return
         try:
@@ -188,11 +195,12 @@ class _Translation:
             return
         for number, plan in enumerate(parts):
             plan.section, plan.name, plan.value = "DEFAULT", "transport_url", url
-            plan.out = number > 0  # one line for all of them
+            plan.out = plan.composed = number > 0  # one line for all of them
             plan.reasons = ["put together in [DEFAULT] transport_url: " + self.row(plan)["reason"]]
 
-    def row(self, plan: _Plan) -> dict | None:
-        return by_hand_row((plan.item.section, plan.item.name), self.new)
+    def row(self, plan: _Plan) -> dict[str, Any]:
+        """Return by_hand.yml's row about the plan's old name, empty when there is none."""
+        return by_hand_row((plan.item.section, plan.item.name), self.new) or {}
 
     def transport_url(self) -> str:
         """Return the URL that the old release built from its rabbit_ options."""
@@ -252,20 +260,22 @@ class _Translation:
         """Make $name and ${section.name} in values mean in the new file what they meant in the old one."""
         for plan in self.plans:
             if not plan.out and "$" in plan.value:
-                plan.value = REFERENCE.sub(lambda match, plan=plan: self.reference(match, plan), plan.value.replace(r"\$", "$$"))
-                if plan.value.replace("$$", r"\$") == plan.item.value.replace("$$", r"\$"):
-                    plan.value = plan.item.value
+                text = plan.value.replace(r"\$", "$$")
+                plan.value = REFERENCE.sub(functools.partial(self.reference, plan), text)
+                if plan.value == plan.item.value.replace(r"\$", "$$"):
+                    plan.value = plan.item.value  # nothing but the spelling of a dollar sign would change
 
-    def reference(self, match: re.Match[str], plan: _Plan) -> str:
+    def reference(self, plan: _Plan, match: re.Match[str]) -> str:
+        """Return what stands for one reference in the new file."""
         if match["escaped"]:
             return match[0]
         key = match["bare"] or match["braced"]
-        was = self.before.referred(key, plan.item.section)
+        was = self.before.referred(key, plan.home)
         now = self.after.referred(key, plan.section)
         if was is None:
             if now is None:
                 plan.attention = True
-                plan.reasons.append(f"a reference in it has no target, which Nova cannot read; written as text, with $$")
+                plan.reasons.append("a reference in it has no target, which Nova cannot read; written as text, with $$")
                 return "$" + match[0]
             return match[0]
         became = fate(was.section, was.dest, self.old, self.new, self.before.plugin(was.section)).target
@@ -278,15 +288,15 @@ class _Translation:
                 value = ""
             return value.replace("$", "$$")
         if now and (now.section, now.dest) == became:
-            return match[0] if "." in key or key == now.dest else "${%s}" % now.dest
+            return match[0] if "." in key or key == now.dest else f"${{{now.dest}}}"
         plan.reasons.append(f"it referred to {was!r}, which is [{became[0]}] {became[1]} now")
         if became[0] in (plan.section, "DEFAULT"):
-            return "${%s}" % became[1]
-        return "${%s.%s}" % became
+            return f"${{{became[1]}}}"
+        return f"${{{became[0]}.{became[1]}}}"
 
     def drop_errors(self) -> None:
-        """Leave out what the new release would not accept; each round removes at least one, so it ends."""
-        while True:
+        """Leave out what the new release would not accept, until it accepts the rest."""
+        for _ in range(len(self.plans) + 1):  # each round leaves out at least one
             items = [self.new_item(p) for p in self.ordered()]
             new = conf.Conf(items=items, headers=[(i.section, i.line) for i in items])
             wrong = {(f.section, f.option): f.message for f in errors(validate(new, self.new))}
@@ -323,8 +333,7 @@ class _Translation:
         item = plan.item
         was = catalogue(self.old).resolve(item.section, item.name, self.before.plugin(item.section))
         option = self.option(plan)
-        composed = plan.out and plan.section == "DEFAULT" and plan.name == "transport_url" and plan.item.name != plan.name
-        in_file = not plan.out or composed
+        in_file = not plan.out or plan.composed
         renamed = (plan.section, plan.name) != (item.section, item.name)
         if plan.attention:
             action = ATTENTION
@@ -442,7 +451,8 @@ def table(result: Result, width: int = 120) -> str:
         if record.new_option and (record.new_section, record.new_option) != (record.section, record.option):
             target = f" -> [{record.new_section}] {record.new_option}"
         value = f" = {record.new_value}" if record.new_value is not None and record.new_value != record.value else ""
-        lines.append(f"{record.line:>5}  {record.action:<9}  [{record.section}] {record.option}{target}{value}".replace("\n", " "))
+        row = f"{record.line:>5}  {record.action:<9}  [{record.section}] {record.option}{target}{value}"
+        lines.append(row.replace("\n", " "))
         if record.action != KEPT or "deprecated" in record.reason:
             lines += textwrap.wrap(record.reason, width, initial_indent=" " * 18, subsequent_indent=" " * 18)
     for requirement in result.required:
@@ -459,7 +469,8 @@ def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline="") as file:
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
         file.write(text)
     part.replace(path)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from kilonova import conf
 from kilonova.catalogue.changes import fate, first_release, last_release, lives
-from kilonova.catalogue.options import SOURCE, Catalogue, Option, by_hand, catalogue, mask
+from kilonova.catalogue.options import SOURCE, Catalogue, Option, by_hand, catalogue, is_secret, mask, without_passwords
 from kilonova.releases import Release, find
 
 
@@ -57,7 +57,9 @@ def validate(
 
 # ----------------------------------------------------------------------------------------------------- interpolation
 
-REFERENCE = re.compile(r"\$(?:(?P<escaped>\$)|(?P<bare>[_a-z][._a-z0-9]*)|\{(?P<braced>[_a-z][._a-z0-9]*)\})", re.I | re.A)
+REFERENCE = re.compile(
+    r"\$(?:(?P<escaped>\$)|(?P<bare>[_a-z][._a-z0-9]*)|\{(?P<braced>[_a-z][._a-z0-9]*)\})", re.I | re.A
+)
 """As oslo_config.cfg.ConfigOpts.Template: a bare name may contain dots, and swallows them."""
 
 _PLACEHOLDERS = {"<host_ipv4>": "192.0.2.1", "<current_hostname>": "localhost"}
@@ -156,7 +158,11 @@ class _Check:
                     for item in items:
                         conf.quote(item.value)
                 except (TypeError, ValueError) as error:
-                    message = f"{error}" if isinstance(error, ValueError) else "not a string, number or boolean, nor a list of them"
+                    message = (
+                        f"{error}"
+                        if isinstance(error, ValueError)
+                        else "not a string, number or boolean, nor a list of them"
+                    )
                     self.out.append(Finding("error", section, str(name), None, message))
                 else:
                     yield from items
@@ -183,7 +189,11 @@ class _Check:
         found = self.cat.resolve(section, name, plugin)
         if found is None and section in self.named:
             # what stands in a section of the operator's own naming: how to authenticate, or where to read from
-            for known in (self.cat.sections["service_user"], self.cat.plugin(plugin), self.cat.sections.get(SOURCE, {})):
+            for known in (
+                self.cat.sections["service_user"],
+                self.cat.plugin(plugin),
+                self.cat.sections.get(SOURCE, {}),
+            ):
                 if name in known:
                     return Option(section, known[name].name, known[name].spec), False
         return found
@@ -210,7 +220,11 @@ class _Check:
             now = fate(item.section, item.name, lives(item.section, item.name)[0], self.release)
             remedy = f"use [{now.target[0]}] {now.target[1]}" if now.target else "remove it"
             reason = f" ({now.reason})" if now.reason else ""
-            self.add("error", item, f"Nova {title} ignores it: the last release to read it was {last.title}{reason}; {remedy}")
+            self.add(
+                "error",
+                item,
+                f"Nova {title} ignores it: the last release to read it was {last.title}{reason}; {remedy}",
+            )
             return
         if in_unknown_section:
             return  # said once, for the section
@@ -219,7 +233,9 @@ class _Check:
         if first:
             message = f"Nova {title} ignores it: it exists since {first.title}; remove it"
         else:
-            message = f"Nova {title} has no such option, and ignores it; " + (f"did you mean {near}?" if near else "remove it")
+            message = f"Nova {title} has no such option, and ignores it; " + (
+                f"did you mean {near}?" if near else "remove it"
+            )
         self.add("error", item, message)
 
     def known(self, items: list[conf.Item], option: Option, alias: bool) -> None:
@@ -241,15 +257,17 @@ class _Check:
     def value(self, item: conf.Item, option: Option) -> None:
         """Let oslo.config's type judge one value."""
         try:
-            text = self.values.substituted(item.value, item.section)
+            # as the option itself looks its neighbours up, wherever a deprecated name stands
+            text = self.values.substituted(item.value, option.section)
         except Unresolved as error:
-            detail = str(error) if not option.secret else "a $ in it refers to no option"
+            detail = "a $ in it refers to no option" if is_secret(item.name, option) else str(error)
             self.add("error", item, f"{detail}, so Nova cannot read the value; write $$ for a dollar sign", option)
             return
         try:
             option.type(text)
         except (ValueError, TypeError) as error:
-            detail = "" if option.secret else f": {' '.join(str(error).split())}"
+            said = without_passwords(" ".join(str(error).split()))
+            detail = "" if is_secret(item.name, option) else f": {said}"
             self.add("error", item, f"not a valid value{detail}; valid is {expected(option)}", option)
 
     def wrong_node(self, item: conf.Item, option: Option) -> None:

@@ -48,7 +48,9 @@ def package(release: Release) -> str:
 
 # ------------------------------------------------------------------------------------------------------------ secrets
 
-_SECRET_NAME = re.compile(r"pass(word|wd|phrase|code)|secret|token$|_key$|credential|(^|_)connection$|transport_url", re.I)
+_SECRET_NAME = re.compile(
+    r"pass(word|wd|phrase|code)|secret|token$|_key$|credential|(^|_)connection$|transport_url", re.I
+)
 _URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):([^/\s]*)(?=@)")
 
 
@@ -59,9 +61,19 @@ def mask(section: str, name: str, value: str | None, option: Option | None = Non
     """
     if not value:
         return value
-    if (option and option.secret) or _SECRET_NAME.search(name):
+    if is_secret(name, option):
         return MASK
-    return _URL_PASSWORD.sub(rf"\1:{MASK}", value)
+    return without_passwords(value)
+
+
+def is_secret(name: str, option: Option | None = None) -> bool:
+    """Say whether the option's value must not be shown at all."""
+    return bool((option and option.secret) or _SECRET_NAME.search(name))
+
+
+def without_passwords(text: str) -> str:
+    """Return `text` with the passwords in its URLs masked."""
+    return _URL_PASSWORD.sub(rf"\1:{MASK}", text)
 
 
 # ------------------------------------------------------------------------------------------------------------ options
@@ -123,12 +135,9 @@ class Option:
 def _type(spec: Mapping[str, Any]) -> Any:
     """Return the oslo.config type that `spec` describes."""
     kind = spec["type"]
-    if kind in ("List", "Dict"):
-        item = _type(spec["item"]) if "item" in spec else None
-        if kind == "List":
-            return oslo.List(item, bounds=spec.get("bounds", False))
-        return oslo.Dict(item, bounds=spec.get("bounds", False), key_value_separator=spec.get("key_value_separator", ":"))
     arguments = {k: spec[k] for k in _ARGUMENTS if k in spec}
+    if kind in ("List", "Dict"):
+        return getattr(oslo, kind)(_type(spec["item"]) if "item" in spec else None, **arguments)
     regex = arguments.get("regex")
     if isinstance(regex, dict):
         arguments["regex"] = re.compile(regex["pattern"], regex["flags"])
@@ -137,7 +146,19 @@ def _type(spec: Mapping[str, Any]) -> Any:
     return getattr(oslo, kind)(**arguments)
 
 
-_ARGUMENTS = ("choices", "min", "max", "max_length", "quotes", "regex", "ignore_case", "schemes", "version")
+_ARGUMENTS = (
+    "bounds",
+    "choices",
+    "ignore_case",
+    "key_value_separator",
+    "max",
+    "max_length",
+    "min",
+    "quotes",
+    "regex",
+    "schemes",
+    "version",
+)
 
 
 class Catalogue:
@@ -239,8 +260,9 @@ class Catalogue:
             return f"[{section}] {near[0]}"
         elsewhere = [s for s, options in self.sections.items() if s[0] != "{" and name in options]
         if elsewhere:
-            best = difflib.get_close_matches(section, elsewhere, n=1, cutoff=0.6) or (elsewhere if len(elsewhere) == 1 else [])
-            return f"[{best[0]}] {name}" if best else None
+            best = difflib.get_close_matches(section, elsewhere, n=1, cutoff=0.6)
+            if best or len(elsewhere) == 1:
+                return f"[{(best or elsewhere)[0]}] {name}"
         return None
 
     def nearest_section(self, section: str) -> str | None:

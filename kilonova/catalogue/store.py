@@ -58,12 +58,13 @@ def dump(value: Any) -> str:
 
 def write(history: History, packages: Mapping[int, str], file: Path = FILE) -> None:
     """Write the catalogue; `packages` names the Nova package that each release was read from."""
-    sections = ",\n".join(
-        dump(section) + ": {\n" + ",\n".join(f"{dump(name)}: {dump(history[section][name])}" for name in sorted(history[section])) + "\n}"
-        for section in sorted(history)
-    )
-    text = f'{{"packages": {dump({str(k): v for k, v in packages.items()})},\n"options": {{\n{sections}\n}}}}\n'
-    file.write_text(text, encoding="utf-8")
+    sections = []
+    for section, options in sorted(history.items()):
+        lines = [f"{dump(name)}: {dump(spans)}" for name, spans in sorted(options.items())]
+        sections.append(dump(section) + ": {\n" + ",\n".join(lines) + "\n}")
+    joined = ",\n".join(sections)
+    head = dump({str(nova): package for nova, package in packages.items()})
+    file.write_text(f'{{"packages": {head},\n"options": {{\n{joined}\n}}}}\n', encoding="utf-8")
 
 
 def read(file: Path = FILE) -> tuple[History, dict[int, str]]:

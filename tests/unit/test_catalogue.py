@@ -102,7 +102,9 @@ GUIDE_OPTIONS = {
 }
 
 
-@pytest.mark.parametrize(("option", "expected"), GUIDE_OPTIONS.items(), ids=lambda v: ".".join(v) if isinstance(v, tuple) else "")
+@pytest.mark.parametrize(
+    ("option", "expected"), GUIDE_OPTIONS.items(), ids=lambda v: ".".join(v) if isinstance(v, tuple) else ""
+)
 def test_options_of_the_guide_in_every_release(option, expected):
     assert {nova: status(*option, nova) for nova in range(15, 35)} == spans(expected)
 
@@ -166,7 +168,9 @@ def test_names_are_found_as_oslo_config_finds_them():
 
 def test_sections_that_a_value_makes():
     assert catalogue("zed").get("mdev_nvidia-35", "device_addresses").section == "mdev_nvidia-35"
-    assert repr(catalogue("zed").aliased("vgpu_nvidia-35", "device_addresses")[0]) == "[mdev_nvidia-35] device_addresses"
+    assert (
+        repr(catalogue("zed").aliased("vgpu_nvidia-35", "device_addresses")[0]) == "[mdev_nvidia-35] device_addresses"
+    )
     assert catalogue("ussuri").get("vgpu_nvidia-35", "device_addresses")
     assert catalogue("ocata").get("image_file_url:nfs", "mountpoint")
 
@@ -308,7 +312,9 @@ def test_secrets_are_in_no_finding():
 def test_a_mapping_is_checked_as_its_file_would_be():
     mapping = {"DEFAULT": {"my_ip": "10.0.0.1", "debug": True, "host": None}, "vnc": {"enabled": "maybe"}}
     text = conf.render(mapping)
-    assert [(f.option, f.message) for f in validate(mapping, "zed")] == [(f.option, f.message) for f in validate(text, "zed")]
+    assert [(f.option, f.message) for f in validate(mapping, "zed")] == [
+        (f.option, f.message) for f in validate(text, "zed")
+    ]
     (finding,) = validate({"DEFAULT": {"my_ip": "10.0.0.1\nfoo = 1"}}, "zed")
     assert "cannot contain" in finding.message
     (finding,) = validate({"DEFAULT": {"my_ip": {"a": 1}}}, "zed")
@@ -321,7 +327,16 @@ def test_sections_named_by_a_value():
     assert validate(text, "epoxy") == []
 
 
-@given(st.dictionaries(st.sampled_from(["DEFAULT", "vnc", "neutron", "x"]), st.dictionaries(st.text(max_size=8), st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.lists(st.text(), max_size=2))), max_size=3))
+@given(
+    st.dictionaries(
+        st.sampled_from(["DEFAULT", "vnc", "neutron", "x"]),
+        st.dictionaries(
+            st.text(max_size=8),
+            st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.lists(st.text(), max_size=2)),
+        ),
+        max_size=3,
+    )
+)
 @settings(max_examples=150, deadline=None)
 def test_no_mapping_crashes_it(mapping):
     for finding in validate(mapping, "epoxy", "compute"):

@@ -52,8 +52,10 @@ def test_the_file_is_written_the_same_again(tool, tmp_path):
 
 
 VALUES = (
-    "", "true", "maybe", "0", "-1", "1", "1.5", "70000", "999999999999", "none", "a,b", "a:b", "[1]", "http://h:1/x", "::1",
-    "10.0.0.1", "not a host!", "$my_ip", "$nothing", "${my_ip}x", "$$x", r"\$x", "${vnc.enabled}", "${nowhere.x}", "x" * 300, "CAP_CHOWN", "servers,class:VCPU",
+    "", "true", "maybe", "0", "-1", "1", "1.5", "70000", "999999999999", "none", "a,b", "a:b", "[1]", "http://h:1/x",
+    "::1", "10.0.0.1", "not a host!", "$my_ip", "$nothing", "${my_ip}x", "$$x", r"\$x",
+    "${vnc.enabled}", "${nowhere.x}", "x" * 300,
+    "CAP_CHOWN", "servers,class:VCPU",
 )  # fmt: skip
 
 
@@ -71,7 +73,7 @@ def test_nova_and_we_agree_about_values(tool, cache, name):
     base = tool.packages(TOOL / "pins" / "base.txt", cache)
     path = tool.packages(TOOL / "pins" / f"{release.name}.txt", cache)
     env = {"PYTHONPATH": f"{path}{os.pathsep}{base}", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-W", "ignore", str(TOOL / "ask.py")]
+    command = [sys.executable, "-W", "ignore", "-S", str(TOOL / "ask.py")]
     done = subprocess.run(command, input=json.dumps(cases), env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     wrong = []

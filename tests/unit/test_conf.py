@@ -50,9 +50,10 @@ LINES = st.lists(
     st.one_of(
         st.sampled_from(
             [
-                "[DEFAULT]", "[default]", "[VNC]", "[vnc]", "[]", "[x", "[a]]", "# note", "; note", "", "   ", "\t", "  more",
-                "\tmore", "a = 1", "a=2", "a: 3", "b = 'q'", 'b = "q', "b = \"'\"", "c =", "= 1", ": 1", "d", "e = x = y", "\ufeff",
-                "\x0c[DEFAULT]", "a = \x1f", "\xa0a = 1", "f = #no comment", "[a] ", " [a]", "g = '", "a=b:c", "a:b=c",
+                "[DEFAULT]", "[default]", "[VNC]", "[vnc]", "[]", "[x", "[a]]", "# note", "; note", "", "   ", "\t",
+                "  more", "\tmore", "a = 1", "a=2", "a: 3", "b = 'q'", 'b = "q', "b = \"'\"", "c =", "= 1", ": 1", "d",
+                "e = x = y", "\ufeff", "\x0c[DEFAULT]", "a = \x1f", "\xa0a = 1", "f = #no comment", "[a] ", " [a]",
+                "g = '", "a=b:c", "a:b=c",
             ]
         ),
         st.text(CHARACTERS, max_size=12),
@@ -93,7 +94,8 @@ def read_lines(text):
 
 def test_a_file_as_people_write_it():
     read = conf.read(
-        b"# first\n[DEFAULT]\nmy_ip = 10.0.0.1\n\n[Vnc]\nenabled=true\n[DEFAULT]\nmy_ip : 10.0.0.2\nlong = a\n  # b\n\tc\n#x=1\n"
+        b"# first\n[DEFAULT]\nmy_ip = 10.0.0.1\n\n[Vnc]\nenabled=true\n"
+        b"[DEFAULT]\nmy_ip : 10.0.0.2\nlong = a\n  # b\n\tc\n#x=1\n"
     )
     assert [(i.section, i.name, i.value, i.line, i.last) for i in read.items] == [
         ("DEFAULT", "my_ip", "10.0.0.1", 3, 3),
@@ -134,7 +136,9 @@ def test_line_ends_are_kept():
 
 
 def test_debians_350_kilobytes_of_defaults_are_fast():
-    text = "[DEFAULT]\n" + "".join(f"#\n# Help of option {i} (string value)\n#option_{i} = value\n\n" for i in range(6500))
+    text = "[DEFAULT]\n" + "".join(
+        f"#\n# Help of option {i} (string value)\n#option_{i} = value\n\n" for i in range(6500)
+    )
     assert len(text) > 350_000
     start = time.perf_counter()
     conf.read(text)
@@ -154,7 +158,10 @@ def test_any_secret_comes_back(path, secret):
     assert oslo_value(path, f"[DEFAULT]\nx = {conf.literal(secret)}\n") == secret
 
 
-@pytest.mark.parametrize("secret", ["", " ", "'", '"', "'a'", '"a"', " a", "a\u2028", "\x85", "$", "$$", "$x", "a\\", "#a", "[a]", "=", "a\x0b"])
+@pytest.mark.parametrize(
+    "secret",
+    ["", " ", "'", '"', "'a'", '"a"', " a", "a\u2028", "\x85", "$", "$$", "$x", "a\\", "#a", "[a]", "=", "a\x0b"],
+)
 def test_awkward_secrets_come_back(path, secret):
     assert oslo_value(path, f"[DEFAULT]\nx = {conf.literal(secret)}\n") == secret
 

@@ -1,0 +1,710 @@
+"""Match what the hosts say of one launch with the steps of the launch.
+
+Two flows stand side by side: the 28 steps of the workflow that students learn (Grizzly's time: "quantum-server", a scheduler
+that reads the database), and what today's Nova does. `steps()` takes the evidence that library/trace_evidence.py collected and
+the launch that library/trace_launch.py made, and returns both flows with time, host, service and the line that proves the step.
+
+A step's `state`:
+
+seen      a line, a database row or a counter proves it;
+replaced  today's Nova does not do it; the note names today's step that took its place;
+absent    this launch needed none of it (no volume service, an image that the compute node already has);
+unseen    it should have happened, and nothing shows it. The first of these in today's flow is where a launch stopped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
+from typing import Any
+
+# 2026-11-21 00:21:29.417 11793 INFO nova.api.openstack.requestlog [req-global req-local user project ...] text
+_OSLO = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) \d+ [A-Z]+ (\S+) (?:\[([^]]*)\] ?)?(.*)")
+# [pid: 11239|app: 0|req: 397/397] 10.20.0.11 () {32 vars in 482 bytes} [Sat Nov 21 00:30:22 2026] POST /v3/auth/tokens => ...
+_UWSGI = re.compile(
+    r"^\[pid: .*?\] (\S*) \(.*?\) \{.*?\} \[(\w{3} \w{3} +\d+ \d\d:\d\d:\d\d \d{4})\] (\S+) (\S+) => "
+    r"generated \d+ bytes in (\d+) msecs \(HTTP/[\d.]+ (\d+)\)"
+)
+# ... 10.20.0.21 "GET /allocations/..." status: 200 len: 257 microversion: 1.28 time: 0.0065
+_REQUESTLOG = re.compile(r'(\S+) "(\S+) (\S+)" status: (\d+) len: \S+ microversion: \S+(?: time: ([\d.]+))?')
+# 10.20.0.21 - - [21/Nov/2026 00:21:31] "GET /v2/images/... HTTP/1.1" 200 1126 0.085454
+_EVENTLET = re.compile(r'(\S+) - - \[[^]]*\] "(\S+) (\S+) HTTP/[\d.]+" (\d+) \S+ ([\d.]+)')
+# 2026-11-21T00:21:50.123456+00:00 controller dnsmasq-dhcp[13705]: text
+_JOURNAL = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+[+-]\d\d:?\d\d) \S+ ([^\s\[:]+)(?:\[\d+\])?: (.*)")
+# 2026-11-21 00:21:41.330+0000: starting up libvirt version: 9.0.0
+_LIBVIRT = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+[+-]\d{4}): (.*)")
+_REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
+_SERVICES = {"keystone": "keystone", "rabbit@": "rabbitmq"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line or row, with what it says about itself."""
+
+    time: datetime
+    """When the thing began, in UTC."""
+    host: str
+    service: str
+    text: str
+    """The line as the host has it."""
+    exact: bool = True
+    """False where only the second is known (uwsgi's access log, the databases)."""
+    request_ids: tuple[str, ...] = ()
+    client: str = ""
+    method: str = ""
+    path: str = ""
+    status: int = 0
+    seconds: float = 0.0
+    row: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def end(self) -> datetime:
+        """When the request was answered."""
+        return self.time + timedelta(seconds=self.seconds)
+
+
+def service_of(path: str) -> str:
+    """`/var/log/nova/nova-compute.log` -> `nova-compute`; QEMU's own logs -> `libvirt`."""
+    if "/libvirt/" in path:
+        return "libvirt"
+    return PurePosixPath(path).name.removesuffix(".log").removesuffix(".1").removesuffix(".log")
+
+
+def _utc(naive: datetime, offset: int) -> datetime:
+    return (naive - timedelta(seconds=offset)).replace(tzinfo=UTC)
+
+
+def parse_line(source: str, line: str, host: str, utc_offset: int = 0) -> Entry | None:
+    """Read one line of a log or of the journal; None for a line without a time (a traceback, a wrapped warning)."""
+    if source == "journal":
+        match = _JOURNAL.match(line)
+        if not match:
+            return None
+        stamp, service, _text = match.groups()
+        return Entry(datetime.fromisoformat(stamp).astimezone(UTC), host, service, line)
+    service = service_of(source)
+    if match := _UWSGI.match(line):
+        client, stamp, method, path, milliseconds, status = match.groups()
+        return Entry(
+            _utc(datetime.strptime(stamp, "%a %b %d %H:%M:%S %Y"), utc_offset), host, service, line, exact=False,
+            client=client, method=method, path=path, status=int(status), seconds=int(milliseconds) / 1000,
+        )
+    if match := _LIBVIRT.match(line):
+        return Entry(datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S.%f%z").astimezone(UTC), host, service, line)
+    match = _OSLO.match(line)
+    if not match:
+        return None
+    stamp, _module, context, text = match.groups()
+    logged = _utc(datetime.fromisoformat(stamp), utc_offset)
+    ids = tuple(_REQUEST_ID.findall(context or ""))
+    request = _REQUESTLOG.search(text) or _EVENTLET.search(text)
+    if not request:
+        return Entry(logged, host, service, line, request_ids=ids)
+    client, method, path, status, seconds = request.groups()
+    spent = float(seconds or 0)
+    # A request is logged when it is answered.
+    return Entry(
+        logged - timedelta(seconds=spent), host, service, line, request_ids=ids, client=client, method=method, path=path,
+        status=int(status), seconds=spent,
+    )
+
+
+def entries(evidence: Iterable[dict[str, Any]]) -> list[Entry]:
+    """Every line of every host that has a time, oldest first."""
+    found = [
+        entry
+        for host in evidence
+        for source, line in host["lines"]
+        if (entry := parse_line(source, line, host["host"], host["utc_offset"]))
+    ]
+    return sorted(found, key=lambda entry: entry.time)
+
+
+def _moment(text: str | None) -> datetime | None:
+    """A time of the client (with a zone) or of a database (UTC without one)."""
+    if not text:
+        return None
+    moment = datetime.fromisoformat(str(text))
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class Case:
+    """One launch and its evidence; the questions that steps ask of them."""
+
+    def __init__(self, launch: dict[str, Any], evidence: list[dict[str, Any]], addresses: dict[str, str] | None = None):
+        """`addresses`: host to its management address, which access logs show."""
+        self.launch = launch
+        self.evidence = evidence
+        self.all = entries(evidence)
+        self.instance = launch.get("id") or ""
+        self.ids = {i for i in (launch.get("global_request_id"), launch.get("request_id")) if i}
+        self.addresses = addresses or {}
+        self.controllers = {host["host"] for host in evidence if host.get("rows") or host.get("rabbitmq")}
+        self.ports = [port["id"] for port in launch.get("ports", [])] or self._ports_of_rows()
+        self.host = launch.get("host") or ""
+
+    def _ports_of_rows(self) -> list[str]:
+        return [row["id"] for row in self.rows("neutron.ports")]
+
+    def client(self, moment: str, text: str, **more: Any) -> Entry | None:
+        """What the client itself saw."""
+        when = _moment(self.launch.get(moment))
+        return when and Entry(when, "", "client", text, **more)
+
+    def first(
+        self, service: str, text: str = "", *, ours: bool | None = None, method: str = "", path: str = "", host: str = "",
+        since: datetime | None = None, until: datetime | None = None, of_compute: bool | None = None,
+    ) -> Entry | None:
+        """The first line of a service that fits.
+
+        `ours`: has one of the launch's request ids. `of_compute`: the request came from the compute node (or did not).
+        """
+        compute = {self.addresses.get(self.host, self.host)} - {""}
+        for entry in self.all:
+            if entry.service != service or (host and entry.host != host):
+                continue
+            if ours is not None and ours != bool(self.ids & set(entry.request_ids)):
+                continue
+            if (text and not re.search(text, entry.text)) or (method and method != entry.method):
+                continue
+            if path and not re.search(path, entry.path):
+                continue
+            # A time that is known to the second only may lie in the same second.
+            slack = timedelta(0) if entry.exact else timedelta(seconds=1)
+            if (since and entry.time + slack < since) or (until and entry.time > until):
+                continue
+            if of_compute is not None and (not compute or of_compute != (entry.client in compute)):
+                continue
+            return entry
+        return None
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Rows of a table; `nova` stands for every cell."""
+        wanted = {table, table.replace("nova.", "nova_cell0.")}
+        return [row for host in self.evidence for row in host.get("rows", []) if row["table"] in wanted]
+
+    def row(self, table: str, column: str = "created_at", **values: Any) -> Entry | None:
+        """The first row that fits, at the time of its column."""
+        for host in self.evidence:
+            for row in host.get("rows", []):
+                if row not in self.rows(table) or any(row.get(key) != value for key, value in values.items()):
+                    continue
+                moment = _moment(row.get(column))
+                if moment:
+                    shown = ", ".join(f"{key} {value}" for key, value in row.items() if key != "table" and value is not None)
+                    return Entry(moment, host["host"], "mariadb", f"{row['table']}: {shown}", exact=False, row=row)
+        return None
+
+    def queue(self, name: str) -> str:
+        """What RabbitMQ says of a queue, and how much its consumer's service sent and received meanwhile."""
+        for host in self.evidence:
+            queue = (host.get("rabbitmq") or {}).get("queues", {}).get(name)
+            if queue:
+                return f"queue {name}: {_count(queue['consumers'], 'consumer')}, {_count(queue['messages'], 'message')} waiting"
+        return f"queue {name}: not there"
+
+    def stuck(self, name: str) -> bool:
+        """A queue without a consumer, or with messages that nobody takes."""
+        queues = [(host.get("rabbitmq") or {}).get("queues", {}) for host in self.evidence]
+        return any(queues) and not any(queue.get(name, {}).get("consumers") for queue in queues)
+
+    def frames(self, service: str) -> str:
+        """How many AMQP frames a service exchanged between the two looks at RabbitMQ."""
+        for host in self.evidence:
+            after = (host.get("rabbitmq") or {}).get("services", {}).get(service)
+            before = (host.get("rabbitmq_before") or {}).get("services", {}).get(service, {"received": 0, "sent": 0})
+            if after:
+                received, sent = after["received"] - before["received"], after["sent"] - before["sent"]
+                if received >= 0 and sent >= 0:
+                    return f"{service} sent {received} and received {sent} AMQP frames meanwhile"
+        return ""
+
+    def message(self, queue: str, service: str, proof: Entry | None) -> Entry | None:
+        """A message that passed a queue: what its receiver did proves it; RabbitMQ describes the way."""
+        if proof is None:
+            return None
+        said = "; ".join(part for part in (self.queue(queue), self.frames(service)) if part)
+        broker = next((host["host"] for host in self.evidence if host.get("rabbitmq")), proof.host)
+        return Entry(
+            proof.time, broker, "rabbitmq", f"{said}. Its receiver: {proof.text}", exact=proof.exact,
+            request_ids=proof.request_ids, row=proof.row,
+        )
+
+    def token_check(self, around: Entry | None) -> Entry | None:
+        """Keystone's access line of the validation that a request caused."""
+        if around is None:
+            return None
+        slack = timedelta(seconds=0 if around.exact else 1)
+        return self.first(
+            "keystone", method="GET", path=r"^/v3/auth/tokens", since=around.time, until=around.end + slack, of_compute=False,
+        ) or self.first("keystone", method="GET", path=r"^/v3/auth/tokens", since=around.time, until=around.end + slack)
+
+    # What several steps look at.
+
+    def server_request(self) -> Entry | None:
+        """nova-api's line of POST /servers."""
+        return self.first("nova-api", ours=True, method="POST", path=r"/servers$") or self.first(
+            "nova-api", method="POST", path=r"/servers$", since=_moment(self.launch.get("asked")), until=_moment(self.launch.get("answered"))
+        )
+
+    def port_request(self) -> Entry | None:
+        """Neutron's line of the port that nova-compute asked for."""
+        return self.first("neutron-api", method="POST", path=r"^/v2.0/ports", since=_moment(self.launch.get("asked")), of_compute=True)
+
+    def compute_line(self, text: str = "") -> Entry | None:
+        """A line of nova-compute about this instance."""
+        return self.first("nova-compute", text=text, ours=True) or (
+            self.first("nova-compute", text=f"(?=.*{self.instance})(?=.*{text})") if self.instance else None
+        )
+
+    def image_file(self) -> Entry | None:
+        """Glance's line of the download."""
+        return self.first("glance-api", method="GET", path=rf"/v2/images/{self.launch['image_id']}/file", since=_moment(self.launch.get("asked")))
+
+    def cached_image(self) -> str:
+        """Where the compute node keeps the image since an earlier launch; empty when it had to ask for it."""
+        for host in self.evidence:
+            cache = host.get("image_cache")
+            if cache and host["host"] == self.host and self.image_file() is None:
+                return f"{host['host']}: {cache['path']}, {cache['size']} bytes"
+        return ""
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+Answer = Entry | None | tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a flow. `find` returns its proof, None, or (state, note)."""
+
+    flow: str
+    step: int
+    sender: str
+    receiver: str
+    service: str
+    title: str
+    find: Callable[[Case], Answer]
+    note: str = ""
+    optional: bool = False
+    """A launch can be good without its trace: the token was cached, the answer came another way."""
+    guest: bool = False
+    """It belongs to the guest's own start, after Nova's work."""
+
+
+def _replaced(note: str) -> Callable[[Case], Answer]:
+    return lambda case: ("replaced", note)
+
+
+def _volume(case: Case) -> Answer:
+    if case.launch.get("volume_service"):
+        return "absent", "this instance boots from an image and has no volume"
+    return "absent", "no volume service in the catalogue"
+
+
+def _cached(case: Case) -> Answer:
+    cache = case.cached_image()
+    return ("absent", f"the compute node had the image from an earlier launch ({cache})") if cache else None
+
+
+def _token_note(case: Case, around: Entry | None) -> Answer:
+    found = case.token_check(around)
+    if found or around is None:
+        return found
+    return "absent", "the token was checked before and is still in memcached; Keystone was not asked again"
+
+
+def _nova_instance(case: Case) -> Answer:
+    return case.row("nova.instances")
+
+
+def _event(case: Case, column: str = "start_time") -> Entry | None:
+    return case.row("nova.instance_actions_events", column, event="compute__do_build_and_run_instance")
+
+
+def _scheduled(case: Case) -> Entry | None:
+    return case.first("placement-api", ours=True, method="GET", path=r"^(/placement)?/allocation_candidates")
+
+
+def _claimed(case: Case) -> Entry | None:
+    return case.first("placement-api", ours=True, method="PUT", path=rf"/allocations/{case.instance or 'none'}")
+
+
+def _compute_queue(case: Case) -> str:
+    return f"compute.{case.host}" if case.host else "compute"
+
+
+def _compute_got_it(case: Case) -> Entry | None:
+    return case.compute_line("Claim successful|Attempting claim") or _event(case) or case.compute_line()
+
+
+def _conductor_got_it(case: Case) -> Entry | None:
+    return case.first("nova-conductor", ours=True) or _scheduled(case) or case.row("nova.instance_actions", "start_time", action="create")
+
+
+def _port_event(case: Case) -> Entry | None:
+    for port in case.ports:
+        found = case.first("neutron-rpc-server", text=f"network-vif-plugged.*{port}|{port}.*network-vif-plugged") or case.first(
+            "neutron-api", text=f"network-vif-plugged.*{port}|{port}.*network-vif-plugged"
+        )
+        if found:
+            return found
+    return None
+
+
+def _port_wired(case: Case) -> Entry | None:
+    agents = ("neutron-openvswitch-agent", "neutron-linuxbridge-agent", "neutron-ovn-metadata-agent")
+    for port in case.ports:
+        for agent in agents:
+            if found := case.first(agent, text=rf"Configuration for devices up \[.*{port}") or case.first(agent, text=port):
+                return found
+    return None
+
+
+def _dhcp_configured(case: Case) -> Entry | None:
+    return next(filter(None, (case.first("neutron-dhcp-agent", text=rf"configuration for ports .*{port}") for port in case.ports)), None)
+
+
+def _lease(case: Case) -> Entry | None:
+    macs = [port["mac"] for port in case.launch.get("ports", [])]
+    return next(filter(None, (case.first("dnsmasq-dhcp", text=rf"DHCPACK.*{mac}") for mac in macs)), None)
+
+
+def _metadata(case: Case) -> Entry | None:
+    active = _moment(case.launch.get("active"))
+    if not active:
+        return None
+    for port in case.launch.get("ports", []):
+        for address in port["addresses"]:
+            for entry in case.all:
+                if "haproxy" in entry.service and re.search(rf"[: ]{re.escape(address)}:\d+ .*\"GET /", entry.text):
+                    return entry
+    return None
+
+
+def _external_event(case: Case) -> Entry | None:
+    event = _port_event(case)
+    ids = set(_REQUEST_ID.findall(event.text)) if event else set()
+    return next((entry for entry in case.all if entry.service == "nova-api" and ids & set(entry.request_ids)), None)
+
+
+_BEFORE_TODAY = {"no_scheduler_db": "today nova-scheduler reads no instance from the database"}
+
+GUIDE: tuple[Step, ...] = (
+    Step(
+        "guide", 1, "client", "keystone", "keystone", "The client sends user name and password to Keystone",
+        lambda case: case.first(
+            "keystone", method="POST", path=r"^/v3/auth/tokens", since=_moment(case.launch.get("token_asked")),
+            until=_moment(case.launch.get("token_given")),
+        ),
+        "matched by time: Keystone's access log shows no request id",
+    ),
+    Step(
+        "guide", 2, "keystone", "client", "keystone", "Keystone checks them and answers with a token",
+        lambda case: case.client("token_given", "the client holds a token (not shown)"),
+    ),
+    Step(
+        "guide", 3, "client", "nova-api", "nova-api", "The client asks nova-api for an instance",
+        lambda case: case.server_request() or None,
+    ),
+    Step(
+        "guide", 4, "nova-api", "keystone", "keystone", "nova-api has the token checked",
+        lambda case: _token_note(case, case.server_request()),
+        "matched by time: Keystone's access log shows no request id", optional=True,
+    ),
+    Step(
+        "guide", 5, "keystone", "nova-api", "keystone", "Keystone confirms the token, with the roles of its user",
+        lambda case: _token_note(case, case.server_request()),
+        "the answer of the same request", optional=True,
+    ),
+    Step(
+        "guide", 6, "nova-api", "database", "mariadb", "nova-api writes the new instance into the database",
+        lambda case: case.row("nova_api.request_specs"),
+        "today: the request, into the API database; conductor writes the instance into its cell (today's step 13)",
+    ),
+    Step(
+        "guide", 7, "database", "nova-api", "mariadb", "The database confirms",
+        lambda case: case.row("nova_api.instance_mappings"),
+    ),
+    Step(
+        "guide", 8, "nova-api", "rabbitmq", "rabbitmq", "nova-api puts the request into the queue",
+        lambda case: case.message("conductor", "nova-api", _conductor_got_it(case)),
+        "today it is addressed to nova-conductor, which asks the scheduler (today's steps 7 and 8)",
+    ),
+    Step(
+        "guide", 9, "rabbitmq", "nova-scheduler", "nova-scheduler", "nova-scheduler takes the request from the queue",
+        lambda case: case.message("scheduler", "nova-scheduler", _scheduled(case)),
+        "what it does first proves it: it asks Placement with the launch's request id",
+    ),
+    Step(
+        "guide", 10, "nova-scheduler", "database", "mariadb", "nova-scheduler asks the database about the instance",
+        _replaced(
+            "today the request comes with the message, and Placement is asked for hosts with room: today's step 9"
+        ),
+    ),
+    Step(
+        "guide", 11, "database", "nova-scheduler", "mariadb", "The database answers",
+        _replaced("Placement answers with allocation candidates and takes the claim: today's steps 9 and 10"),
+    ),
+    Step(
+        "guide", 12, "nova-scheduler", "rabbitmq", "rabbitmq", "The chosen host's message goes into the queue",
+        lambda case: case.message(_compute_queue(case), "nova-conductor", _compute_got_it(case)),
+        "today the scheduler answers nova-conductor, and that one sends the message (today's steps 11 and 14)",
+    ),
+    Step(
+        "guide", 13, "rabbitmq", "nova-compute", "nova-compute", "nova-compute takes the request from the queue",
+        lambda case: _compute_got_it(case),
+    ),
+    Step(
+        "guide", 14, "nova-compute", "rabbitmq", "rabbitmq", "nova-compute asks nova-conductor about the instance",
+        _replaced(
+            "instance, flavor and image come with the message (today's step 14); nova-compute still reaches the database "
+            "through nova-conductor only, to write (today's step 16)"
+        ),
+    ),
+    Step(
+        "guide", 15, "rabbitmq", "nova-scheduler", "nova-scheduler", "The request is confirmed with nova-scheduler",
+        _replaced("the claim in Placement is the confirmation: today's steps 10 and 15"),
+    ),
+    Step(
+        "guide", 16, "rabbitmq", "nova-conductor", "nova-conductor", "nova-conductor takes the request from the queue",
+        lambda case: case.message("conductor", "nova-conductor", _event(case)),
+        "nova-compute has no access to the database: every row that bears its name was written by nova-conductor",
+    ),
+    Step(
+        "guide", 17, "database", "nova-conductor", "mariadb", "The database gives the instance to nova-conductor",
+        lambda case: _event(case),
+        "today nova-conductor writes: the start of the event, as nova-compute asked",
+    ),
+    Step(
+        "guide", 18, "rabbitmq", "nova-compute", "nova-compute", "nova-compute takes the answer from the queue",
+        _replaced("what nova-compute needs came with the first message: today's step 14"),
+    ),
+    Step(
+        "guide", 19, "nova-compute", "glance-api", "glance-api", "nova-compute fetches the image from glance-api, with the token",
+        lambda case: case.image_file() or _cached(case),
+    ),
+    Step(
+        "guide", 20, "glance-api", "keystone", "keystone", "glance-api has the token checked",
+        lambda case: _token_note(case, case.first("glance-api", ours=True, method="GET", path=rf"/v2/images/{case.launch['image_id']}$")),
+        "at the first request with this token, which is nova-api's (today's step 4)", optional=True,
+    ),
+    Step(
+        "guide", 21, "nova-compute", "glance-api", "glance-api", "nova-compute gets the image's metadata",
+        _replaced("nova-api asks for them (today's step 4), and they travel with the request"),
+    ),
+    Step(
+        "guide", 22, "nova-compute", "neutron-api", "neutron-api", "nova-compute asks Neutron for a port and an address",
+        lambda case: case.port_request(),
+        "matched by time and address: Neutron logs no request id for it",
+    ),
+    Step(
+        "guide", 23, "neutron-api", "keystone", "keystone", "Neutron has the token checked",
+        lambda case: _token_note(
+            case, case.first("neutron-api", since=_moment(case.launch.get("asked")), until=_moment(case.launch.get("answered")))
+        ),
+        "at the first request with this token, which is nova-api's (today's step 5)", optional=True,
+    ),
+    Step(
+        "guide", 24, "neutron-api", "nova-compute", "neutron-api", "nova-compute learns the network's details",
+        lambda case: case.first("neutron-api", method="GET", path=rf"^/v2.0/ports\?.*device_id={case.instance or 'none'}", of_compute=True),
+    ),
+    Step("guide", 25, "nova-compute", "cinder-api", "cinder-api", "nova-compute asks Cinder for volumes", _volume),
+    Step("guide", 26, "cinder-api", "keystone", "keystone", "Cinder has the token checked", _volume),
+    Step("guide", 27, "cinder-api", "nova-compute", "cinder-api", "nova-compute learns the volumes' details", _volume),
+    Step(
+        "guide", 28, "nova-compute", "libvirt", "libvirt", "nova-compute has the hypervisor start the instance",
+        lambda case: case.first("libvirt", text="starting up") or case.compute_line("VM Started|Instance spawned"),
+    ),
+)
+
+TODAY: tuple[Step, ...] = (
+    Step("today", 1, "client", "keystone", "keystone", "Credentials for a token", GUIDE[0].find, GUIDE[0].note),
+    Step("today", 2, "client", "nova-api", "nova-api", "POST /servers, with a request id of the client", GUIDE[2].find),
+    Step("today", 3, "nova-api", "keystone", "keystone", "Token check", GUIDE[3].find, GUIDE[3].note, optional=True),
+    Step(
+        "today", 4, "nova-api", "glance-api", "glance-api", "The image's metadata: does it fit the flavor?",
+        lambda case: case.first("glance-api", method="GET", path=rf"/v2/images/{case.launch['image_id']}$", ours=True),
+    ),
+    Step(
+        "today", 5, "nova-api", "neutron-api", "neutron-api", "The network and the quota for ports",
+        lambda case: case.first(
+            "neutron-api", method="GET", path=rf"^/v2.0/networks\?.*id={case.launch['network_id']}",
+            since=_moment(case.launch.get("asked")), until=_moment(case.launch.get("answered")),
+        ),
+        "matched by time: Neutron logs no request id for it",
+    ),
+    Step(
+        "today", 6, "nova-api", "database", "mariadb", "Request specification and instance mapping into the API database",
+        GUIDE[5].find,
+    ),
+    Step(
+        "today", 7, "nova-api", "nova-conductor", "rabbitmq", "schedule_and_build_instances to nova-conductor; 202 to the client",
+        lambda case: case.message("conductor", "nova-api", _conductor_got_it(case)),
+    ),
+    Step(
+        "today", 8, "nova-conductor", "nova-scheduler", "rabbitmq", "select_destinations to nova-scheduler",
+        lambda case: case.message("scheduler", "nova-conductor", _scheduled(case)),
+    ),
+    Step("today", 9, "nova-scheduler", "placement-api", "placement-api", "Which hosts have room: allocation candidates", _scheduled),
+    Step(
+        "today", 10, "nova-scheduler", "placement-api", "placement-api", "The host that passed filters and weighers is claimed",
+        _claimed,
+    ),
+    Step(
+        "today", 11, "nova-scheduler", "nova-conductor", "rabbitmq", "The chosen host, and alternatives, to nova-conductor",
+        lambda case: case.message("conductor", "nova-scheduler", _placed_row(case)),
+    ),
+    Step(
+        "today", 12, "nova-conductor", "database", "mariadb", "The instance is mapped to the host's cell",
+        lambda case: case.row("nova_api.instance_mappings", "updated_at"),
+    ),
+    Step("today", 13, "nova-conductor", "database", "mariadb", "The instance is written into the cell's database", _nova_instance),
+    Step(
+        "today", 14, "nova-conductor", "nova-compute", "rabbitmq", "build_and_run_instance to the host's nova-compute",
+        lambda case: case.message(_compute_queue(case), "nova-conductor", _compute_got_it(case)),
+    ),
+    Step(
+        "today", 15, "nova-compute", "nova-compute", "nova-compute", "nova-compute claims its resources",
+        lambda case: case.compute_line("Claim successful|Attempting claim"),
+    ),
+    Step("today", 16, "nova-compute", "nova-conductor", "mariadb", "nova-conductor writes the start of the work", _event),
+    Step(
+        "today", 17, "nova-compute", "neutron-api", "neutron-api", "A port with an address, bound to the host",
+        lambda case: case.port_request(), GUIDE[21].note,
+    ),
+    Step(
+        "today", 18, "nova-compute", "glance-api", "glance-api", "The image, unless the host has it",
+        lambda case: case.image_file() or _cached(case),
+    ),
+    Step(
+        "today", 19, "nova-compute", "nova-compute", "nova-compute", "The instance's interface is plugged (os-vif)",
+        lambda case: case.compute_line("Successfully plugged vif"),
+    ),
+    Step(
+        "today", 20, "nova-compute", "libvirt", "libvirt", "The guest is defined and started, paused",
+        lambda case: case.first("libvirt", text="starting up") or case.compute_line("VM Started"),
+    ),
+    Step("today", 21, "neutron agent", "neutron-api", "neutron agent", "The layer-2 agent wires the port", _port_wired),
+    Step("today", 22, "neutron-api", "neutron-dhcp-agent", "neutron-dhcp-agent", "The DHCP agent knows the port", _dhcp_configured),
+    Step("today", 23, "neutron-api", "nova-api", "neutron-rpc-server", "The event network-vif-plugged", _port_event),
+    Step(
+        "today", 24, "nova-api", "nova-compute", "nova-api", "nova-api passes the event to nova-compute",
+        _external_event, "its request id is one of Neutron's own",
+    ),
+    Step(
+        "today", 25, "nova-compute", "libvirt", "nova-compute", "The guest runs",
+        lambda case: case.compute_line("VM Resumed|Instance spawned successfully"),
+    ),
+    Step(
+        "today", 26, "nova-compute", "nova-conductor", "mariadb", "ACTIVE, written by nova-conductor",
+        lambda case: case.row("nova.instances", "launched_at"),
+    ),
+    Step("today", 27, "guest", "neutron-dhcp-agent", "dnsmasq-dhcp", "The guest gets its address", _lease, guest=True),
+    Step("today", 28, "guest", "nova-api-metadata", "haproxy", "The guest asks for its metadata", _metadata, guest=True),
+)
+
+
+def _placed_row(case: Case) -> Entry | None:
+    """The instance's row, which nova-conductor writes when the scheduler has answered."""
+    mapping = case.row("nova_api.instance_mappings", "updated_at")
+    return mapping if mapping and mapping.row.get("cell") else None
+
+
+def _described(step: Step, case: Case) -> dict[str, Any]:
+    found = step.find(case)
+    entry = found if isinstance(found, Entry) else None
+    state, note = ("seen", step.note) if entry else found if found else ("unseen", step.note)
+    if state == "unseen" and step.optional:
+        note = "; ".join(filter(None, (note, "nothing depends on this line: a token that was cached leaves none")))
+    if state == "unseen" and step.receiver == "nova-compute" and case.stuck(_compute_queue(case)):
+        note = "; ".join(filter(None, (note, case.queue(_compute_queue(case)))))
+    ids = [i for i in (entry.request_ids if entry else ()) if i in case.ids] or list(entry.request_ids if entry else ())
+    return {
+        "step": step.step,
+        "flow": step.flow,
+        "time": _shown(entry) if entry else "",
+        "host": entry.host if entry else "",
+        "service": entry.service if entry else step.service,
+        "from": step.sender,
+        "to": step.receiver,
+        "title": step.title,
+        "evidence": entry.text if entry else "",
+        "request_id": (ids[-1] if ids else (entry.row.get("request_id") or "")) if entry else "",
+        "note": note,
+        "seen": bool(entry),
+        "state": state,
+        "optional": step.optional,
+    }
+
+
+def _shown(entry: Entry) -> str:
+    """ISO 8601 in UTC, as exact as the source is."""
+    return entry.time.isoformat(timespec="microseconds" if entry.exact else "seconds")
+
+
+def first_missing(described: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """The first hop of today's flow that nothing shows: where a launch stopped."""
+    for step in described:
+        if step["flow"] == "today" and step["state"] == "unseen" and not step["optional"]:
+            return step
+    return None
+
+
+def report(launch: dict[str, Any], evidence: list[dict[str, Any]], addresses: dict[str, str] | None = None) -> dict[str, Any]:
+    """Everything that build/report/trace.json holds."""
+    case = Case(launch, evidence, addresses)
+    described = [_described(step, case) for step in GUIDE + TODAY]
+    missing = first_missing(described)
+    problem = launch.get("problem") or ""
+    return {
+        "instance": {"id": case.instance, "name": launch.get("name", ""), "host": case.host, "status": launch.get("status", "")},
+        "started": launch.get("asked") or launch.get("token_asked") or "",
+        "seconds": launch.get("seconds"),
+        "global_request_id": launch.get("global_request_id", ""),
+        "request_id": launch.get("request_id", ""),
+        "problem": problem,
+        "fault": launch.get("fault") or {},
+        "first_missing": {key: missing[key] for key in ("step", "from", "to", "title", "note")} if missing else None,
+        "steps": described,
+    }
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """One sentence: what came of the launch, and where it stopped."""
+    name = found["instance"]["name"]
+    missing = found["first_missing"]
+    hop = missing and f"{missing['from']} -> {missing['to']}: {missing['title']}"
+    if found["problem"]:
+        where = f" First hop without evidence: {hop} (today's step {missing['step']})." if missing else " Every hop left evidence."
+        said = f" {missing['note']}." if missing and missing["note"] else ""
+        return f"The launch of {name} failed: {found['problem'].rstrip('.')}.{where}{said}"
+    seen = sum(step["seen"] for step in found["steps"] if step["flow"] == "guide")
+    other = sum(step["state"] in ("replaced", "absent") for step in found["steps"] if step["flow"] == "guide")
+    text = f"{name} was ACTIVE after {found['seconds']} s; of the workflow's 28 steps {seen} were seen, {other} are no step of this launch."
+    return text + (f" Without evidence: {hop}." if missing else "")
+
+
+def table(found: dict[str, Any]) -> list[str]:
+    """Lines for a terminal: each flow, a line per step."""
+    lines = []
+    for flow, title in (("guide", "THE WORKFLOW'S 28 STEPS"), ("today", "TODAY'S FLOW")):
+        lines += ["", title]
+        for step in found["steps"]:
+            if step["flow"] != flow:
+                continue
+            clock = step["time"][11:23] if step["seen"] else {"unseen": "-- unseen --", "replaced": "(replaced)"}.get(step["state"], "(none)")
+            hop = f"{step['from']} -> {step['to']}"
+            where = f"{step['host']}:{step['service']}" if step["host"] else step["service"]
+            lines.append(f"{step['step']:>2}  {clock:<12}  {hop:<30}  {step['title']}")
+            if step["seen"]:
+                lines.append(f"{'':18}{where}: {step['evidence'][:150]}")
+            elif step["note"]:
+                lines.append(f"{'':18}{step['note']}")
+    return [*lines, "", verdict(found)]

@@ -1,0 +1,77 @@
+"""Put together what the cloud's hosts say about a verification: the rows of one module, the logs and disks of all hosts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Lines of one host that a row shows at most.
+LINES = 12
+
+
+def assemble(result: dict[str, Any], hosts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the verification for the report: rows with their log lines, the cloud, the hosts.
+
+    `result` is what verify_cloud returned, `hosts` maps a host to what verify_host returned there.
+    """
+    rows = [explained(row, hosts) for row in result["rows"]]
+    if any(row["name"] == "delete" and row["status"] != "skipped" for row in rows) or result.get("servers"):
+        rows.append(disk_row(result.get("servers", []), hosts))
+    counts = {status: sum(row["status"] == status for row in rows) for status in ("passed", "failed", "skipped")}
+    return {
+        "name": result["name"],
+        "started": result["started"],
+        "seconds": result["seconds"],
+        "stopped": result.get("stopped", False),
+        "counts": counts,
+        "rows": rows,
+        "cloud": result.get("cloud", {}),
+        "hosts": {host: {**said.get("facts", {}), "units": said.get("units", [])} for host, said in hosts.items()},
+    }
+
+
+def explained(row: dict[str, Any], hosts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A failed row with the log lines of its requests from every host, and the units that do not run."""
+    if row["status"] != "failed":
+        return row
+    wanted = [call["request_id"] for key in ("requests", "actions") for call in row.get(key, []) if call.get("request_id")]
+    logs: dict[str, list[str]] = {}
+    for host, said in hosts.items():
+        lines = [line for request in dict.fromkeys(wanted) for line in said.get("logs", {}).get(request, [])]
+        # Errors first: a request that failed late has many quiet lines before.
+        loud = [line for line in lines if any(word in line for word in (" ERROR ", " CRITICAL ", " WARNING "))]
+        chosen = (loud or lines)[-LINES:] or said.get("errors", [])[-LINES // 2:]
+        if chosen:
+            logs[host] = chosen
+    stopped = [f"{host}: {unit}" for host, said in hosts.items() for unit in said.get("units", [])]
+    return {**row, "logs": logs, "look_at": [*stopped, *row.get("look_at", [])]}
+
+
+def disk_row(servers: list[str], hosts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Whether the compute nodes kept something of the instances."""
+    left = [f"{host}: {item}" for host, said in hosts.items() for item in said.get("left", [])]
+    return {
+        "name": "disk",
+        "title": "Nothing is left on the disks and in libvirt of the compute nodes",
+        "status": "failed" if left else "passed",
+        "detail": f"{len(servers)} instances looked for on {len(hosts)} hosts",
+        "reason": "; ".join(left),
+        "started": 0.0,
+        "seconds": 0.0,
+        **({"look_at": ["nova-compute.log of that host"]} if left else {}),
+    }
+
+
+def lines(verification: dict[str, Any]) -> list[str]:
+    """The verification as text: one line a row, and what is known of each failure."""
+    width = max(len(row["name"]) for row in verification["rows"])
+    text = []
+    for row in verification["rows"]:
+        words = row["reason"] if row["status"] != "passed" else row["detail"]
+        text.append(f"{row['status']:<8}{row['name']:<{width}} {row['seconds']:6.1f} s  {words}")
+        text += [f"{'':8}fault: {row['fault']}"] if row.get("fault") else []
+        text += [f"{'':8}look at: {advice}" for advice in row.get("look_at", [])]
+        for host, found in row.get("logs", {}).items():
+            text += [f"{'':8}{host}: {line}" for line in found]
+    counts = verification["counts"]
+    summary = ", ".join(f"{number} {status}" for status, number in counts.items())
+    return [*text, f"{summary}, {verification['seconds']:.0f} s"]

@@ -1,0 +1,287 @@
+"""From data to files: layers, templates, values that a service reads back, masks and digests."""
+
+import re
+import subprocess
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from oslo_config import cfg
+
+from kilonova.config_files import (
+    combine_layers,
+    digests,
+    for_release,
+    literal,
+    mask,
+    options_for_release,
+    render,
+    role_packages,
+    units_with_digests,
+    url,
+)
+
+# Passwords that broke other installers, each as it is (facts/security.md).
+HOSTILE = [
+    "p@ss:w/ord%41$x'#\"",
+    "'quoted'",
+    '"quoted"',
+    " lead trail ",
+    "a,b[c]?d#e&f=g",
+    "{{7*7}}{%x%}",
+    "50%",
+    "a\\b",
+    "ü€😀",
+    "-----begin",
+    "a: b # c",
+    "word " * 40,
+]
+# What preflight lets through: no line break, no NUL, no backslash before a dollar sign, 16 characters or more.
+SECRETS = st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0"), min_size=16).filter(lambda s: "\\$" not in s)
+hostile = pytest.mark.parametrize("secret", HOSTILE)
+
+
+def ini(template=None, **layers):
+    """A file of one layer or more."""
+    return {"path": "/etc/x.conf", "layers": layers, **({"template": template} if template else {})}
+
+
+def read_back(text, tmp_path, **options):
+    """What oslo.config reads: section -> option from `text`."""
+    path = tmp_path / "x.conf"
+    path.write_text(text, encoding="utf-8")
+    read = cfg.ConfigOpts()
+    for section, names in options.items():
+        read.register_opts([cfg.StrOpt(name) for name in names], group=None if section == "DEFAULT" else section)
+    read([], default_config_files=[str(path)], default_config_dirs=[])
+    return {section: {n: (read if section == "DEFAULT" else read[section])[n] for n in names} for section, names in options.items()}
+
+
+# ------------------------------------------------------------------------------------------------------------ layers
+
+
+def test_a_later_layer_wins_and_says_so():
+    merged = combine_layers({"guide": {"vnc": {"enabled": True, "a": 1}}, "more": None, "override": {"vnc": {"enabled": False}}})
+    assert merged == {"vnc": {"enabled": (False, "override"), "a": (1, "guide")}}
+
+
+def test_null_leaves_an_option_out_and_a_list_repeats_it():
+    text = render(ini(guide={"DEFAULT": {"a": 1, "b": 2, "c": [3, 4]}}, override={"DEFAULT": {"a": None}}))
+    assert text.endswith("[DEFAULT]\nb = 2\nc = 3\nc = 4\n")
+
+
+def test_a_section_without_options_is_not_printed():
+    assert "[vnc]" not in render(ini(guide={"vnc": {"a": 1}}, override={"vnc": {"a": None}}))
+
+
+def test_an_override_is_named_in_the_file():
+    text = render(ini(**{"the guide": {"DEFAULT": {"a": 1}}, "overrides of nova_compute_overrides": {"DEFAULT": {"b": 2}}}))
+    assert text.endswith("a = 1\n# overrides of nova_compute_overrides\nb = 2\n")
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"DEFAULT": "debug=true"}, "override: section [DEFAULT] is str, not a mapping; write e.g. DEFAULT: {debug: true}"),
+        ({"vnc": None}, "override: section [vnc] is empty, not a mapping; write e.g. vnc: {debug: true}"),
+        (["DEFAULT"], "override: the file is list, not a mapping; write e.g. DEFAULT: {debug: true}"),
+    ],
+)
+def test_a_layer_of_another_shape_is_refused(layer, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(f'/etc/x.conf: {message}')}$"):
+        render(ini(override=layer))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (ini(guide={"DEFAULT": {"a": "x\ninjected = 1"}}), r"cannot contain '\\n'"),
+        (ini("plain.ini.j2", guide={"uwsgi": {"a": "x\ry = 1"}}), "line break or NUL"),
+        (ini("plain.ini.j2", guide={"uwsgi": {"a": "x\0"}}), "line break or NUL"),
+        (ini(guide={"DEFAULT": {"a": {"b": 1}}}), r"guide: option a of \[DEFAULT\] is a mapping, not a value or a list of them"),
+        (ini(guide={"DEFAULT": {"a": [["b"]]}}), "is no value of an option"),
+        (ini("nothing.j2", guide={}), "nothing.j2"),
+        ({"path": "/etc/x.conf", "template": "lines.j2", "variables": {}}, "'lines' is undefined"),
+    ],
+)
+def test_data_that_cannot_be_written_names_the_file(entry, message):
+    with pytest.raises(ValueError, match=rf"^/etc/x\.conf: .*{message}"):
+        render(entry)
+
+
+def test_plain_files_have_booleans_in_lower_case_and_no_quotes():
+    text = render(ini("plain.ini.j2", guide={"uwsgi": {"master": True, "add-header": "Connection: close", "env": ["a", "b"]}}))
+    assert text.endswith("[uwsgi]\nmaster = true\nadd-header = Connection: close\nenv = a\nenv = b\n")
+
+
+# ----------------------------------------------------------------------------------------------------------- secrets
+
+
+def credentials(secret):
+    """A file as the services have it, with the secret raw (doubled $) and in a URL."""
+    return ini(
+        guide={
+            "DEFAULT": {"transport_url": url("rabbit", "10.0.0.11", 5672, "openstack", secret)},
+            "database": {"connection": url("mysql+pymysql", "fd00::1", 3306, "nova", secret, "nova")},
+            "service_user": {"password": literal(secret), "username": "nova"},
+        }
+    )
+
+
+@hostile
+def test_oslo_config_reads_back_every_password(tmp_path, secret):
+    values = read_back(
+        render(credentials(secret)), tmp_path, DEFAULT=["transport_url"], database=["connection"], service_user=["password", "username"]
+    )
+    assert values["service_user"] == {"password": secret, "username": "nova"}
+    assert unquote(urlsplit(values["DEFAULT"]["transport_url"]).password) == secret
+    assert unquote(urlsplit(values["database"]["connection"]).password) == secret
+
+
+@hostile
+def test_the_shell_reads_back_every_password(tmp_path, secret):
+    script = tmp_path / "admin-openrc"
+    variables = {"environment": {"OS_USERNAME": "admin", "OS_PASSWORD": secret}}
+    script.write_text(render({"path": str(script), "template": "admin-openrc.j2", "variables": variables}), encoding="utf-8")
+    done = subprocess.run(["sh", "-c", f'. {script}; printf %s "$OS_PASSWORD"'], capture_output=True, check=True, env={})
+    assert done.stdout.decode() == secret
+
+
+@given(SECRETS)
+def test_clouds_yaml_is_read_back(secret):
+    clouds = {"clouds": {"admin": {"auth": {"username": "admin", "password": secret}, "identity_api_version": 3}}}
+    text = render({"path": "/x", "template": "clouds.yaml.j2", "variables": {"clouds": clouds}})
+    assert yaml.safe_load(text) == clouds
+    assert yaml.safe_load(mask(text))["clouds"]["admin"]["auth"] == {"username": "admin", "password": "(hidden)"}
+
+
+# SQLAlchemy's own pattern for the parts of a URL (sqlalchemy/engine/url.py), which reads more than urllib would.
+SQLALCHEMY = re.compile(
+    r"(?P<name>[\w\+]+)://(?:(?P<username>[^:/]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?:(?:\[(?P<ipv6host>[^/\?]+)\]|(?P<ipv4host>[^/:\?]+))?(?::(?P<port>[^/\?]*))?)?(?:/(?P<database>[^\?]*))?(?:\?(?P<query>.*))?"
+)
+TEXT = st.text(st.characters(codec="utf-8"), min_size=1)
+
+
+@given(user=TEXT, password=TEXT | st.sampled_from(HOSTILE), host=st.sampled_from(["10.0.0.11", "controller", "fd00::11"]))
+def test_a_url_holds_any_user_and_password(user, password, host):
+    made = url("mysql+pymysql", host, 3306, user, password, "nova_cell0")
+    assert not set(made) & set(" $\"'#\\\n")  # so no file's quoting can change it
+    parts = urlsplit(made)
+    assert (unquote(parts.username), unquote(parts.password)) == (user, password)
+    assert (parts.scheme, parts.hostname, parts.port, parts.path) == ("mysql+pymysql", host, 3306, "/nova_cell0")
+    found = SQLALCHEMY.fullmatch(made).groupdict()
+    assert (unquote(found["username"]), unquote(found["password"])) == (user, password)
+    assert (found["ipv6host"] or found["ipv4host"], found["port"], found["database"]) == (host, "3306", "nova_cell0")
+
+
+@given(SECRETS)
+def test_no_secret_survives_the_mask(secret):
+    environment = {"OS_PASSWORD": secret, "OS_USERNAME": "admin"}
+    texts = [
+        render(credentials(secret)),
+        render({"path": "/x", "template": "admin-openrc.j2", "variables": {"environment": environment}}),
+        render({"path": "/x", "template": "clouds.yaml.j2", "variables": {"clouds": {"auth": {"password": secret}}}}),
+    ]
+    forms = [secret, literal(secret), url("a", "b", 1, "c", secret).split("://c:")[1].split("@b")[0]]
+    for text in texts:
+        assert mask(text).count("(hidden)") >= 1
+        assert not [form for form in forms if form in mask(text)]
+
+
+@pytest.mark.parametrize(
+    ("line", "masked"),
+    [
+        ("memcache_secret_key = abc", "memcache_secret_key = (hidden)"),
+        ("  metadata_proxy_shared_secret=abc", "  metadata_proxy_shared_secret=(hidden)"),
+        ("# fixed_key = abc", "# fixed_key = (hidden)"),
+        ("default_pass = abc", "default_pass = (hidden)"),
+        ("admin_token: abc", "admin_token: (hidden)"),
+        ("export OS_PASSWORD='a b'", "export OS_PASSWORD=(hidden)"),
+        ("backend_argument = url:redis://u:p@w@host:1", "backend_argument = url:redis://u:(hidden)@host:1"),
+        ("password = abc\n  def\nuser = x", "password = (hidden)\nuser = x"),
+        ("  password:\n    abc\n  user: x", "  password:(hidden)\n  user: x"),
+        ("password =\nuser = x", "password =\nuser = x"),
+        ("max_connections = 4096\n[token]\nexpiration = 3600", "max_connections = 4096\n[token]\nexpiration = 3600"),
+        ("auth_url = http://10.0.0.11:5000/v3", "auth_url = http://10.0.0.11:5000/v3"),
+    ],
+)
+def test_the_mask_hides_values_and_nothing_else(line, masked):
+    assert mask(line) == masked
+
+
+# ---------------------------------------------------------------------------------------------------------- releases
+
+
+def test_a_table_gives_the_newest_row_that_is_not_newer():
+    table = {"zed": "old", "epoxy": "new"}
+    assert [for_release(table, name) for name in ("zed", "2024.2", "2025.1", "2026.1")] == ["old", "old", "new", "new"]
+    with pytest.raises(ValueError, match=r"^openstack_release 'yoga' is older than what is known here: zed, epoxy$"):
+        for_release(table, "yoga")
+
+
+def test_options_of_a_release_are_those_of_its_rows():
+    rows = [
+        {"options": {"DEFAULT": {"a": 1}}},
+        {"since": "zed", "options": {"DEFAULT": {"b": 2}, "api": {"c": 3}}},
+        {"until": "yoga", "options": {"DEFAULT": {"a": 0}}},
+    ]
+    assert options_for_release(rows, "yoga") == {"DEFAULT": {"a": 0}}
+    assert options_for_release(rows, "zed") == {"DEFAULT": {"a": 1, "b": 2}, "api": {"c": 3}}
+
+
+def test_packages_come_once_in_the_roles_order(tmp_path):
+    for role, packages in (("glance", ["glance-api", "python3-memcache"]), ("nova", ["nova-api", "python3-memcache"])):
+        path = tmp_path / role / "vars" / "main" / "packages.yml"
+        path.parent.mkdir(parents=True)
+        path.write_text(yaml.safe_dump({f"__{role}_packages": {"zed": packages}}))
+    (tmp_path / "neutron_compute").mkdir()
+    names = role_packages(["nova", "neutron_compute", "glance"], "zed", tmp_path)
+    assert names == ["nova-api", "python3-memcache", "glance-api"]
+
+
+# ----------------------------------------------------------------------------------------------------------- digests
+
+NOVA = {"path": "/etc/nova/nova.conf", "layers": {"guide": {"DEFAULT": {"my_ip": "10.0.0.11"}, "vnc": {"enabled": True}}}}
+PROXY = {"path": "/etc/default/proxy", "template": "lines.j2", "variables": {"lines": ["TYPE=novnc"]}}
+
+
+def changed(path, **sections):
+    """`path` with another value in the sections."""
+    return {"path": path, "layers": {"guide": NOVA["layers"]["guide"], "override": sections}}
+
+
+def test_a_digest_changes_with_its_section_alone():
+    before = digests([NOVA, PROXY])
+    after = digests([changed("/etc/nova/nova.conf", vnc={"enabled": False}), PROXY])
+    assert before["/etc/default/proxy"] == after["/etc/default/proxy"]
+    assert list(before["/etc/default/proxy"]) == ["*"]
+    old, new = before["/etc/nova/nova.conf"], after["/etc/nova/nova.conf"]
+    assert old["DEFAULT"] == new["DEFAULT"]
+    assert old["vnc"] != new["vnc"]
+
+
+def test_the_layer_that_sets_a_value_does_not_count():
+    assert digests([NOVA]) == digests([changed("/etc/nova/nova.conf", vnc={"enabled": True})])
+
+
+def test_units_read_what_they_say_except_what_they_ignore():
+    units = [
+        {"name": "nova-api", "ignores": ["vnc"], "answers": "http://x/", "after": ["y"]},
+        {"name": "nova-novncproxy", "reads": ["/etc/default/proxy"]},
+        {"name": "libvirtd", "reads": []},
+    ]
+    api, proxy, libvirtd = units_with_digests(units, [NOVA, PROXY])
+    assert {path: list(sections) for path, sections in api.pop("reads").items()} == {
+        "/etc/nova/nova.conf": ["DEFAULT"], "/etc/default/proxy": ["*"],
+    }
+    assert api == {"name": "nova-api", "answers": "http://x/", "after": ["y"]}
+    assert list(proxy["reads"]) == ["/etc/default/proxy"]
+    assert libvirtd["reads"] == {}
+
+
+def test_a_unit_that_reads_an_unknown_file_is_refused():
+    with pytest.raises(ValueError, match=r"^unit a reads /etc/b, which is not among the files /etc/default/proxy$"):
+        units_with_digests([{"name": "a", "reads": ["/etc/b"]}], [PROXY])

@@ -1,0 +1,55 @@
+"""The filters as Ansible calls them."""
+
+import importlib.util
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from kilonova.config_files import ROLES
+
+spec = importlib.util.spec_from_file_location("kilonova_filters", ROLES.parent / "filter_plugins" / "kilonova.py")
+plugin = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(plugin)
+FILTERS = plugin.FilterModule().filters()
+FILE = {"path": "/etc/x.conf", "layers": {"guide": {"DEFAULT": {"a": 1}}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "result"),
+    [
+        ("service_url", ("nova_api", "mysql+pymysql", "10.0.0.11", 3306, "nova", "p@ss/%"),
+         "mysql+pymysql://nova:p%40ss%2F%25@10.0.0.11:3306/nova_api"),
+        ("service_url", ("", "rabbit", "fd00::11", "5672", "openstack", "ü"), "rabbit://openstack:%C3%BC@[fd00::11]:5672/"),
+        ("literal", ("a$b",), "a$$b"),
+        ("literal", ("'quoted'",), "'quoted'"),
+        ("release_name", (2025.1,), "epoxy"),
+        ("for_release", ({"zed": ["a"]}, "2023.1"), ["a"]),
+        ("options_for_release", ([{"since": "zed", "options": {"a": {"b": 1}}}], "zed"), {"a": {"b": 1}}),
+        ("role_packages", (["memcached", "neutron_compute"], "zed"), ["memcached"]),
+        ("units_with_digests", ([{"name": "u", "reads": []}], [FILE]), [{"name": "u", "reads": {}}]),
+    ],
+)
+def test_filters(name, arguments, result):
+    assert FILTERS[name](*arguments) == result
+
+
+def test_digests_are_by_path_and_section():
+    digests = FILTERS["config_digests"]([FILE])
+    assert list(digests) == ["/etc/x.conf"]
+    assert list(digests["/etc/x.conf"]) == ["DEFAULT"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("release_name", ("zad",), "unknown release 'zad'"),
+        ("for_release", ({"zed": []}, "yoga"), "'yoga' is older"),
+        ("literal", (None,), "None is no value"),
+        ("literal", ("a\\$b",), "choose another secret"),
+        ("config_digests", ([{"path": "/x", "layers": {"guide": {"a": "b"}}}],), "not a mapping"),
+        ("units_with_digests", ([{"name": "u", "reads": ["/y"]}], [FILE]), "unit u reads /y"),
+    ],
+)
+def test_wrong_data_is_an_error_that_ansible_prints_with_its_place(name, arguments, message):
+    with pytest.raises(AnsibleFilterError, match=message.replace("\\", "\\\\")):
+        FILTERS[name](*arguments)

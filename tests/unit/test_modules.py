@@ -1,0 +1,706 @@
+"""The project's modules: what they compare, and what they would do, without a host."""
+
+import grp
+import importlib.util
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import stat
+import threading
+from base64 import b64encode
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import ansible.module_utils
+import openstack
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from fake_keystone import Keystone
+
+from kilonova.config_files import ROLES, mask
+
+LIBRARY = ROLES.parent / "library"
+NAMES = sorted(path.stem for path in LIBRARY.glob("*.py"))
+ansible.module_utils.__path__.append(str(LIBRARY.parent / "module_utils"))  # where Ansible looks for the project's own
+
+
+def load(name):
+    """The module's code, afresh."""
+    spec = importlib.util.spec_from_file_location(f"library_{name}", LIBRARY / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Exit(Exception):
+    """exit_json was called."""
+
+
+class Failed(Exception):
+    """fail_json was called."""
+
+
+class Module:
+    """AnsibleModule without its host: the arguments come from the test, the result is raised."""
+
+    arguments, check_mode = {}, False
+
+    def __init__(self, argument_spec, supports_check_mode=False):
+        """Check the arguments as AnsibleModule does."""
+        self.argument_spec, self.supports_check_mode = argument_spec, supports_check_mode
+        checked = ArgumentSpecValidator(argument_spec).validate(self.arguments)
+        assert not checked.error_messages
+        self.params = checked.validated_parameters
+
+    get_bin_path = staticmethod(shutil.which)
+
+    def exit_json(self, **result):
+        raise Exit(result)
+
+    def fail_json(self, **result):
+        raise Failed(result)
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run a module's main(): run(code, check_mode, **arguments) returns its result or raises Failed."""
+
+    def runs(code, check_mode=False, **arguments):
+        monkeypatch.setattr(code, "AnsibleModule", type("Fake", (Module,), {"arguments": arguments, "check_mode": check_mode}))
+        with pytest.raises(Exit) as ended:
+            code.main()
+        return ended.value.args[0]
+
+    return runs
+
+
+# ------------------------------------------------------------------------------------------------------ documentation
+
+
+def argument_spec(name, monkeypatch):
+    """The argument_spec that main() gives to AnsibleModule."""
+
+    class Seen(Exception):
+        pass
+
+    def stop(argument_spec, supports_check_mode=False, **_rules):
+        assert supports_check_mode, "an Ansible run in check mode would skip it"
+        raise Seen(argument_spec)
+
+    code = load(name)
+    monkeypatch.setattr(code, "AnsibleModule", stop)
+    with pytest.raises(Seen) as seen:
+        code.main()
+    return seen.value.args[0]
+
+
+def facts(options):
+    """What documentation and argument_spec both say of each option."""
+    keys = ("type", "elements", "required", "default", "choices")
+    return {name: {key: said[key] for key in keys if said.get(key) not in (None, False)} for name, said in options.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_documentation_lists_exactly_the_arguments(name, monkeypatch):
+    said = yaml.safe_load(load(name).DOCUMENTATION)
+    assert said["module"] == name
+    assert said["short_description"]
+    assert said["description"]
+    assert facts(said.get("options", {})) == facts(argument_spec(name, monkeypatch))
+    assert all(option.get("description") for option in said.get("options", {}).values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_passwords_are_hidden_from_logs(name, monkeypatch):
+    def look(options):
+        for option, said in options.items():
+            assert said.get("no_log") or not re.search("pass|secret", option), option
+            look(said.get("options") or {})
+
+    look(argument_spec(name, monkeypatch))
+
+
+# ----------------------------------------------------------------------------------------------------------- database
+
+
+class Cursor:
+    """Rows for the next statement."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def execute(self, *_statement):
+        pass
+
+    def fetchall(self):
+        return self.rows
+
+
+def test_grants_are_read_as_mariadb_prints_them():
+    rows = [
+        ("GRANT USAGE ON *.* TO `nova`@`localhost` IDENTIFIED BY PASSWORD '*94BDCEBE19083CE2A1F959FD02F964C7AF4CFC29'",),
+        (r"GRANT ALL PRIVILEGES ON `nova\_api`.* TO `nova`@`localhost`",),
+        ("GRANT ALL PRIVILEGES ON `nova`.* TO `nova`@`localhost`",),
+        ("GRANT SELECT, INSERT ON `placement`.* TO `nova`@`localhost`",),
+        ("GRANT ALL PRIVILEGES ON `keystone`.`user` TO `nova`@`localhost`",),
+    ]
+    assert load("service_database").grants(Cursor(rows), ("nova", "localhost")) == {"nova_api", "nova"}
+
+
+def test_native_hash_is_mariadbs_password_function():
+    # SELECT PASSWORD('password')
+    assert load("service_database").native_hash("password") == "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"
+
+
+def revision(directory, name, down=None, depends_on=None, annotated=False):
+    """One alembic script."""
+    hint = ": str" if annotated else ""
+    lines = [f"revision{hint} = {name!r}", f"down_revision{hint} = {down!r}", f"depends_on = {depends_on!r}", "x = len('')"]
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{name}_change.py").write_text("\n".join(lines))
+
+
+def test_heads_of_branches_with_merges_and_dependencies(tmp_path):
+    revision(tmp_path / "base", "a")
+    revision(tmp_path / "zed" / "expand", "e1", "a")
+    revision(tmp_path / "zed" / "expand", "e2", "e1")
+    revision(tmp_path / "zed" / "contract", "c1", "a", depends_on=("e1",))
+    assert load("schema_sync").heads(tmp_path) == {"e2", "c1"}
+    revision(tmp_path / "antelope", "m", ("e2", "c1"))
+    assert load("schema_sync").heads(tmp_path) == {"m"}
+    revision(tmp_path / "bobcat" / "data", "d", None, depends_on="m")
+    assert load("schema_sync").heads(tmp_path) == {"d"}
+
+
+def test_no_heads_without_scripts(tmp_path):
+    (tmp_path / "__init__.py").write_text('"""No revision."""\nrevision = len("x")\n')
+    assert load("schema_sync").heads(tmp_path) == set()
+    assert load("schema_sync").heads(tmp_path / "none") == set()
+
+
+@pytest.mark.xfail(strict=True, reason="heads() reads `revision = ...` only; newer alembic templates write `revision: str = ...`")
+def test_heads_of_annotated_scripts(tmp_path):
+    revision(tmp_path, "a", annotated=True)
+    revision(tmp_path, "b", "a", annotated=True)
+    assert load("schema_sync").heads(tmp_path) == {"b"}
+
+
+def test_a_traceback_loses_its_password():
+    text = "OperationalError at mysql+pymysql://nova:p%40ss@10.0.0.11:3306/nova?charset=utf8"
+    assert load("schema_sync").without_secrets(text) == text.replace("p%40ss", "(hidden)")
+
+
+RIGHT = {
+    "cell0": ("00000000-0000-0000-0000-000000000000", "cell0", "none:///", "{scheme}://{username}:{password}@{hostname}:{port}/nova_cell0?{query}"),
+    "cell1": (
+        "u1", "cell1", "{scheme}://{username}:{password}@{hostname}:{port}/{path}?{query}",
+        "{scheme}://{username}:{password}@{hostname}:{port}/nova?{query}",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("rows", "actions"),
+    [
+        ([], ["map cell0", "create cell1"]),
+        (list(RIGHT.values()), []),
+        ([RIGHT["cell0"], (*RIGHT["cell1"][:2], "rabbit://old", RIGHT["cell1"][3])], ["correct the mapping of cell1"]),
+        ([(*RIGHT["cell0"][:3], "mysql://old"), RIGHT["cell1"]], ["correct the mapping of cell0"]),
+    ],
+)
+def test_cells_are_mapped_by_templates(run, monkeypatch, rows, actions):
+    code, commands = load("nova_cells"), []
+    monkeypatch.setattr(code, "query", lambda *_arguments: rows)
+    monkeypatch.setattr(code, "nova_manage", lambda _module, *arguments: commands.append(arguments))
+    assert run(code)["actions"] == actions
+    assert len(commands) == len(actions)
+    assert not [word for words in commands for word in words if "mysql" in word or "rabbit" in word]
+    commands.clear()
+    assert run(code, check_mode=True)["actions"] == actions
+    assert commands == []
+
+
+def test_hosts_are_mapped_once(run, monkeypatch):
+    code, mapped = load("nova_cells"), [("a",)]
+    answers = {"nova_api.host_mappings": lambda: mapped, "nova.compute_nodes": lambda: [("a",), ("b",)]}
+    monkeypatch.setattr(code, "query", lambda _module, statement: next(f() for table, f in answers.items() if table in statement))
+    monkeypatch.setattr(code, "nova_manage", lambda *_arguments: mapped.append(("b",)))
+    assert run(code, hosts=["a", "b"])["actions"] == ["map b to cell1"]
+    assert run(code, hosts=["a", "b"])["actions"] == []
+
+
+def test_a_host_that_does_not_report_is_named(run, monkeypatch):
+    code = load("nova_cells")
+    monkeypatch.setattr(code, "query", lambda *_arguments: [])
+    with pytest.raises(Failed, match="no report from nova-compute on b within 0 s"):
+        run(code, hosts=["b"], timeout=0)
+
+
+# ----------------------------------------------------------------------------------------------------------- services
+
+
+def test_differences_name_files_and_sections():
+    old = {"/etc/nova/nova.conf": {"DEFAULT": "1", "vnc": "1", "gone": "1"}, "/etc/default/x": {"*": "1"}, "/old": {"*": "1"}}
+    new = {"/etc/nova/nova.conf": {"DEFAULT": "1", "vnc": "2", "new": "1"}, "/etc/default/x": {"*": "2"}}
+    differences = load("openstack_services").differences
+    assert differences(old, new) == ["/etc/default/x", "[gone] [new] [vnc] of /etc/nova/nova.conf", "/old"]
+    assert differences(new, new) == []
+
+
+@pytest.fixture
+def server():
+    """An HTTP server that replies with the status in the path, /404."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(int(self.path[1:]))
+            self.end_headers()
+
+        def log_message(self, *_arguments):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as listening:
+        threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
+        yield listening.server_port
+        listening.shutdown()
+
+
+def test_what_counts_as_an_answer(server):
+    answer = load("openstack_services").answer
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        closed = unused.getsockname()[1]
+        assert [answer(f"http://127.0.0.1:{server}/{status}") for status in (200, 401, 404)] == [None] * 3
+        assert answer(f"http://127.0.0.1:{server}/503") == "HTTP status 503"
+        assert answer(f"127.0.0.1:{server}") is None
+        assert "refused" in answer(f"127.0.0.1:{closed}")
+        assert "refused" in answer(f"http://127.0.0.1:{closed}/")
+
+
+class Systemd:
+    """systemctl with units in memory; `starts` says what each start leads to."""
+
+    def __init__(self, code, monkeypatch, tmp_path):
+        self.code, self.calls, self.units, self.starts = code, [], {}, {}
+        monkeypatch.setattr(code, "STATE", str(tmp_path / "kilonova" / "services.json"))
+        monkeypatch.setattr(code, "systemctl", self.systemctl)
+        monkeypatch.setattr(code, "show", lambda names: {name: dict(self.units[name]) for name in names})
+        monkeypatch.setattr(code, "report", lambda _module, name, reason, _result: (_ for _ in ()).throw(Failed(name, reason)))
+        monkeypatch.setattr(code.time, "sleep", lambda _seconds: None)
+
+    def add(self, *names, **properties):
+        """Units that are enabled and run."""
+        for name in names:
+            self.units[name] = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", **properties}
+
+    def systemctl(self, verb, *names):
+        if verb not in ("daemon-reload", "reset-failed"):
+            self.calls.append(" ".join((verb, *names)))
+        for name in names:
+            if verb == "enable":
+                self.units[name]["UnitFileState"] = "enabled"
+            elif verb in ("start", "restart", "reload"):
+                self.units[name]["ActiveState"] = self.starts.get(name, "active")
+        return 0, ""
+
+
+@pytest.fixture
+def systemd(monkeypatch, tmp_path):
+    """A host's systemd, in memory."""
+    return Systemd(load("openstack_services"), monkeypatch, tmp_path)
+
+
+def unit(name, digest="1", **more):
+    """A unit that reads one section of one file."""
+    return {"name": name, "reads": {"/etc/x.conf": {"DEFAULT": digest}}, **more}
+
+
+def test_a_fresh_unit_is_enabled_and_started_and_then_left_alone(run, systemd):
+    systemd.add("nova-api", ActiveState="inactive", UnitFileState="disabled")
+    assert run(systemd.code, units=[unit("nova-api")])["actions"] == ["enable nova-api", "start nova-api"]
+    assert systemd.calls == ["enable nova-api", "start nova-api"]
+    assert run(systemd.code, units=[unit("nova-api")]) == {"changed": False, "actions": [], "diff": {"before": "", "after": ""}}
+    assert stat.S_IMODE(os.stat(systemd.code.STATE).st_mode) == 0o600
+
+
+def test_only_what_reads_a_changed_section_is_restarted(run, systemd):
+    systemd.add("nova-api", "nova-scheduler", "mariadb")
+    start = [unit("nova-api"), unit("nova-scheduler"), unit("mariadb", action="reload")]
+    run(systemd.code, units=start)
+    systemd.calls.clear()
+    result = run(systemd.code, units=[unit("nova-api", "2"), unit("nova-scheduler"), unit("mariadb", "2", action="reload")])
+    assert result["actions"] == [
+        "restart nova-api (changed: [DEFAULT] of /etc/x.conf)", "reload mariadb (changed: [DEFAULT] of /etc/x.conf)",
+    ]
+    assert systemd.calls == ["restart nova-api", "reload mariadb"]
+
+
+def test_a_service_from_before_this_installer_is_restarted(run, systemd):
+    systemd.add("nova-api")
+    actions = run(systemd.code, units=[unit("nova-api")])["actions"]
+    assert actions == ["restart nova-api (runs with a configuration from before this installer)"]
+
+
+def test_check_mode_touches_nothing(run, systemd):
+    systemd.add("nova-api", ActiveState="inactive", UnitFileState="disabled")
+    systemd.add("not-yet", LoadState="not-found", ActiveState="inactive", UnitFileState="")
+    result = run(systemd.code, check_mode=True, units=[unit("nova-api"), unit("not-yet")])
+    assert result["changed"]
+    assert systemd.calls == []
+    assert not os.path.exists(systemd.code.STATE)
+
+
+def test_a_restart_that_failed_is_done_again_by_the_next_run(run, systemd):
+    systemd.add("nova-api")
+    run(systemd.code, units=[unit("nova-api")])
+    systemd.starts["nova-api"] = "failed"
+    with pytest.raises(Failed, match="nova-api"):
+        run(systemd.code, units=[unit("nova-api", "2")])
+    systemd.units["nova-api"]["ActiveState"] = "active"  # somebody started it, with whatever it had
+    systemd.starts.clear()
+    assert run(systemd.code, units=[unit("nova-api", "2")])["changed"]
+
+
+def test_units_wait_for_those_that_they_come_after(run, systemd, monkeypatch):
+    systemd.add("agent", "rpc", ActiveState="inactive")
+    consumers = iter([set(), {"q-plugin"}])
+    monkeypatch.setattr(systemd.code, "consumed_queues", lambda: systemd.calls.append("asked") or next(consumers))
+    run(systemd.code, units=[unit("agent", after=["rpc"]), unit("rpc", queues=["q-plugin"])])
+    assert systemd.calls == ["start rpc", "asked", "asked", "start agent"]
+
+
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        ({"LoadState": "masked"}, "unit x is masked on this host; run `systemctl unmask x` or remove the mask"),
+        ({"LoadState": "not-found"}, "unit x does not exist on this host; is the package installed[?]"),
+    ],
+)
+def test_units_that_cannot_run(run, systemd, properties, message):
+    systemd.add("x", **properties)
+    with pytest.raises(Failed, match=message):
+        run(systemd.code, units=[unit("x")])
+
+
+def test_a_unit_that_does_not_answer_is_named(run, systemd, monkeypatch):
+    systemd.add("x")
+    monkeypatch.setattr(systemd.code, "answer", lambda _target: "Connection refused")
+    with pytest.raises(Failed, match="no answer within 0 s, last: 10.0.0.11:80: Connection refused"):
+        run(systemd.code, units=[unit("x", answers="10.0.0.11:80")], timeout=0)
+
+
+def test_the_table_of_compute_services():
+    rows = [
+        {"binary": "nova-scheduler", "host": "controller", "zone": "internal", "status": "enabled", "state": "up", "id": 2},
+        {"binary": "nova-compute", "host": "compute1", "zone": "nova", "status": "disabled", "state": "down", "id": 1},
+    ]
+    assert load("compute_services").table(rows) == [
+        "Binary          Host        Zone      Status    State",
+        "nova-compute    compute1    nova      disabled  down",
+        "nova-scheduler  controller  internal  enabled   up",
+    ]
+
+
+def test_host_facts_read_addresses_and_packages(monkeypatch):
+    code = load("host_facts")
+    outputs = {
+        "ip": (
+            "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever\n"
+            "2: eth0    inet 10.0.0.11/24 brd 10.0.0.255 scope global eth0\n"
+            "2: eth0    inet6 fe80::1/64 scope link \n3: br-x:1    inet 10.1.0.1 peer 10.1.0.2/32 scope global br-x\n"
+        ),
+        "dpkg-query": "installed nova-api 2:26.2.2-1\nconfig-files old 1.0\nhalf-configured bad 1.0\n",
+    }
+    monkeypatch.setattr(code, "command", lambda *argv: outputs[argv[0]])
+    assert code.addresses() == {"127.0.0.1": "lo", "10.0.0.11": "eth0", "fe80::1": "eth0", "10.1.0.1": "br-x:1"}
+    assert code.packages() == {"nova-api": "2:26.2.2-1"}
+
+
+# -------------------------------------------------------------------------------------------------------------- files
+
+
+@pytest.fixture
+def files(tmp_path):
+    """oslo_config with files that belong to whoever runs the tests: entry(name, text, mode)."""
+    owner, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+
+    def entry(name, text, mode="0640"):
+        content = b64encode(text.encode()).decode()
+        return {"path": str(tmp_path / name), "owner": owner, "group": group, "mode": mode, "content": content}
+
+    return entry
+
+
+def test_a_shipped_file_is_kept_once(run, files, tmp_path):
+    code, path = load("oslo_config"), tmp_path / "nova.conf"
+    path.write_text("shipped\n")
+    assert run(code, files=[files("nova.conf", "# Written by Kilonova\n1\n")])["kept"] == [f"{path}.orig"]
+    result = run(code, files=[files("nova.conf", "# Written by Kilonova\n2\n")])
+    assert (result["changed_files"], result["kept"]) == ([str(path)], [])
+    assert (tmp_path / "nova.conf.orig").read_text() == "shipped\n"
+    assert path.read_text().endswith("2\n")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["nova.conf", "nova.conf.orig"]
+
+
+def test_an_equal_file_is_left_alone_and_a_wrong_mode_corrected(run, files, tmp_path):
+    code, path = load("oslo_config"), tmp_path / "deep" / "x"
+    assert run(code, files=[files("deep/x", "1\n")])["changed"]
+    before = path.stat()
+    assert not run(code, files=[files("deep/x", "1\n")])["changed"]
+    result = run(code, files=[files("deep/x", "1\n", "0600")])
+    assert next(iter(result["notes"].values()))[0].startswith("owner, group and mode become")
+    after = path.stat()
+    assert (after.st_ino, after.st_mtime, stat.S_IMODE(after.st_mode)) == (before.st_ino, before.st_mtime, 0o600)
+
+
+def test_check_mode_writes_nothing_and_shows_no_secret(run, files, tmp_path):
+    code, path = load("oslo_config"), tmp_path / "x"
+    path.write_text("password = old-canary\n")
+    result = run(code, check_mode=True, files=[files("x", "password = new-canary\n"), files("new", "1\n")])
+    assert result["changed_files"] == [str(path), str(tmp_path / "new")]
+    assert result["secrets_changed"] == [str(path)]
+    assert "canary" not in json.dumps(result)
+    assert path.read_text() == "password = old-canary\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_an_owner_that_does_not_exist(run, files):
+    entry = {**files("x", "1\n"), "owner": "no-such-user"}
+    with pytest.raises(Failed, match="is the package that owns the file installed"):
+        run(load("oslo_config"), files=[entry])
+
+
+@pytest.mark.parametrize(
+    "line", ["password = canary", "memcache_secret_key = canary", "connection = mysql://u:canary@h/d", "export OS_PASSWORD=canary"]
+)
+def test_host_and_controller_hide_the_same_lines(line):
+    assert load("oslo_config").mask(line) == mask(line)
+
+
+def test_services_are_held_and_released_but_not_against_the_administrator(run, monkeypatch, tmp_path):
+    code, path = load("service_hold"), tmp_path / "policy-rc.d"
+    monkeypatch.setattr(code, "PATH", str(path))
+    assert run(code, check_mode=True, units=["nova-*"])["changed"]
+    assert not path.exists()
+    assert run(code, units=["nova-*", "keystone*"])["changed"]
+    assert not run(code, units=["nova-*", "keystone*"])["changed"]
+    held = {name: os.spawnl(os.P_WAIT, str(path), "policy-rc.d", name) for name in ("nova-api", "keystone", "mariadb")}
+    assert held == {"nova-api": 101, "keystone": 101, "mariadb": 0}
+    assert run(code, units=[], state="absent")["changed"]
+    assert not path.exists()
+    path.write_text("#!/bin/sh\nexit 101\n")
+    assert not run(code, units=["nova-*"])["changed"]
+    assert not run(code, units=[], state="absent")["changed"]
+    assert path.read_text() == "#!/bin/sh\nexit 101\n"
+
+
+# ----------------------------------------------------------------------------------------------------------- keystone
+
+PASSWORD = "p@ss:w/ord%41$x'#\""
+REGION = "RegionOne"
+
+
+def service(name="glance", kind="image", port=9292, **user):
+    """One entry of keystone_endpoints_services."""
+    endpoints = {interface: f"http://10.0.0.11:{port}" for interface in ("public", "internal", "admin")}
+    user = {"name": name, "password": PASSWORD, "roles": ["admin", "service"], **user}
+    return {"name": name, "type": kind, "description": f"OpenStack {kind.capitalize()}", "endpoints": endpoints, "user": user}
+
+
+CREATE = [
+    "create project service",
+    "create region RegionOne",
+    "create user glance",
+    "add role admin to user glance in project service",
+    "create role service",
+    "add role service to user glance in project service",
+    "create service glance",
+    *(f"create endpoint image {interface} http://10.0.0.11:9292" for interface in ("public", "internal", "admin")),
+]
+
+
+@pytest.fixture
+def keystone():
+    """A Keystone that was bootstrapped and knows nothing else."""
+    with Keystone("admin-password") as listening:
+        yield listening
+
+
+@pytest.fixture
+def register(run):
+    """register(keystone, services, check_mode) returns the actions."""
+    code = load("keystone_endpoints")
+
+    def registers(keystone, *services, check_mode=False, password="admin-password"):
+        auth = {"auth_url": keystone.url, "password": password}
+        return run(code, check_mode, auth=auth, region=REGION, services=list(services))["actions"]
+
+    return registers
+
+
+def test_an_empty_keystone_gets_everything_once(keystone, register):
+    assert register(keystone, service()) == CREATE
+    assert len(keystone.writes) == len(CREATE)
+    glance = keystone.find("users", name="glance")
+    assert keystone.passwords[glance["id"]] == PASSWORD
+    assert len(keystone.roles_of) == 3
+    assert keystone.find("endpoints", interface="public")["service_id"] == keystone.find("services", name="glance")["id"]
+    keystone.writes.clear()
+    assert register(keystone, service()) == []
+    assert keystone.writes == []
+
+
+def test_check_mode_predicts_everything_and_performs_nothing(keystone, register):
+    before = keystone.state()
+    assert register(keystone, service(), check_mode=True) == CREATE
+    assert (keystone.writes, keystone.state()) == ([], before)
+
+
+def test_a_second_service_shares_project_region_and_roles(keystone, register):
+    register(keystone, service())
+    actions = register(keystone, service(), service("nova", "compute", 8774))
+    assert actions == [line.replace("glance", "nova").replace("image", "compute").replace("9292", "8774") for line in CREATE[2:4] + CREATE[5:]]
+
+
+def drifted(keystone, plural, _changes=None, **attributes):
+    """Change an object behind the installer's back."""
+    keystone.find(plural, **attributes).update(_changes or {})
+
+
+def lose_role(keystone):
+    """Take the role `service` from glance."""
+    role, user = keystone.find("roles", name="service")["id"], keystone.find("users", name="glance")["id"]
+    keystone.roles_of = {row for row in keystone.roles_of if row[1:] != (user, role)}
+
+
+CHECK_MODE_ID = pytest.mark.xfail(strict=True, reason="in check mode ensure() loses the object's id and name, so more is predicted")
+DRIFT = {
+    "url": (
+        lambda k: drifted(k, "endpoints", {"url": "http://old"}, interface="public"),
+        "correct url of endpoint image public http://10.0.0.11:9292",
+    ),
+    "endpoint": (
+        lambda k: drifted(k, "endpoints", {"enabled": False}, interface="admin"),
+        "correct enabled of endpoint image admin http://10.0.0.11:9292",
+    ),
+    "description": (
+        lambda k: drifted(k, "services", {"description": "x"}, name="glance"), "correct description of service glance",
+    ),
+    "service": (lambda k: drifted(k, "services", {"enabled": False}, name="glance"), "correct enabled of service glance"),
+    "user": (lambda k: drifted(k, "users", {"enabled": False}, name="glance"), "correct enabled of user glance"),
+    "project": (lambda k: drifted(k, "projects", {"enabled": False}, name="service"), "correct enabled of project service"),
+    "password": (
+        lambda k: k.passwords.update({k.find("users", name="glance")["id"]: "old"}), "set the password of user glance",
+    ),
+    "role": (lose_role, "add role service to user glance in project service"),
+}
+
+
+@pytest.mark.parametrize("case", DRIFT)
+def test_what_drifted_is_repaired_and_nothing_else(keystone, register, case):
+    register(keystone, service())
+    right = keystone.state()
+    drift, action = DRIFT[case]
+    drift(keystone)
+    assert keystone.state() != right
+    keystone.writes.clear()
+    assert register(keystone, service()) == [action]
+    assert len(keystone.writes) == 1
+    assert keystone.state() == right
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=CHECK_MODE_ID if c in ("description", "service", "user", "project") else ()) for c in DRIFT]
+)
+def test_check_mode_names_the_repair_and_performs_none(keystone, register, case):
+    register(keystone, service())
+    drift, action = DRIFT[case]
+    drift(keystone)
+    before = keystone.state()
+    keystone.writes.clear()
+    actions = register(keystone, service(), check_mode=True)
+    assert (keystone.writes, keystone.state()) == ([], before)
+    assert actions == [action]
+
+
+def test_a_wrong_administrators_password_stops_the_run_and_is_not_shown(keystone, register):
+    with pytest.raises(Failed) as failed:
+        register(keystone, service(), password="wrong-canary")
+    message = failed.value.args[0]["msg"]
+    assert message.startswith(f"Keystone at {keystone.url} (user admin): ")
+    assert "canary" not in message
+
+
+def test_no_keystone_is_an_error_but_not_in_check_mode(register):
+    with Keystone("admin-password") as gone:
+        pass
+    with pytest.raises(Failed, match="Keystone at"):
+        register(gone, service())
+    predicted = register(gone, service(), check_mode=True)
+    assert set(predicted) <= set(CREATE)
+    assert {line for line in CREATE if line.split()[1] in ("user", "service", "endpoint")} <= set(predicted)
+
+
+# KILONOVA_KEYSTONE_URL=http://10.20.0.11:5000/v3 KILONOVA_KEYSTONE_PASSWORD_FILE=... : the same questions to a real one, in
+# check mode only. A service that is there is taken as it is; what is then asked for differs from it in one thing.
+REAL = os.environ.get("KILONOVA_KEYSTONE_URL")
+
+
+@pytest.fixture(scope="module")
+def real():
+    """A running Keystone as the administrator sees it, with one of its services as we would ask for it."""
+    password = Path(os.environ["KILONOVA_KEYSTONE_PASSWORD_FILE"]).read_text().strip()
+    auth = {"auth_url": REAL, "username": "admin", "password": password, "project_name": "admin"}
+    auth |= {"user_domain_name": "Default", "project_domain_name": "Default"}
+    identity = openstack.connect(load_yaml_config=False, load_envvars=False, auth=auth, identity_endpoint_override=REAL).identity
+
+    def everything():
+        kinds = ("domains", "projects", "users", "roles", "services", "endpoints", "regions")
+        return {kind: identity.get(f"/{kind}").json()[kind] for kind in kinds}
+
+    before = everything()
+    there = next(item for item in before["services"] if item["type"] == "image")
+    urls = {
+        item["interface"]: item["url"] for item in before["endpoints"]
+        if (item["service_id"], item["region_id"]) == (there["id"], REGION)
+    }
+    entry = {"name": there["name"], "type": "image", "description": there["description"], "endpoints": urls}
+    yield type("Real", (), {"url": REAL, "password": password, "entry": entry})
+    assert everything() == before
+
+
+@pytest.mark.skipif(not REAL, reason="KILONOVA_KEYSTONE_URL names no running Keystone")
+@pytest.mark.parametrize(
+    ("change", "actions"),
+    [
+        (lambda entry: None, lambda entry: []),
+        (
+            lambda entry: entry["endpoints"].update(public="http://changed"),
+            lambda entry: ["correct url of endpoint image public http://changed"],
+        ),
+        pytest.param(
+            lambda entry: entry.update(description="changed"), lambda entry: ["correct description of service glance"],
+            marks=CHECK_MODE_ID,
+        ),
+        (
+            lambda entry: entry.update(user={"name": "glance", "password": "not the password", "roles": ["admin", "reader"]}),
+            lambda entry: ["set the password of user glance", "add role reader to user glance in project service"],
+        ),
+        (
+            lambda entry: entry.update(service("new", "new")),
+            lambda entry: [
+                "create user new", "add role admin to user new in project service", "add role service to user new in project service",
+                "create service new", *(f"create endpoint new {i} http://10.0.0.11:9292" for i in ("public", "internal", "admin")),
+            ],
+        ),
+    ],
+)
+def test_a_real_keystone_is_read_right_and_not_changed(real, register, change, actions):
+    entry = json.loads(json.dumps(real.entry))
+    change(entry)
+    assert register(real, entry, check_mode=True, password=real.password) == actions(entry)

@@ -1,0 +1,226 @@
+"""The roles as data: specs that fit defaults, tables of contents, names that stay in their room, no secret with a default."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kilonova.config_files import ROLES, TEMPLATES, role_packages
+from kilonova.releases import RELEASES
+
+TREE = ROLES.parent
+
+
+class Loader(yaml.SafeLoader):
+    """YAML as Ansible has it: a tag is read as the value that it marks."""
+
+
+Loader.add_multi_constructor("!", lambda loader, _tag, node: loader.construct_scalar(node))
+
+
+def load(path: Path):
+    """The data of a YAML file; None when there is none."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader) if path.exists() else None
+
+
+SHARED = load(ROLES / "openstack" / "vars" / "main.yml")
+NAMES = sorted({path.parts[-3] for path in ROLES.glob("*/*/*.yml")})
+SPECS = {name: (load(ROLES / name / "meta" / "argument_specs.yml") or {}).get("argument_specs", {}) for name in NAMES}
+DEFAULTS = {name: load(ROLES / name / "defaults" / "main.yml") or {} for name in NAMES}
+SERVICES = list(dict.fromkeys(name for names in SHARED["openstack_group_roles"].values() for name in names))
+TASK_FILES = [path for name in NAMES for path in sorted((ROLES / name / "tasks").glob("*.yml"))]
+HEADINGS = ["prerequisites", "install", "configure", "populate", "finalize"]
+
+each_role = pytest.mark.parametrize("role", NAMES)
+each_service = pytest.mark.parametrize("role", SERVICES)
+each_task_file = pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: str(path.relative_to(ROLES)))
+
+
+def options(role):
+    """Every argument of a role with its attributes, of all entry points."""
+    return {name: attributes for entry in SPECS[role].values() for name, attributes in entry["options"].items()}
+
+
+def tasks(data):
+    """Every task of a task file or playbook, those of blocks and plays too."""
+    for item in data or []:
+        inner = [item[key] for key in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers") if key in item]
+        yield item
+        for part in inner:
+            yield from tasks(part)
+
+
+def is_template(value):
+    """Whether Jinja makes the value at run time."""
+    return "{{" in json.dumps(value)
+
+
+# -------------------------------------------------------------------------------------------------------------- specs
+
+
+@each_role
+def test_every_default_is_in_the_spec_and_every_option_has_a_default(role):
+    optional = {name for name, attributes in options(role).items() if not attributes.get("required")}
+    assert optional - set(SHARED["openstack_secrets"]) == set(DEFAULTS[role])
+
+
+@each_role
+def test_the_spec_repeats_the_literal_defaults(role):
+    said = {name: attributes["default"] for name, attributes in options(role).items() if "default" in attributes}
+    literal = {name: value for name, value in DEFAULTS[role].items() if not is_template(value)}
+    assert {name: value for name, value in said.items() if not is_template(value)} == literal
+
+
+def described(where, arguments):
+    """Complain about arguments without a type or a description, those of their structures too."""
+    for name, attributes in arguments.items():
+        place = f"{where}.{name}"
+        assert attributes.get("type"), place
+        assert "elements" in attributes or attributes["type"] != "list", place
+        assert str(attributes.get("description", "")).endswith((".", "]")), place
+        described(place, attributes.get("options", {}))
+
+
+@each_role
+def test_every_argument_has_type_and_description(role):
+    assert SPECS[role]
+    for name, entry in SPECS[role].items():
+        assert entry.get("short_description"), name
+        assert entry.get("description"), name
+        assert (ROLES / role / "tasks" / f"{name}.yml").exists(), name
+        described(name, entry["options"])
+
+
+@each_role
+def test_no_entry_point_that_others_call_is_without_a_spec(role):
+    called = "".join(path.read_text() for path in [*TREE.glob("playbooks/*.yml"), *TASK_FILES])
+    used = set(re.findall(rf"name: {role}\n\s+tasks_from: (\w+)", called))
+    assert used <= set(SPECS[role])
+
+
+@each_role
+def test_no_default_is_dead(role):
+    readers = "*" if role == "openstack" else role  # shared ones are for all roles
+    files = [*ROLES.glob(f"{readers}/tasks/*.yml"), *ROLES.glob(f"{readers}/vars/**/*.yml"), *TREE.glob("playbooks/*.yml")]
+    text = "".join(path.read_text(encoding="utf-8") for path in files) + json.dumps(list(DEFAULTS[role].values()))
+    assert not [name for name in DEFAULTS[role] if not re.search(rf"\b{name}\b", text)]
+
+
+def test_inventories_set_variables_that_a_role_knows():
+    known = {name for role in NAMES for name in options(role)}
+    for path in TREE.glob("inventories/**/*.yml"):
+        text = path.read_text(encoding="utf-8")
+        names = set(re.findall(r"^\s*([a-z]\w*_\w+):", text, re.MULTILINE))
+        own = {name for name in names if f"{{{{ {name} " in text}  # a name that the inventory gives to a part of others
+        unknown = {name for name in names - own - known if not name.startswith("ansible_")}
+        assert not unknown, path
+
+
+# ------------------------------------------------------------------------------------------------------------ secrets
+
+
+def test_secrets_have_no_default_and_are_hidden():
+    secrets = SHARED["openstack_secrets"]
+    declared = {name: attributes for name, attributes in options("openstack").items() if attributes.get("no_log")}
+    assert set(declared) == set(secrets)
+    for name, attributes in declared.items():
+        assert "default" not in attributes
+        if re.fullmatch("[A-Z_]+", secrets[name]):
+            assert attributes["description"].startswith(f"{secrets[name]}, ")
+    data = [*TREE.glob("roles/*/defaults/**/*.yml"), *TREE.glob("roles/*/vars/**/*.yml"), *TREE.glob("inventories/**/*.yml")]
+    for path in data:
+        if path.name != "secrets.yml":
+            text = path.read_text(encoding="utf-8")
+            without_list = text.split("openstack_secrets:")[0] if path.is_relative_to(ROLES / "openstack") else text
+            assert not re.search(rf"^\s*({'|'.join(secrets)}):", without_list, re.MULTILINE), path
+
+
+def test_arguments_that_hold_a_password_are_hidden():
+    found = []
+
+    def look(where, arguments):
+        for name, attributes in arguments.items():
+            if re.search(r"(pass|password|secret)$", name) and not attributes.get("no_log"):
+                found.append(f"{where}.{name}")
+            look(f"{where}.{name}", attributes.get("options", {}))
+
+    for role in NAMES:
+        look(role, options(role))
+    assert not found
+
+
+# -------------------------------------------------------------------------------------------------------------- rooms
+
+
+@each_role
+def test_meta_says_what_the_role_is(role):
+    info = load(ROLES / role / "meta" / "main.yml")["galaxy_info"]
+    assert (info["role_name"], info["license"]) == (role, "Apache-2.0")
+    assert len(info["description"]) > 5
+
+
+@each_service
+def test_main_is_a_table_of_contents(role):
+    contents = load(ROLES / role / "tasks" / "main.yml")
+    imports = [task.get("ansible.builtin.import_tasks") or task.get("ansible.builtin.import_role") for task in contents]
+    assert all(imports)
+    assert all(set(task) <= {"name", "ansible.builtin.import_tasks", "ansible.builtin.import_role"} for task in contents)
+    pages = [page.removesuffix(".yml") for page in imports if isinstance(page, str)]
+    known = [page for page in pages if page in HEADINGS]
+    assert known == sorted(known, key=HEADINGS.index)
+    entry_points = set(SPECS[role]) - {"main"}
+    assert {path.stem for path in TASK_FILES if path.parts[-3] == role} == {"main", *pages, *entry_points}
+
+
+@each_role
+def test_a_role_reads_no_internal_variable_of_another(role):
+    for path in (ROLES / role).rglob("*.yml"):
+        for name in set(re.findall(r"\b__([a-z]\w*)", path.read_text(encoding="utf-8"))):
+            owner = max((other for other in NAMES if name.startswith(f"{other}_")), key=len, default=None)
+            assert owner == role, f"{path}: __{name}"
+
+
+@pytest.mark.parametrize("role", sorted(path.parts[-4] for path in ROLES.glob("*/vars/main/packages.yml")))
+def test_packages_are_there_for_every_release_that_can_be_deployed(role):
+    for release in SHARED["openstack_distributions"]:
+        names = role_packages([role], release)
+        assert names
+        assert all(re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", name) for name in names)
+
+
+def test_every_template_that_is_named_exists_and_every_one_is_used():
+    files = [*TREE.glob("roles/**/*.yml"), *TREE.glob("playbooks/*.yml")]
+    named = set(re.findall(r"\b([\w.-]+\.j2)\b", "".join(path.read_text(encoding="utf-8") for path in files)))
+    assert {path.name for path in [*TEMPLATES.glob("*.j2"), *ROLES.glob("*/templates/*.j2")]} == named
+
+
+# -------------------------------------------------------------------------------------------------------------- tasks
+
+VERSIONS = {release.name for release in RELEASES} | {release.number for release in RELEASES if release.number}
+SYSTEMS = {"bullseye", "bookworm", "trixie", "forky", "jammy", "noble"}
+
+
+@each_task_file
+def test_no_task_names_a_release_or_a_distribution(path):
+    words = set(re.findall(r"[\w.]+", json.dumps(load(path)).lower()))
+    assert not words & (VERSIONS | SYSTEMS)
+
+
+@each_task_file
+def test_a_task_file_is_one_heading(path):
+    assert len(path.read_text().splitlines()) <= 80
+
+
+READING = {"dpkg-query"}
+
+
+@pytest.mark.parametrize("path", [*TASK_FILES, *TREE.glob("playbooks/*.yml")], ids=lambda path: str(path.relative_to(TREE)))
+def test_tasks_report_honestly(path):
+    for task in tasks(load(path)):
+        assert "ignore_errors" not in task, task["name"]
+        if task.get("changed_when") is False:
+            command = json.dumps(task.get("ansible.builtin.command") or task.get("ansible.builtin.shell") or "")
+            words = re.findall(r"[\w./-]+", command)
+            assert set(words[:2]) & READING, f"{task['name']}: does it only read?"
