@@ -2,16 +2,16 @@
 
 from ansible.errors import AnsibleFilterError
 
-from kilonova import conf, config_files, releases
+from kilonova import config_files, releases
 
 
 def _explained(function):
-    """Turn a ValueError into the error that Ansible prints with the task's place."""
+    """Turn an error of the data into the one that Ansible prints with the task's place."""
 
     def wrapper(*args, **kwargs):
         try:
             return function(*args, **kwargs)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise AnsibleFilterError(str(error)) from error
 
     return wrapper
@@ -30,7 +30,7 @@ class FilterModule:
         return {
             "config_digests": _explained(config_files.digests),
             "for_release": _explained(config_files.for_release),
-            "literal": _explained(conf.literal),
+            "literal": _explained(config_files.literal),
             "options_for_release": _explained(config_files.options_for_release),
             "release_name": _explained(lambda value: releases.find(str(value)).name),
             "role_packages": _explained(config_files.role_packages),

@@ -17,9 +17,9 @@ description:
   - Reads only. Fails with the list when a service is missing, disabled or down after C(timeout) seconds.
 options:
   auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
-  region: {type: str, required: true}
+  region: {type: str, required: true, description: Region of the Compute service.}
   expected: {type: dict, required: true, description: Binary to the list of its hosts.}
-  timeout: {type: int, default: 120}
+  timeout: {type: int, default: 120, description: Seconds to wait for all of them.}
 """
 
 

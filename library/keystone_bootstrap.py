@@ -12,9 +12,17 @@ try:
 except ImportError:  # check mode on a fresh host: the packages come with this very run
     pymysql = None
 try:
-    from passlib.hash import bcrypt
+    from bcrypt import checkpw
 except ImportError:
-    bcrypt = None
+    try:
+        from passlib.hash import bcrypt as _passlib_bcrypt
+
+        def checkpw(password, stored):
+            """bcrypt.checkpw by passlib, for distributions whose Keystone has only that."""
+            return _passlib_bcrypt.verify(password, stored.decode())
+
+    except ImportError:
+        checkpw = None
 
 DOCUMENTATION = r"""
 module: keystone_bootstrap
@@ -23,11 +31,11 @@ description:
   - Bootstraps when the administrator is missing or the password is another one, which is read from the stored hash.
     C(keystone-manage bootstrap) gets the password by environment (C(OS_BOOTSTRAP_PASSWORD)), never by argv.
 options:
-  password: {type: str, required: true}
-  region: {type: str, required: true}
+  password: {type: str, required: true, description: Password of the administrator, any characters.}
+  region: {type: str, required: true, description: Region of the Identity endpoints.}
   endpoints: {type: dict, required: true, description: 'public, internal and admin URL of the Identity service.'}
-  database: {type: str, default: keystone}
-  unix_socket: {type: path, default: /run/mysqld/mysqld.sock}
+  database: {type: str, default: keystone, description: Database of the Identity service.}
+  unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
 """
 
 KEYS = {"fernet_setup": "/etc/keystone/fernet-keys/0", "credential_setup": "/etc/keystone/credential-keys/0"}
@@ -51,7 +59,7 @@ def administrator_is_right(params):
     except pymysql.MySQLError:
         return False
     # Keystone itself cuts passwords to the 72 bytes that bcrypt takes.
-    return bool(row) and bcrypt.verify(params["password"].encode()[:72], row[0])
+    return bool(row) and checkpw(params["password"].encode()[:72], row[0].encode())
 
 
 def main():
@@ -85,7 +93,7 @@ def main():
         if not os.path.exists(key):
             owner = ["--keystone-user", "keystone", "--keystone-group", "keystone"]
             manage("create the keys of %s" % os.path.dirname(key), [command, *owner])
-    if pymysql is None or bcrypt is None or not administrator_is_right(p):
+    if pymysql is None or checkpw is None or not administrator_is_right(p):
         arguments = ["bootstrap", "--bootstrap-region-id", p["region"]]
         for interface, url in p["endpoints"].items():
             arguments += ["--bootstrap-%s-url" % interface, url]

@@ -16,8 +16,11 @@ description:
   - One openstacksdk connection reads what is there, compares, and creates or repairs what differs - a changed URL, password,
     description, e-mail-less user, a disabled object or a missing role. It never deletes.
 options:
-  auth: {type: dict, required: true, description: 'auth_url, username, password, project_name, user_domain_name, project_domain_name.'}
-  region: {type: str, required: true}
+  auth:
+    type: dict
+    required: true
+    description: auth_url, username, password, project_name, user_domain_name, project_domain_name.
+  region: {type: str, required: true, description: Region of the endpoints.}
   project: {type: str, default: service, description: Project of the service users.}
   services:
     type: list

@@ -23,8 +23,8 @@ description:
   - Waits until the instance is ACTIVE, says on its console that it has an address and its metadata, and answers HTTP at its
     floating address.
 options:
-  auth: {type: dict, required: true}
-  region: {type: str, required: true}
+  auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
+  region: {type: str, required: true, description: Region of the services.}
   name: {type: str, required: true, description: Name of the instance.}
   image: {type: dict, required: true, description: 'name, path (file on this host), disk_format.'}
   flavor: {type: dict, required: true, description: 'name, ram (MiB), disk (GiB), vcpus.'}

@@ -24,7 +24,7 @@ options:
     elements: str
     description: Compute hosts that must be mapped; waits for their first report. Without it only cell0 and cell1 are looked at.
   timeout: {type: int, default: 120, description: Seconds to wait for the first report of a host.}
-  unix_socket: {type: path, default: /run/mysqld/mysqld.sock}
+  unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
 """
 
 CELL0 = "00000000-0000-0000-0000-000000000000"

@@ -151,8 +151,10 @@ def main():
     result = {"changed": bool(plan), "actions": plan, "diff": {"before": "", "after": "".join("%s\n" % line for line in plan)}}
     if module.check_mode:
         module.exit_json(**result)
-    if enable:
+    if plan:
+        # A unit's own file, or a drop-in of it, may be what changed.
         systemctl("daemon-reload")
+    if enable:
         rc, output = systemctl("enable", *enable)
         if rc:
             module.fail_json(msg="systemctl enable %s: %s" % (" ".join(enable), output), **result)

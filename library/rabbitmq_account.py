@@ -18,11 +18,11 @@ description:
   - Logs in as the services do, to see whether the password works; C(rabbitmqctl) gets passwords on standard input only.
   - Deletes the account C(guest).
 options:
-  user: {type: str, required: true}
+  user: {type: str, required: true, description: Name of the account.}
   password: {type: str, required: true, description: Any characters.}
-  vhost: {type: str, default: /}
+  vhost: {type: str, default: /, description: Virtual host that the account may use.}
   host: {type: str, required: true, description: Address that RabbitMQ listens on.}
-  port: {type: int, default: 5672}
+  port: {type: int, default: 5672, description: TCP port that RabbitMQ listens on.}
 """
 
 PERMISSIONS = [".*", ".*", ".*"]

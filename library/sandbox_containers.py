@@ -5,6 +5,15 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
+import os
+import shutil
+import subprocess
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = r"""
 ---
 module: sandbox_containers
@@ -19,9 +28,9 @@ options:
     type: str
     required: true
   state:
-    description: Whether the sandbox shall be there.
+    description: Whether the sandbox shall be there. V(checked) only refuses what cannot work, and changes nothing.
     type: str
-    choices: [present, absent]
+    choices: [present, checked, absent]
     default: present
   image:
     description: Image of the containers.
@@ -118,15 +127,6 @@ removed:
   type: list
   returned: state is absent
 """
-
-import ipaddress
-import json
-import os
-import shutil
-import subprocess
-import time
-
-from ansible.module_utils.basic import AnsibleModule
 
 LABEL = "kilonova.sandbox"
 # A host on the tunnel network may be a bridge with flows that name its own hardware address, so that has to stay.
@@ -257,8 +257,11 @@ class Sandbox:
         if not missing:
             return
         taken = {}
-        code, out, _err = self.module.run_command(["ip", "-json", "-4", "route", "show", "table", "main"])
-        for route in json.loads(out or "[]") if code == 0 else []:
+        routes = []
+        if shutil.which("ip"):
+            code, out, _err = self.module.run_command(["ip", "-json", "-4", "route", "show", "table", "main"])
+            routes = json.loads(out or "[]") if code == 0 else []
+        for route in routes:
             if route.get("dst", "default") != "default":
                 taken[route["dst"]] = f"this machine's route over {route.get('dev', 'another interface')}"
         for entry in existing.values():
@@ -378,12 +381,11 @@ class Sandbox:
             # The first moments of a container have no systemd to ask yet.
             time.sleep(0.2)
 
-    def present(self) -> dict:
+    def checked(self) -> tuple[dict, dict]:
+        """Return the containers and networks of this machine, when nothing about them stands in the way."""
         self.check_input()
-        if not shutil.which("podman"):
-            # Only in check mode: the step before this one installs it.
-            return {"changed": True, "created": [*self.network_names(), *self.params["containers"]], "started": []}
-        containers, networks = self.containers(), self.networks()
+        has_podman = shutil.which("podman") is not None
+        containers, networks = (self.containers(), self.networks()) if has_podman else ({}, {})
         self.check_containers(containers)
         self.check_subnets(networks)
         for name in self.network_names():
@@ -391,6 +393,10 @@ class Sandbox:
                 self.module.fail_json(msg=(
                     f"A podman network named {name} exists and does not belong to this sandbox. It is left alone: "
                     "set sandbox_name to another name."))
+        return containers, networks
+
+    def present(self) -> dict:
+        containers, networks = self.checked()
         created = [name for name in self.network_names() if name not in networks]
         new = [index for index, name in enumerate(self.params["containers"]) if name not in containers]
         started = [name for name in self.params["containers"]
@@ -452,7 +458,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "sandbox": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "checked", "absent"], "default": "present"},
             "image": {"type": "str", "default": ""},
             "distribution": {"type": "str", "default": ""},
             "hosts": {"type": "list", "elements": "str", "default": []},
@@ -470,6 +476,9 @@ def main() -> None:
             "The sandbox needs root for networks and systemd containers. Run the playbook as root, or give sudo "
             "without a password, or add --ask-become-pass."))
     sandbox = Sandbox(module)
+    if module.params["state"] == "checked":
+        sandbox.checked()
+        module.exit_json(changed=False)
     module.exit_json(**(sandbox.present() if module.params["state"] == "present" else sandbox.absent()))
 
 

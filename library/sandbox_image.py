@@ -5,6 +5,15 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = r"""
 ---
 module: sandbox_image
@@ -75,15 +84,6 @@ source:
   type: str
   returned: state is present
 """
-
-import glob
-import hashlib
-import json
-import os
-import shutil
-import tempfile
-
-from ansible.module_utils.basic import AnsibleModule
 
 LABEL = "kilonova.recipe"
 # Raised when the steps below change, so that images built by older steps are not taken for current ones.
@@ -183,7 +183,10 @@ class Image:
         self.archives = os.path.join(self.params["cache_dir"], "images")
 
     def run(self, *argv: str, check: bool = True) -> tuple[int, str]:
-        code, out, err = self.module.run_command(list(argv), environ_update={"DEBIAN_FRONTEND": "noninteractive"})
+        environment = {"DEBIAN_FRONTEND": "noninteractive"}
+        if self.params["apt_proxy"]:
+            environment["http_proxy"] = self.params["apt_proxy"]
+        code, out, err = self.module.run_command(list(argv), environ_update=environment)
         if check and code != 0:
             tail = "\n".join((out + err).splitlines()[-15:])
             self.module.fail_json(msg=f"{' '.join(argv[:3])} … failed with {code}:\n{tail}")
@@ -217,7 +220,7 @@ class Image:
         return first_address(archive), first_address(security)
 
     def apt_options(self) -> dict[str, str]:
-        _code, out = self.run("apt-config", "dump", "--format", "%F=%V%n", *[])
+        _code, out = self.run("apt-config", "dump", "--format", "%F=%V%n")
         values = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
         return {name: values[name] for name in APT_OPTIONS if values.get(name)}
 
@@ -237,16 +240,15 @@ class Image:
         work = tempfile.mkdtemp(prefix="kilonova-image-", dir="/var/tmp")
         root = os.path.join(work, "root")
         try:
-            if parts["apt_proxy"]:
-                os.environ["http_proxy"] = parts["apt_proxy"]
             self.run("debootstrap", "--variant=minbase", f"--cache-dir={archives}",
                      f"--include={','.join(parts['packages'])}", distribution, root, parts["mirror"], script)
             self.configure(root, parts)
             self.upgrade(root, archives, lists)
             partial = f"{archive}.partial"
-            self.run("tar", "--create", f"--file={partial}", f"--directory={root}", "--use-compress-program=zstd -3 -T0",
-                     "--one-file-system", "--numeric-owner", "--xattrs", "--exclude=./dev/*", "--exclude=./proc/*",
-                     "--exclude=./sys/*", "--exclude=./run/*", "--exclude=./tmp/*", ".")
+            self.run("tar", "--create", f"--file={partial}", f"--directory={root}",
+                     "--use-compress-program=zstd -3 -T0", "--one-file-system", "--numeric-owner", "--xattrs",
+                     "--exclude=./dev/*", "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./run/*",
+                     "--exclude=./tmp/*", ".")
             os.replace(partial, archive)
         finally:
             # Never across a mount that a killed debootstrap may have left.

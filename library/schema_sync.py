@@ -19,14 +19,14 @@ short_description: The guide's "su -s /bin/sh -c 'nova-manage db sync' nova", on
 description:
   - Compares the revisions in C(alembic_version) with the heads of the installed migration scripts. That takes milliseconds,
     where asking the service's own command takes seconds.
-  - When a sync that began with an empty database was killed, its half-made tables are removed before the next attempt:
+  - When a sync that began with an empty database was killed, its half-made tables are removed before the next attempt.
     MariaDB's DDL is not transactional, and the migrations refuse tables that exist.
 options:
   databases: {type: list, elements: str, required: true, description: Databases whose revisions are compared.}
   migrations: {type: path, required: true, description: Directory of the alembic scripts, searched with its subdirectories.}
   commands: {type: list, elements: list, required: true, description: Commands (argv) that bring the schema up to date.}
   user: {type: str, required: true, description: Operating system user that runs them.}
-  unix_socket: {type: path, default: /run/mysqld/mysqld.sock}
+  unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
 """
 
 MARKS = "/var/lib/kilonova/schema"

@@ -24,7 +24,7 @@ options:
   user: {type: str, required: true, description: Account that gets all privileges on them.}
   password: {type: str, required: true, description: Password of the account, any characters.}
   hosts: {type: list, elements: str, required: true, description: 'Hosts that the account may come from; % is any.'}
-  unix_socket: {type: path, default: /run/mysqld/mysqld.sock}
+  unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
 """
 
 

@@ -14,7 +14,7 @@ description:
   - Only units that match C(units) are held back; a policy of the administrator is left alone, and then nothing is held.
 options:
   units: {type: list, elements: str, required: true, description: Shell patterns of unit names.}
-  state: {type: str, choices: [present, absent], default: present}
+  state: {type: str, choices: [present, absent], default: present, description: Whether they are held back.}
 """
 
 PATH = "/usr/sbin/policy-rc.d"

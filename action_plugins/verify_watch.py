@@ -1,0 +1,71 @@
+"""Show the rows of a verification as they end, and take the picture of a console that it asks for.
+
+The run (library/verify_cloud.py) goes on by itself on the controller and keeps its state in a directory there.
+"""
+
+import base64
+import json
+import shlex
+import time
+from pathlib import Path
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from kilonova import chromium, console
+
+COLORS = {"passed": "green", "failed": "red", "skipped": "cyan"}
+# Seconds until the state's first sight, and between two looks.
+FIRST, PAUSE = 60, 2
+
+
+class ActionModule(ActionBase):
+    """`verify_watch: {directory: …, limit: …, picture: FILE.png}`."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = True
+
+    def run(self, tmp=None, task_vars=None):
+        """Look until the run has ended; what it found is its own result."""
+        result = super().run(tmp, task_vars)
+        arguments = self._task.args
+        directory, deadline = str(arguments["directory"]), time.monotonic() + int(arguments["limit"])
+        first, shown, pictured = time.monotonic() + FIRST, set(), False
+        result.update(changed=False, picture="")
+        while time.monotonic() < deadline:
+            state = self._state(directory)
+            if not state and (shown or time.monotonic() > first):
+                break
+            for row in (state or {}).get("rows", []):
+                if row["name"] not in shown:
+                    shown.add(row["name"])
+                    self._show(row)
+            if state and state.get("picture") and not pictured:
+                pictured = True
+                answer = console.picture(state["picture"]["url"], Path(str(arguments["picture"])), state["picture"]["name"])
+                self._answer(directory, answer)
+                result["picture"] = answer["text"]
+            if state and state["ended"]:
+                break
+            time.sleep(PAUSE)
+        return result
+
+    def _state(self, directory):
+        """The state of the run, or nothing where there is none (not yet, or no more)."""
+        path = shlex.quote(f"{directory}/state.json")
+        # A process that is gone leaves its state behind.
+        command = f"cat {path} && kill -0 $(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' {path})"
+        answer = self._low_level_execute_command(command, sudoable=True)
+        try:
+            return json.loads(answer["stdout"]) if answer["rc"] == 0 else None
+        except ValueError:
+            return None
+
+    def _answer(self, directory, answer):
+        path = shlex.quote(f"{directory}/picture.json")
+        text = base64.b64encode(json.dumps(answer).encode()).decode()
+        self._low_level_execute_command(f"echo {text} | base64 -d > {path}.new && mv {path}.new {path}", sudoable=True)
+
+    def _show(self, row):
+        words = row["detail"] if row["status"] == "passed" else row["reason"]
+        Display().display(f"  {row['status']:<8}{row['name']:<15}{row['seconds']:6.1f} s  {words}", color=COLORS.get(row["status"]))

@@ -1,0 +1,194 @@
+#!/usr/bin/python3
+"""Boot one instance with a request id of our own, or remove it again."""
+
+import datetime
+import re
+import time
+import uuid
+
+from ansible.module_utils.basic import AnsibleModule
+
+try:
+    import openstack
+    from keystoneauth1 import exceptions as keystone_exceptions
+except ImportError:
+    openstack = None
+
+DOCUMENTATION = r"""
+module: trace_launch
+short_description: Boot one instance that can be followed through every service
+description:
+  - Logs in anew, so that the token is one that no service has seen, and creates an instance with a global
+    C(X-Openstack-Request-Id). Waits until it is ACTIVE and, when asked, until its console shows a pattern.
+  - A launch that fails is a result, not a failure of the module; the answer of the cloud is in C(launch.problem).
+  - With C(state=absent), removes the instance and waits until it is gone.
+options:
+  auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
+  region: {type: str, required: true}
+  state: {type: str, choices: [present, absent], default: present}
+  name: {type: str, required: true, description: Name of the instance.}
+  image: {type: str, description: Name or id.}
+  flavor: {type: str, description: Name or id.}
+  network: {type: str, description: Name or id.}
+  timeout: {type: int, default: 300, description: Seconds for ACTIVE, and for the removal.}
+  console_pattern: {type: str, description: Regular expression; empty waits for nothing.}
+  console_timeout: {type: int, default: 60, description: Seconds for the pattern; not found is no failure.}
+"""
+
+
+def now():
+    """The moment, in UTC with microseconds."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat()
+
+
+def connect(parameters):
+    """A connection with a session of its own."""
+    return openstack.connect(
+        load_yaml_config=False, load_envvars=False, auth=parameters["auth"], region_name=parameters["region"],
+        compute_api_version="2", image_api_version="2", network_api_version="2",
+    )
+
+
+def reply_problem(reply):
+    """What the cloud says was wrong: the message inside of `badRequest`, `forbidden`, `computeFault` ..."""
+    try:
+        body = reply.json()
+        message = next((value.get("message") for value in body.values() if isinstance(value, dict)), None)
+    except ValueError:
+        message = None
+    return "HTTP %d: %s" % (reply.status_code, message or reply.text[:200])
+
+
+def launch(cloud, parameters):
+    """Create the instance and say what happened, and when."""
+    image = cloud.image.find_image(parameters["image"], ignore_missing=False)
+    flavor = cloud.compute.find_flavor(parameters["flavor"], ignore_missing=False)
+    network = cloud.network.find_network(parameters["network"], ignore_missing=False)
+    result = {
+        "name": parameters["name"], "global_request_id": "req-%s" % uuid.uuid4(), "image_id": image.id, "image": image.name,
+        "flavor": flavor.name, "network_id": network.id, "project_id": cloud.current_project_id,
+        "volume_service": any(
+            service["type"] in ("volumev3", "block-storage") for service in cloud.session.auth.get_access(cloud.session).service_catalog.catalog
+        ),
+        "ports": [], "status": "", "problem": "", "fault": {},
+    }
+    tenant = connect(parameters)
+    result["token_asked"] = now()
+    tenant.session.get_token()
+    result["token_given"] = now()
+    body = {"server": {"name": parameters["name"], "imageRef": image.id, "flavorRef": flavor.id, "networks": [{"uuid": network.id}]}}
+    # The endpoint comes from the administrator's session: with the traced token, the first request is the one that matters.
+    url = cloud.compute.get_endpoint().rstrip("/") + "/servers"
+    headers = {"X-OpenStack-Request-ID": result["global_request_id"]}
+    result["asked"] = now()
+    reply = tenant.session.post(url, json=body, headers=headers, raise_exc=False, connect_retries=0)
+    result["answered"] = now()
+    result["http_status"] = reply.status_code
+    result["request_id"] = reply.headers.get("X-Compute-Request-Id") or reply.headers.get("X-Openstack-Request-Id", "")
+    if reply.status_code != 202:
+        result["problem"] = reply_problem(reply)
+        return result
+    result["id"] = reply.json()["server"]["id"]
+    server = wait_active(cloud, result, parameters["timeout"])
+    result["seconds"] = round(time.time() - datetime.datetime.fromisoformat(result["asked"]).timestamp(), 1)
+    for port in cloud.network.ports(device_id=result["id"]):
+        result["ports"].append(
+            {"id": port.id, "mac": port.mac_address, "addresses": [fixed["ip_address"] for fixed in port.fixed_ips or []]}
+        )
+    if server.get("status") == "ACTIVE" and parameters["console_pattern"]:
+        result["console_seen"] = wait_console(cloud, result["id"], parameters)
+    return result
+
+
+def wait_active(cloud, result, timeout):
+    """Ask until the instance is ACTIVE, is in ERROR or the time is over."""
+    deadline = time.monotonic() + timeout
+    while True:
+        server = cloud.compute.get("/servers/%s" % result["id"]).json()["server"]
+        result["status"] = server["status"]
+        result["host"] = server.get("OS-EXT-SRV-ATTR:host") or ""
+        result["domain"] = server.get("OS-EXT-SRV-ATTR:instance_name") or ""
+        if server["status"] == "ACTIVE":
+            result["active"] = now()
+            return server
+        if server["status"] == "ERROR":
+            fault = server.get("fault") or {}
+            result["fault"] = {key: str(fault.get(key, "")) for key in ("code", "message", "created")}
+            result["problem"] = "the instance is in ERROR: %s" % (fault.get("message") or "Nova gives no fault")
+            return server
+        if time.monotonic() > deadline:
+            state = "%s, task %s" % (server["status"], server.get("OS-EXT-STS:task_state"))
+            result["problem"] = "the instance is not ACTIVE after %d s (%s)" % (timeout, state)
+            return server
+        time.sleep(0.5)
+
+
+def wait_console(cloud, server_id, parameters):
+    """When the console showed the pattern; empty when it did not in time."""
+    deadline = time.monotonic() + parameters["console_timeout"]
+    while time.monotonic() < deadline:
+        reply = cloud.compute.post("/servers/%s/action" % server_id, json={"os-getConsoleOutput": {"length": 200}})
+        if reply.status_code == 200 and re.search(parameters["console_pattern"], reply.json().get("output") or ""):
+            return now()
+        time.sleep(1)
+    return ""
+
+
+def remove(cloud, parameters):
+    """Delete every instance of that name; true when there was one."""
+    servers = list(cloud.compute.servers(details=False, name="^%s$" % re.escape(parameters["name"])))
+    for server in servers:
+        cloud.compute.delete_server(server, ignore_missing=True)
+    deadline = time.monotonic() + parameters["timeout"]
+    for server in servers:
+        while cloud.compute.get("/servers/%s" % server.id).status_code != 404:
+            if time.monotonic() > deadline:
+                raise TimeoutError("instance %s (%s) is still there after %d s" % (server.name, server.id, parameters["timeout"]))
+            time.sleep(0.5)
+    return bool(servers)
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "auth": {
+                "type": "dict",
+                "required": True,
+                "options": {
+                    "auth_url": {"type": "str", "required": True},
+                    "username": {"type": "str", "required": True},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                    "project_name": {"type": "str", "required": True},
+                    "user_domain_name": {"type": "str", "default": "Default"},
+                    "project_domain_name": {"type": "str", "default": "Default"},
+                },
+            },
+            "region": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "name": {"type": "str", "required": True},
+            "image": {"type": "str"},
+            "flavor": {"type": "str"},
+            "network": {"type": "str"},
+            "timeout": {"type": "int", "default": 300},
+            "console_pattern": {"type": "str", "default": ""},
+            "console_timeout": {"type": "int", "default": 60},
+        },
+        required_if=[("state", "present", ("image", "flavor", "network"))],
+        supports_check_mode=True,
+    )
+    if module.check_mode:
+        module.exit_json(changed=True)
+    if openstack is None:
+        module.fail_json(msg="python3-openstacksdk is missing on this host; the role keystone installs it")
+    try:
+        cloud = connect(module.params)
+        if module.params["state"] == "absent":
+            module.exit_json(changed=remove(cloud, module.params))
+        module.exit_json(changed=True, launch=launch(cloud, module.params))
+    except (openstack.exceptions.SDKException, keystone_exceptions.ClientException, TimeoutError) as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()

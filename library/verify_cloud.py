@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+"""A tenant's day on the cloud, row by row, in one process; everything that it makes is removed again."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_verify import atlas, engine, rows, tenant
+from ansible.module_utils.kilonova_verify.cloud import Calls, Cloud
+from ansible.module_utils.kilonova_verify.text import mask
+
+try:
+    import openstack
+except ImportError:
+    openstack = None
+
+DOCUMENTATION = r"""
+module: verify_cloud
+short_description: Use the cloud as a tenant would, and say of each thing whether it worked
+description:
+  - Makes a project, a user, flavors, networks and instances of its own, all with a name that begins with kilonova-verify-, runs the
+    rows of docs/verify.md side by side where they are independent of each other, and removes everything, also after a failure, at
+    the end of its time and when it is told to end (SIGTERM).
+  - Removes first what an interrupted run has left.
+  - Never fails for a row; the result has them all.
+options:
+  auth: {type: dict, required: true, description: The administrator's.}
+  region: {type: str, required: true}
+  name: {type: str, required: true, description: 'kilonova-verify- and eight hexadecimal digits.'}
+  rows: {type: list, elements: str, default: [], description: Rows to run with what they need; all where none is named.}
+  directory: {type: path, required: true, description: Where the run keeps its state while it goes on; root's alone.}
+  image: {type: str, required: true}
+  external_network: {type: str, default: '', description: Name or id; the first one where empty.}
+  flavor: {type: dict, required: true, description: 'ram (MiB), disk (GiB), vcpus, extra_specs.'}
+  larger: {type: dict, default: {}, description: What the flavor of a resize has otherwise.}
+  subnet: {type: str, required: true}
+  second_subnet: {type: str, required: true}
+  console: {type: dict, required: true, description: 'Patterns of boot, lease, metadata and new_interface; {address} stands for the address.'}
+  ssh_user: {type: str, default: '', description: Empty where the guest has no ssh.}
+  port: {type: int, default: 80}
+  picture: {type: bool, default: true, description: Wait for a browser's picture of the console.}
+  picture_limit: {type: int, default: 90}
+  image_check_limit: {type: int, default: 256, description: MiB up to which the image's data is read.}
+  soft_reboot_limit: {type: int, default: 115, description: Seconds; Nova waits 120 before it uses force.}
+  timeout: {type: int, default: 240, description: Seconds for each thing that is waited for.}
+  limit: {type: int, default: 1800, description: Seconds for the whole run.}
+  threads: {type: int, default: 8}
+  role: {type: str, default: member}
+  nova_conf: {type: path, default: /etc/nova/nova.conf}
+  cacert: {type: str, default: ''}
+"""
+
+
+class State:
+    """The file in which the run says how far it is: root's alone, because a console's address opens the console."""
+
+    def __init__(self, directory):
+        """Make the directory."""
+        self.path = os.path.join(directory, "state.json")
+        os.makedirs(directory, mode=0o700)
+
+    def write(self, **content):
+        """Replace the file."""
+        with open(os.open(self.path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            json.dump({"pid": os.getpid(), **content}, stream)
+        os.replace(self.path + ".new", self.path)
+
+
+def remove(admin, calls, found, title, name):
+    """Remove projects; returns the row of it and the ids of the servers that were still there."""
+    start = time.monotonic()
+    removals = [tenant.Removal(admin, item["name"], item["project_id"]).run() for item in found]
+    problems = [problem for removal in removals for problem in removal.problems]
+    servers = [server for removal in removals for server in removal.server_ids]
+    count = sum(len(removal.removed) for removal in removals)
+    detail = "%d things of %s" % (count, ", ".join(item["name"] for item in found)) if found else "there was nothing"
+    row = engine.Outcome(
+        name, title, engine.FAILED if problems else engine.PASSED, time.monotonic() - start, 0.0, detail, mask("; ".join(problems))
+    ).as_dict()
+    if problems:
+        row.update(requests=calls.kept(), look_at=["`openstack --os-cloud admin project list`, and what the message names"])
+    return row, servers
+
+
+def main():
+    """Entry point."""
+    auth = {
+        "auth_url": {"type": "str", "required": True},
+        "username": {"type": "str", "required": True},
+        "password": {"type": "str", "required": True, "no_log": True},
+        "project_name": {"type": "str", "required": True},
+        "user_domain_name": {"type": "str", "default": "Default"},
+        "project_domain_name": {"type": "str", "default": "Default"},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "auth": {"type": "dict", "required": True, "options": auth},
+            "region": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "rows": {"type": "list", "elements": "str", "default": []},
+            "directory": {"type": "path", "required": True},
+            "image": {"type": "str", "required": True},
+            "external_network": {"type": "str", "default": ""},
+            "flavor": {"type": "dict", "required": True},
+            "larger": {"type": "dict", "default": {}},
+            "subnet": {"type": "str", "required": True},
+            "second_subnet": {"type": "str", "required": True},
+            "console": {"type": "dict", "required": True},
+            "ssh_user": {"type": "str", "default": ""},
+            "port": {"type": "int", "default": 80},
+            "picture": {"type": "bool", "default": True},
+            "picture_limit": {"type": "int", "default": 90},
+            "image_check_limit": {"type": "int", "default": 256},
+            "soft_reboot_limit": {"type": "int", "default": 115},
+            "timeout": {"type": "int", "default": 240},
+            "limit": {"type": "int", "default": 1800},
+            "threads": {"type": "int", "default": 8},
+            "role": {"type": "str", "default": "member"},
+            "nova_conf": {"type": "path", "default": "/etc/nova/nova.conf"},
+            "cacert": {"type": "str", "default": ""},
+        },
+        supports_check_mode=False,
+    )
+    p = module.params
+    if openstack is None:
+        module.fail_json(msg="python3-openstacksdk is missing on this host; the role keystone installs it")
+    if not re.fullmatch(re.escape(tenant.PREFIX) + "[0-9a-f]{8}", p["name"]):
+        module.fail_json(msg="name is %s and must be %s and eight hexadecimal digits" % (p["name"], tenant.PREFIX))
+    try:
+        chosen = engine.pick(rows.ROWS, p["rows"])
+    except ValueError as error:
+        module.fail_json(msg="verify_rows: %s" % error)
+
+    started, calls = time.time(), Calls()
+    state = State(p["directory"])
+    admin = Cloud(p["auth"], p["region"], calls, p["cacert"])
+    context = rows.Context(p, p["name"], calls, admin)
+    runner = engine.Runner(chosen, p["threads"])
+    extra = []
+
+    def publish(_runner=None):
+        done = [runner.outcomes[name].as_dict() for name in list(runner.outcomes)]
+        state.write(
+            total=len(chosen) + 2, rows=extra[:1] + done + extra[1:], running=list(runner.running), picture=context.picture, ended=False,
+        )
+
+    def stop(*_arguments):
+        runner.stop.set()
+        context.stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
+        signal.signal(number, stop)
+    signal.alarm(p["limit"])
+    runner.on_change, context.publish = publish, publish
+    outcomes, overview = [], {}
+    try:
+        try:
+            admin.warm_up()
+        except (openstack.exceptions.SDKException, OSError) as error:
+            module.fail_json(msg="the administrator gets no token at %s: %s" % (p["auth"]["auth_url"], mask(str(error))))
+        title = "Leftovers of interrupted runs are removed"
+        try:
+            row, _servers = remove(admin, calls, tenant.leftovers(admin, p["name"]), title, "leftovers")
+        except engine.Failure as error:
+            row = engine.Outcome("leftovers", title, engine.FAILED, reason=str(error)).as_dict()
+        extra.append(row)
+        outcomes = runner.run(context)
+        overview = atlas.describe(admin)
+    finally:
+        # Not interrupted a second time: this is what the first signal asks for.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        signal.alarm(0)
+        if context.tenant.project_id:
+            own = [{"name": p["name"], "project_id": context.tenant.project_id}]
+            row, _servers = remove(admin, calls, own, "Everything that the run made is removed", "removal")
+            extra.append(row)
+        state.write(ended=True, rows=[], running=[], picture=None)
+        shutil.rmtree(p["directory"], ignore_errors=True)
+
+    result = [*extra[:1], *(outcome.as_dict() for outcome in outcomes), *extra[1:]]
+    module.exit_json(
+        changed=True,
+        name=p["name"],
+        started=started,
+        seconds=round(time.time() - started, 1),
+        stopped=context.stop.is_set(),
+        rows=result,
+        servers=[server["id"] for server in context.servers.values()],
+        request_ids=sorted({call["request_id"] for row in result for key in ("requests", "actions") for call in row.get(key, []) if call["request_id"]}),
+        cloud=overview,
+    )
+
+
+if __name__ == "__main__":
+    main()

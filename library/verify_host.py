@@ -1,0 +1,150 @@
+#!/usr/bin/python3
+"""What this host knows of a verification: log lines of its requests, units that should run, and what is left of instances."""
+
+import glob
+import os
+import re
+import subprocess
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_verify.text import mask
+
+DOCUMENTATION = r"""
+module: verify_host
+short_description: Read a host's logs, units and disk for a verification; changes nothing
+options:
+  request_ids: {type: list, elements: str, default: [], description: Requests whose log lines are wanted.}
+  servers: {type: list, elements: str, default: [], description: Instances of which nothing may be left.}
+  since: {type: float, default: 0, description: Logs that were not written to since then (seconds since 1970) are not read.}
+  lines: {type: int, default: 40, description: Lines of each request at most.}
+  instances: {type: path, default: /var/lib/nova/instances}
+  services: {type: list, elements: str, description: Names of directories below /var/log, and prefixes of units.}
+"""
+
+SERVICES = ["nova", "neutron", "glance", "placement", "keystone", "cinder"]
+BACKENDS = ["mariadb", "rabbitmq-server", "memcached", "libvirtd", "virtlogd", "openvswitch-switch", "openstack-bridges", "chrony"]
+# No more than this is read from the end of a log.
+TAIL = 24 << 20
+LINE = 600
+
+
+def run(*argv):
+    """Standard output of a command that only reads; nothing where there is no such command."""
+    try:
+        return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, check=False).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def tail(path):
+    """The end of a file, as lines."""
+    with open(path, "rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - TAIL))
+        return stream.read().decode("utf-8", "replace").splitlines()
+
+
+def tidy(line):
+    """A line that can be shown."""
+    line = re.sub(r"\x1b\[[0-9;]*m|\x1b?\[00m", "", line).rstrip()
+    return mask(line if len(line) <= LINE else line[:LINE] + " …")
+
+
+def logs(names, wanted, since, limit):
+    """Lines of the requests by id, and the errors of the time of the run: {id: [...]}, [...]."""
+    found, errors = {}, []
+    pattern = re.compile("|".join(re.escape(item) for item in wanted)) if wanted else None
+    from datetime import datetime
+
+    begin = datetime.fromtimestamp(since).strftime("%Y-%m-%d %H:%M:%S")
+    for name in names:
+        for path in sorted(glob.glob("/var/log/%s/*.log" % name)):
+            if os.path.getmtime(path) < since:
+                continue
+            short = os.path.basename(path)[:-4]
+            for line in tail(path):
+                match = pattern.search(line) if pattern else None
+                if match:
+                    lines = found.setdefault(match.group(), [])
+                    if len(lines) < limit:
+                        lines.append("%s: %s" % (short, tidy(line)))
+                elif re.match(r"\d{4}-\d\d-\d\d \S+ \d+ (ERROR|CRITICAL) ", line) and line[:19] >= begin:
+                    errors.append("%s: %s" % (short, tidy(line)))
+    return found, errors[-limit:]
+
+
+def silent_units(names):
+    """Units of the services that are enabled and do not run."""
+    listed = run("systemctl", "list-unit-files", "--type=service", "--state=enabled", "--plain", "--no-legend").splitlines()
+    units = [line.split()[0] for line in listed if line.split()]
+    units = [unit for unit in units if unit.split("-")[0] in names or unit.removesuffix(".service") in BACKENDS]
+    if not units:
+        return []
+    # Units that work once and end are not meant to run.
+    shown = run("systemctl", "show", "--property=Id,ActiveState,Type,RemainAfterExit,TriggeredBy", *units)
+    result = []
+    for block in shown.split("\n\n"):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if not values or values["ActiveState"] == "active" or values.get("TriggeredBy"):
+            continue
+        if values.get("Type") == "oneshot" and values["ActiveState"] != "failed":
+            continue
+        result.append("%s is %s" % (values["Id"], values["ActiveState"]))
+    return result
+
+
+def left_over(servers, instances):
+    """What is left of instances on the disk and in libvirt."""
+    found = []
+    for server in servers:
+        for path in sorted(glob.glob(os.path.join(instances, server + "*"))):
+            found.append("directory %s" % path)
+    if servers:
+        domains = run("virsh", "--connect", "qemu:///system", "list", "--all", "--uuid").split()
+        found += ["libvirt domain %s" % server for server in servers if server in domains]
+    return found
+
+
+def facts():
+    """Distribution, kernel, processors, memory and versions of what is installed."""
+    packages = [
+        "nova-common", "neutron-common", "keystone", "glance-common", "placement-common", "cinder-common", "libvirt-daemon",
+        "qemu-system-x86", "openvswitch-switch", "mariadb-server", "rabbitmq-server", "memcached",
+    ]
+    listed = run("dpkg-query", "--show", "--showformat=${db:Status-Abbrev} ${Package} ${Version}\n", *packages).splitlines()
+    versions = {line.split()[1]: line.split()[2] for line in listed if line.startswith("ii")}
+    with open("/etc/os-release") as stream:
+        release = dict(line.rstrip().split("=", 1) for line in stream if "=" in line)
+    with open("/proc/meminfo") as stream:
+        memory = int(stream.readline().split()[1]) // 1024
+    return {
+        "system": release.get("PRETTY_NAME", "").strip('"'),
+        "kernel": os.uname().release,
+        "processors": len(os.sched_getaffinity(0)),
+        "memory": memory,
+        "packages": versions,
+    }
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "request_ids": {"type": "list", "elements": "str", "default": []},
+            "servers": {"type": "list", "elements": "str", "default": []},
+            "since": {"type": "float", "default": 0},
+            "lines": {"type": "int", "default": 40},
+            "instances": {"type": "path", "default": "/var/lib/nova/instances"},
+            "services": {"type": "list", "elements": "str", "default": SERVICES},
+        },
+        supports_check_mode=True,
+    )
+    p = module.params
+    found, errors = logs(p["services"], p["request_ids"], p["since"], p["lines"])
+    module.exit_json(
+        changed=False, logs=found, errors=errors, units=silent_units(p["services"]), left=left_over(p["servers"], p["instances"]), facts=facts()
+    )
+
+
+if __name__ == "__main__":
+    main()

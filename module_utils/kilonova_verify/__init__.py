@@ -1,0 +1,1 @@
+"""What `make verify` does to a cloud, as a tenant would; see docs/verify.md."""

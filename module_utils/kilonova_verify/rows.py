@@ -1,0 +1,852 @@
+"""The rows: a tenant's day, one function each. The docstrings are the titles in the report."""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+
+from . import guest
+from .cloud import ApiError, Calls, Cloud
+from .engine import FAILED, Failure, Row, Skip, Stopped
+from .tenant import Tenant, residue, volume_service
+from .text import hints, mask, metadata, news, plain
+
+ROWS: list[Row] = []
+CONSOLE_TAIL = 25
+
+
+def row(needs: str = "", after: str = "", always: bool = False):
+    """Register a function as the row of its name."""
+
+    def register(function):
+        ROWS.append(Row(function.__name__.removesuffix("_row"), function.__doc__.rstrip("."), function, tuple(needs.split()), tuple(after.split()), always))
+        return function
+
+    return register
+
+
+class Context:
+    """What the rows share."""
+
+    def __init__(self, params: dict, name: str, calls: Calls, admin: Cloud):
+        """Take the module's parameters; the run's name prefixes everything that it makes."""
+        self.p, self.name, self.calls, self.admin = params, name, calls, admin
+        self.tenant = Tenant(admin, name)
+        self.me: Cloud | None = None
+        self.auth: dict = {}
+        self.stop = threading.Event()
+        self.secret = secrets.token_hex(8)
+        self.made: dict[str, str] = {}
+        self.servers: dict[str, dict] = {}
+        self.image: dict = {}
+        self.key_file = ""
+        self.computes: list[str] = []
+        self.picture: dict | None = None
+        self.publish = lambda: None
+        self._local = threading.local()
+
+    # -- what the engine calls
+
+    def begin(self, row: Row) -> None:
+        """A row starts in this thread."""
+        self.calls.start()
+        self._local.server = ""
+
+    def end(self, row: Row, outcome) -> None:
+        """A row has ended: keep its notes, and for a failure what explains it."""
+        if notes := self.calls.notes():
+            outcome.extra["notes"] = notes
+        if outcome.status == FAILED:
+            outcome.extra.setdefault("requests", self.calls.kept())
+            server = getattr(self._local, "server", "")
+            if server and not self.stop.is_set():
+                outcome.extra.update(self.explain(server))
+            if not outcome.extra.get("console"):
+                outcome.extra.pop("console", None)
+            words = " ".join([outcome.reason, str(outcome.extra.get("fault", "")), *outcome.extra.get("console", [])[-5:]])
+            outcome.extra["look_at"] = list(dict.fromkeys([*outcome.extra.get("look_at", []), *hints(words)]))
+        outcome.reason, outcome.detail = mask(outcome.reason), mask(outcome.detail)
+
+    # -- waiting
+
+    def wait(self, what: str, ask, limit: int | None = None, every: float = 1.0, said=lambda: ""):
+        """The first true answer; a failure that names what was waited for, and what was said last, when the limit is over."""
+        limit = limit or self.p["timeout"]
+        deadline = time.monotonic() + limit
+        while True:
+            if self.stop.is_set():
+                raise Stopped
+            answer = ask()
+            if answer:
+                return answer
+            if time.monotonic() > deadline:
+                last = said()
+                raise Failure(f"waited {limit} s for {what}" + (f"; last: {last}" if last else ""))
+            self.stop.wait(every)
+
+    # -- servers
+
+    def create_server(self, kind: str, image_id: str, networks, **more) -> str:
+        """Ask for a server; returns its id."""
+        body = {
+            "name": f"{self.name}-{kind}", "imageRef": image_id, "flavorRef": self.tenant.flavors["small"], "networks": networks,
+            "key_name": self.made.get("keypair"), "metadata": {"kilonova-verify": self.secret},
+            "user_data": base64.b64encode(f"#!/bin/sh\necho KILONOVA-VERIFY user_data {self.secret} > /dev/console\n".encode()).decode(),
+            "security_groups": [{"name": self.made["security_group"]}],
+        }
+        hints_ = more.pop("hints", None)
+        body.update(more)
+        body = {key: value for key, value in body.items() if value is not None}
+        whole = {"server": body, **({"os:scheduler_hints": hints_} if hints_ else {})}
+        server_id = self.me.post("compute", "/servers", whole)["server"]["id"]
+        self.servers[kind] = {"id": server_id, "kind": kind, "before": ""}
+        self._local.server = server_id
+        return server_id
+
+    def use(self, kind: str) -> dict:
+        """A server that earlier rows made, which must be ACTIVE: what another row broke is that row's failure alone."""
+        server = self.servers[kind]
+        self._local.server = server["id"]
+        status = self.show(server["id"])["status"]
+        if status != "ACTIVE":
+            raise Skip(f"the instance is {status} since an earlier row")
+        return server
+
+    def show(self, server_id: str) -> dict:
+        """A server as its owner sees it."""
+        return self.me.get("compute", f"/servers/{server_id}")["server"]
+
+    def host_of(self, server_id: str) -> str:
+        """The compute node it is on."""
+        return self.admin.get("compute", f"/servers/{server_id}")["server"].get("OS-EXT-SRV-ATTR:host") or ""
+
+    def action(self, server_id: str, body: dict):
+        """Ask for an action on a server."""
+        return self.me.post("compute", f"/servers/{server_id}/action", body)
+
+    def until(self, server_id: str, status: str, limit: int | None = None, idle: bool = True) -> dict:
+        """The server once it has the status and no task; fails at once with Nova's fault when it is in ERROR."""
+        seen = {}
+
+        def ask():
+            server = self.show(server_id)
+            seen.update(status=server["status"], task=server.get("OS-EXT-STS:task_state"))
+            if server["status"] == "ERROR" and status != "ERROR":
+                fault = server.get("fault") or {}
+                raise Failure(f"the instance is in ERROR: {fault.get('message', 'Nova gives no fault')}")
+            return server if server["status"] == status and not (idle and server.get("OS-EXT-STS:task_state")) else None
+
+        return self.wait(f"the instance to be {status}", ask, limit, said=lambda: f"{seen.get('status')}, task {seen.get('task')}")
+
+    def console(self, server_id: str, length: int | None = None) -> str:
+        """What it wrote on its serial console."""
+        options = {"length": length} if length else {}
+        return plain(self.action(server_id, {"os-getConsoleOutput": options})["output"] or "")
+
+    def shown(self, server: dict, pattern: str, what: str, limit: int | None = None) -> re.Match:
+        """The match of a pattern in what the console shows since the server's last start."""
+        said = {}
+
+        def ask():
+            said["text"] = text = news(server["before"], self.console(server["id"]))
+            return re.search(pattern, text)
+
+        try:
+            return self.wait(f"{what} on the console (pattern {pattern!r})", ask, limit)
+        except Failure as failure:
+            failure.details["console"] = mask(said.get("text", "")).splitlines()[-CONSOLE_TAIL:]
+            raise
+
+    def booted(self, server: dict) -> None:
+        """Wait until the guest says that it is up, after a start."""
+        self.shown(server, self.p["console"]["boot"], "the end of the boot")
+
+    def mark(self, server: dict) -> None:
+        """What the console shows now is old: called before a row starts the guest anew."""
+        server["before"] = self.console(server["id"])
+
+    def answers(self, server: dict) -> str:
+        """Its page at its floating address."""
+        if not server.get("floating"):
+            return ""
+        url = f"http://{server['floating']}:{self.p['port']}/"
+        last = {}
+
+        def ask():
+            status, text = guest.http(url)
+            last["said"] = text.strip()[:200]
+            return (last["said"] or "(an empty page)") if status == 200 else None
+
+        return self.wait(f"an answer by HTTP at {url}", ask, said=lambda: last.get("said"))
+
+    def float(self, server: dict) -> str:
+        """Give it a floating address, once."""
+        if not server.get("floating"):
+            port = self.me.get("network", f"/ports?device_id={server['id']}")["ports"][0]
+            body = {"floating_network_id": self.made["external"], "port_id": port["id"]}
+            server["floating"] = self.me.post("network", "/floatingips", {"floatingip": body})["floatingip"]["floating_ip_address"]
+        return server["floating"]
+
+    def explain(self, server_id: str) -> dict:
+        """What Nova itself says about a server: its fault, its last failed action with the request id, and the tail of its console."""
+        found: dict = {"server": server_id}
+        try:
+            server = self.admin.get("compute", f"/servers/{server_id}", ok=(404,)).get("server", {}) or {}
+        except (Failure, AttributeError):
+            return found
+        found["host"] = server.get("OS-EXT-SRV-ATTR:host") or ""
+        if server.get("fault"):
+            fault = server["fault"]
+            found["fault"] = mask(fault.get("message", ""))
+            found["fault_details"] = mask(fault.get("details") or "").strip().splitlines()[-3:]
+        try:
+            actions = self.admin.get("compute", f"/servers/{server_id}/os-instance-actions")["instanceActions"]
+            found["actions"] = [
+                {"action": item["action"], "request_id": item["request_id"], "message": item["message"] or "", "time": item["start_time"]}
+                for item in actions[:3]
+            ]
+            if server.get("status") == "ACTIVE":
+                found["console"] = mask(self.console(server_id)).splitlines()[-CONSOLE_TAIL:]
+        except Failure:
+            pass
+        if "No valid host" in found.get("fault", ""):
+            found["look_at"] = self.room()
+        return found
+
+    def room(self) -> list[str]:
+        """Why no host could take a server: state and free memory of each."""
+        lines, size = [], self.p["flavor"]
+        try:
+            for service in self.admin.get("compute", "/os-services?binary=nova-compute")["services"]:
+                if (service["status"], service["state"]) != ("enabled", "up"):
+                    lines.append(f"nova-compute on {service['host']} is {service['status']} and {service['state']}, last heard of at {service['updated_at']}")
+            for provider in self.admin.get("placement", "/resource_providers")["resource_providers"]:
+                free = self.free(provider["uuid"])
+                wanted = {"VCPU": size["vcpus"], "MEMORY_MB": size["ram"], "DISK_GB": size["disk"]}
+                short = [f"{name} {free.get(name, 0)} free, {amount} asked" for name, amount in wanted.items() if free.get(name, 0) < amount]
+                if short:
+                    lines.append(f"{provider['name']} has no room: {'; '.join(short)}")
+        except Failure as error:
+            lines.append(str(error))
+        return lines
+
+    def free(self, provider: str) -> dict[str, int]:
+        """Free amounts of a resource provider, as the scheduler counts."""
+        inventories = self.admin.get("placement", f"/resource_providers/{provider}/inventories")["inventories"]
+        used = self.admin.get("placement", f"/resource_providers/{provider}/usages")["usages"]
+        return {
+            name: int((item["total"] - item["reserved"]) * item["allocation_ratio"]) - used.get(name, 0)
+            for name, item in inventories.items()
+        }
+
+
+# -- the rows --------------------------------------------------------------------------------------------------------
+
+@row()
+def services(c):
+    """Every compute service and network agent is up."""
+    down = []
+    services = c.admin.get("compute", "/os-services")["services"]
+    for item in services:
+        if item["status"] == "enabled" and item["state"] != "up":
+            down.append(f"{item['binary']} on {item['host']} is down, last heard of at {item['updated_at']}")
+    c.computes = [item["host"] for item in services if item["binary"] == "nova-compute" and (item["status"], item["state"]) == ("enabled", "up")]
+    agents = c.admin.get("network", "/agents")["agents"]
+    for item in agents:
+        if item["admin_state_up"] and not item["alive"]:
+            down.append(f"{item['binary']} on {item['host']} is not alive, last heard of at {item['heartbeat_timestamp']}")
+    if not c.computes:
+        down.append("no nova-compute is enabled and up")
+    if down:
+        raise Failure("; ".join(down), look_at=[f"systemctl status {line.split(' on ')[0]}, on {line.split(' ')[2]}" for line in down if " on " in line])
+    return f"{len(services)} compute services, {len(agents)} network agents"
+
+
+@row()
+def project(c):
+    """A project, a user and flavors of its own."""
+    c.auth = {**c.p["auth"], **c.tenant.create(c.p["limit"], c.p["role"])}
+    c.me = Cloud(c.auth, c.p["region"], c.calls, c.p["cacert"])
+    c.tenant.flavor("small", c.p["flavor"])
+    return c.name
+
+
+@row(needs="project")
+def token(c):
+    """The Identity service gives a token and a catalogue."""
+    c.me.warm_up()
+    session = c.me.connection.session
+    access = session.auth.get_access(session)
+    types = sorted({entry["type"] for entry in access.service_catalog.catalog})
+    missing = [name for name in ("compute", "image", "network", "placement") if name not in types]
+    if missing:
+        raise Failure(f"the catalogue lacks {', '.join(missing)}; it has {', '.join(types)}")
+    return f"catalogue: {', '.join(types)}"
+
+
+@row(needs="token")
+def image(c):
+    """The image list shows the image, and its data matches its checksum."""
+    images = c.me.get("image", "/images?limit=200")["images"]
+    found = [item for item in images if item["name"] == c.p["image"]] or [item for item in images if item["id"] == c.p["image"]]
+    if not found:
+        names = ", ".join(sorted(item["name"] or item["id"] for item in images)) or "no image"
+        raise Failure(f"no image {c.p['image']}; there is {names}", look_at=["variable verify_image, or upload the image"])
+    c.image = item = found[0]
+    if item["status"] != "active":
+        raise Failure(f"image {item['name']} is {item['status']}")
+    if item["size"] > c.p["image_check_limit"] * 1024 * 1024:
+        return f"{item['name']}, {item['size']} bytes; not read, it is larger than {c.p['image_check_limit']} MiB"
+    algorithm = item.get("os_hash_algo") or "md5"
+    digest, size = hashlib.new(algorithm, usedforsecurity=False), 0
+    response = c.me.get("image", f"/images/{item['id']}/file", raw=True, stream=True)
+    for chunk in response.iter_content(1 << 20):
+        digest.update(chunk)
+        size += len(chunk)
+    if digest.hexdigest() != (item.get("os_hash_value") or item["checksum"]):
+        raise Failure(
+            f"image {item['name']}: the {algorithm} of the stored data is not the one of its upload: checksum mismatch ({size} of {item['size']} bytes read)"
+        )
+    return f"{len(images)} images; {item['name']}: {size} bytes, {algorithm} matches"
+
+
+@row(needs="token")
+def network(c):
+    """A network, a subnet, a router to the outside and a security group."""
+    me, name = c.me, c.name
+    outside = me.get("network", "/networks?router:external=true")["networks"]
+    wanted = [item for item in outside if c.p["external_network"] in ("", item["name"], item["id"])]
+    if not wanted:
+        raise Failure(f"no external network {c.p['external_network']}: the tenant sees {', '.join(item['name'] for item in outside) or 'none'}")
+    c.made["external"] = wanted[0]["id"]
+    c.made["network"] = me.post("network", "/networks", {"network": {"name": name}})["network"]["id"]
+    subnet = {"name": name, "network_id": c.made["network"], "ip_version": 4, "cidr": c.p["subnet"]}
+    subnet = me.post("network", "/subnets", {"subnet": subnet})["subnet"]
+    router = {"name": name, "external_gateway_info": {"network_id": c.made["external"]}}
+    router = me.post("network", "/routers", {"router": router})["router"]
+    me.call("network", "PUT", f"/routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
+    c.made["second_network"] = me.post("network", "/networks", {"network": {"name": f"{name}-second"}})["network"]["id"]
+    second = {"name": f"{name}-second", "network_id": c.made["second_network"], "ip_version": 4, "cidr": c.p["second_subnet"], "gateway_ip": None}
+    me.post("network", "/subnets", {"subnet": second})
+    group = me.post("network", "/security-groups", {"security_group": {"name": name}})["security_group"]
+    c.made["security_group"] = name
+    for protocol, port in (("icmp", None), ("tcp", 22), ("tcp", c.p["port"])):
+        rule = {"security_group_id": group["id"], "direction": "ingress", "ethertype": "IPv4", "protocol": protocol, "port_range_min": port, "port_range_max": port}
+        me.post("network", "/security-group-rules", {"security_group_rule": rule})
+    return f"{c.p['subnet']}, router to {wanted[0]['name']}"
+
+
+@row(needs="token")
+def keypair(c):
+    """A key pair."""
+    # Nova makes the pair up to microversion 2.91: so no tool for keys is needed here.
+    pair = c.me.post("compute", "/os-keypairs", {"keypair": {"name": c.name, "type": "ssh"}})["keypair"]
+    c.key_file = os.path.join(c.p["directory"], "key")
+    with open(os.open(c.key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        stream.write(pair["private_key"])
+    c.made["keypair"] = c.name
+    return pair["fingerprint"]
+
+
+@row(needs="image network")
+def quota(c):
+    """What goes beyond the quota is refused, and the message names the quota."""
+    limits = c.me.get("compute", "/limits")["limits"]["absolute"]
+    allowed = limits["maxTotalInstances"]
+    if allowed < 0 or allowed > 100:
+        raise Skip(f"the quota of instances is {allowed}: too many to ask for more")
+    body = {
+        "name": f"{c.name}-quota", "imageRef": c.image["id"], "flavorRef": c.tenant.flavors["small"],
+        "networks": [{"uuid": c.made["network"]}], "min_count": allowed + 1, "max_count": allowed + 1,
+    }
+    try:
+        c.me.post("compute", "/servers", {"server": body})
+    except ApiError as error:
+        if error.status == 403 and "quota exceeded" in error.message.lower():
+            return error.message
+        raise
+    raise Failure(f"{allowed + 1} instances were accepted although the quota is {allowed}")
+
+
+@row(needs="image network", after="keypair")
+def boot(c):
+    """Nova takes the request for an instance."""
+    return c.create_server("one", c.image["id"], [{"uuid": c.made["network"]}])
+
+
+@row(needs="boot")
+def active(c):
+    """The instance is ACTIVE."""
+    server = c.servers["one"]
+    c._local.server = server["id"]
+    shown = c.until(server["id"], "ACTIVE")
+    server["address"] = next((item["addr"] for addresses in shown["addresses"].values() for item in addresses), "")
+    return f"on {c.host_of(server['id'])}, {server['address']}"
+
+
+@row(needs="active")
+def lease(c):
+    """The guest says on its console that DHCP gave it its address."""
+    server = c.use("one")
+    c.shown(server, c.p["console"]["lease"].replace("{address}", re.escape(server["address"])), "the lease")
+    return server["address"]
+
+
+@row(needs="active")
+def metadata_row(c):
+    """The guest got its own metadata."""
+    server = c.use("one")
+    c.shown(server, c.p["console"]["metadata"], "the metadata")
+    said = metadata(c.console(server["id"]))
+    if said and (said.get("uuid"), said.get("meta", {}).get("kilonova-verify")) != (server["id"], c.secret):
+        raise Failure(f"the metadata on the console is that of another instance: {said.get('uuid')}")
+    return f"uuid {said['uuid']}, and the key that the run set" if said else "the guest found it"
+
+
+@row(needs="metadata")
+def user_data(c):
+    """The guest ran its user data."""
+    server = c.use("one")
+    c.shown(server, f"KILONOVA-VERIFY user_data {c.secret}", "what user data writes")
+    return "its script wrote to the console"
+
+
+@row(needs="active")
+def console(c):
+    """Console output, whole and the last lines of it."""
+    server = c.use("one")
+    c.booted(server)
+    text = c.console(server["id"])
+    tail = c.console(server["id"], 3)
+    if not tail or len(tail.splitlines()) > 4:
+        raise Failure(f"asked for 3 lines of the console, got {len(tail.splitlines())}")
+    return f"{len(text.splitlines())} lines"
+
+
+@row(needs="active", after="lease")
+def ping(c):
+    """A ping through the floating address is answered."""
+    server = c.use("one")
+    address = c.float(server)
+    # The first packets may wait for the router's ARP.
+    took = c.wait(f"an answer to a ping of the floating address {address}", lambda: guest.ping(address))
+    return f"{address}, {took * 1000:.1f} ms"
+
+
+@row(needs="active", after="ping console")
+def http(c):
+    """The guest answers HTTP through the floating address."""
+    server = c.use("one")
+    c.float(server)
+    return c.answers(server)
+
+
+@row(needs="active keypair", after="ping console")
+def ssh(c):
+    """Login with the key pair."""
+    if not c.p["ssh_user"]:
+        raise Skip("no verify_ssh_user: the guest has no ssh")
+    if not shutil.which("ssh"):
+        raise Skip("this host has no ssh client")
+    server, last = c.use("one"), {}
+    address = c.float(server)
+
+    def ask():
+        done = guest.ssh(c.p["ssh_user"], address, c.key_file, "hostname")
+        last["said"] = done.stderr.strip()[-200:]
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    return f"{c.p['ssh_user']}@{address}: {c.wait(f'a login at {address}', ask, said=lambda: last['said'])}"
+
+
+@row(needs="image network", after="active")
+def neighbour(c):
+    """A second instance is ACTIVE beside the first."""
+    server_id = c.create_server("two", c.image["id"], [{"uuid": c.made["network"]}])
+    shown = c.until(server_id, "ACTIVE")
+    server = c.servers["two"]
+    server["address"] = next((item["addr"] for addresses in shown["addresses"].values() for item in addresses), "")
+    c.booted(server)
+    return f"on {c.host_of(server_id)}, {server['address']}"
+
+
+@row(needs="ssh neighbour")
+def east_west(c):
+    """The two reach each other over the tenant's network."""
+    address = c.servers["two"]["address"]
+    command = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {address} {c.p['port']}"
+    server, last = c.use("one"), {}
+
+    def ask():
+        done = guest.ssh(c.p["ssh_user"], server["floating"], c.key_file, command)
+        last["said"] = (done.stdout + done.stderr).strip()[-200:]
+        return done.stdout if done.returncode == 0 and " 200 " in done.stdout.split("\n")[0] else None
+
+    text = c.wait(f"an answer of {address} to its neighbour", ask, 60, said=lambda: last.get("said"))
+    return text.strip().splitlines()[-1]
+
+
+@row(needs="image network keypair", after="neighbour")
+def server_group(c):
+    """A server group with anti-affinity keeps its members apart."""
+    group = {"name": c.name, "policy": "anti-affinity"}
+    group = c.me.post("compute", "/os-server-groups", {"server_group": group})["server_group"]
+    first = c.create_server("group-one", c.image["id"], [{"uuid": c.made["network"]}], hints={"group": group["id"]})
+    c.until(first, "ACTIVE")
+    members = c.me.get("compute", f"/os-server-groups/{group['id']}")["server_group"]["members"]
+    if members != [first]:
+        raise Failure(f"the group's members are {members}, not {[first]}")
+    second = c.create_server("group-two", c.image["id"], [{"uuid": c.made["network"]}], hints={"group": group["id"]})
+    if len(c.computes) == 1:
+        c.until(second, "ERROR", idle=False)
+        fault = c.show(second).get("fault", {}).get("message", "")
+        if "No valid host" not in fault:
+            raise Failure(f"the second member failed, but not for want of another host: {fault}")
+        detail = f"with one compute node the second member is refused: {fault}"
+    else:
+        c.until(second, "ACTIVE")
+        hosts = [c.host_of(first), c.host_of(second)]
+        if hosts[0] == hosts[1]:
+            raise Failure(f"both members are on {hosts[0]}")
+        detail = f"members on {' and '.join(hosts)}"
+    for server in (first, second):
+        c.me.delete("compute", f"/servers/{server}")
+    return detail
+
+
+# One server, one thing at a time: each of these waits for the one before, whatever became of it.
+
+@row(needs="active", after="http ssh east_west lease user_data")
+def soft_reboot(c):
+    """Soft reboot: the guest shuts itself down and starts again."""
+    server = c.use("one")
+    c.mark(server)
+    start = time.monotonic()
+    c.action(server["id"], {"reboot": {"type": "SOFT"}})
+    c.until(server["id"], "ACTIVE")
+    took = time.monotonic() - start
+    c.booted(server)
+    c.answers(server)
+    if took > c.p["soft_reboot_limit"]:
+        raise Failure(f"the guest did not shut itself down in {took:.0f} s: Nova rebooted it by force", look_at=["ACPI in the guest, virtlogd"])
+    return f"ACTIVE after {took:.1f} s, then booted"
+
+
+@row(needs="active", after="soft_reboot")
+def hard_reboot(c):
+    """Hard reboot: power off and on."""
+    server = c.use("one")
+    c.mark(server)
+    c.action(server["id"], {"reboot": {"type": "HARD"}})
+    c.until(server["id"], "ACTIVE")
+    c.booted(server)
+    c.answers(server)
+    return "booted, and answers"
+
+
+@row(needs="active", after="hard_reboot")
+def stop_start(c):
+    """Stop and start."""
+    server = c.use("one")
+    c.mark(server)
+    c.action(server["id"], {"os-stop": None})
+    c.until(server["id"], "SHUTOFF")
+    c.action(server["id"], {"os-start": None})
+    c.until(server["id"], "ACTIVE")
+    c.booted(server)
+    c.answers(server)
+    return "SHUTOFF, then booted, and answers"
+
+
+@row(needs="active", after="stop_start")
+def pause(c):
+    """Pause and unpause."""
+    server = c.use("one")
+    c.action(server["id"], {"pause": None})
+    c.until(server["id"], "PAUSED")
+    silent = not server.get("floating") or guest.ping(server["floating"], 1.5) is None
+    c.action(server["id"], {"unpause": None})
+    c.until(server["id"], "ACTIVE")
+    if not silent:
+        raise Failure("a paused instance answers a ping")
+    c.answers(server)
+    return "silent while PAUSED, answers again"
+
+
+@row(needs="active", after="pause")
+def suspend(c):
+    """Suspend to disk and resume."""
+    server = c.use("one")
+    c.action(server["id"], {"suspend": None})
+    try:
+        c.until(server["id"], "SUSPENDED")
+    except Failure:
+        events = json.dumps(c.explain(server["id"]).get("actions", []))
+        if re.search(r"not supported|unsupported|cannot suspend", events, re.I):
+            raise Skip("the hypervisor cannot suspend") from None
+        raise
+    c.action(server["id"], {"resume": None})
+    c.until(server["id"], "ACTIVE")
+    c.answers(server)
+    return "its memory came back: it answers without a boot"
+
+
+@row(needs="active", after="suspend console")
+def rebuild(c):
+    """Rebuild with the same address and id."""
+    server = c.use("one")
+    c.mark(server)
+    c.action(server["id"], {"rebuild": {"imageRef": c.image["id"]}})
+    shown = c.until(server["id"], "ACTIVE")
+    c.booted(server)
+    addresses = [item["addr"] for items in shown["addresses"].values() for item in items]
+    if server["address"] not in addresses:
+        raise Failure(f"its address was {server['address']} and is {', '.join(addresses)}")
+    c.answers(server)
+    return f"booted from {c.image['name']} again, still {server['address']}"
+
+
+# The second server.
+
+@row(needs="neighbour")
+def novnc_page(c):
+    """Nova gives a console address, and the noVNC page is there."""
+    server = c.use("two")
+    body = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
+    url = c.me.post("compute", f"/servers/{server['id']}/remote-consoles", body)["remote_console"]["url"]
+    server["console_url"] = url
+    status, text = guest.http(url)
+    if status != 200 or "vnc" not in text.lower():
+        raise Failure(f"the noVNC page {mask(url)} answers {status}: {text[:200]}")
+    return mask(url)
+
+
+@row(needs="novnc_page")
+def novnc_rfb(c):
+    """A WebSocket to the console is greeted by the guest's VNC server."""
+    try:
+        said = guest.websocket_greeting(c.servers["two"]["console_url"])
+    except OSError as error:
+        raise Failure(f"noVNC websocket: {error}") from error
+    if not said.startswith(b"RFB 003."):
+        raise Failure(f"no RFB greeting but {said!r}")
+    return said.decode("latin-1").strip()
+
+
+@row(needs="novnc_rfb")
+def novnc_picture(c):
+    """A browser shows the guest's screen."""
+    if not c.p["picture"]:
+        raise Skip("no browser was looked for (verify_picture)")
+    server = c.use("two")
+    body = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
+    url = c.me.post("compute", f"/servers/{server['id']}/remote-consoles", body)["remote_console"]["url"]
+    answer = os.path.join(c.p["directory"], "picture.json")
+    c.picture = {"url": url, "name": f"{c.name}-two"}
+    c.publish()
+
+    def ask():
+        try:
+            with open(answer) as stream:
+                return json.load(stream)
+        except (OSError, ValueError):
+            return None
+
+    try:
+        said = c.wait("the machine that runs Ansible to take a picture", ask, c.p["picture_limit"])
+    finally:
+        c.picture = None
+    if said["status"] == "skipped":
+        raise Skip(said["text"])
+    if said["status"] != "passed":
+        raise Failure(f"noVNC in a browser: {said['text']}", look_at=["novncproxy_base_url must be reachable from the machine that runs Ansible"])
+    return said["text"]
+
+
+@row(needs="neighbour", after="novnc_picture")
+def interface(c):
+    """Attach an interface while it runs, and detach it."""
+    server = c.use("two")
+    # What is on the console now is old, but its last boot is not to be waited for again.
+    seen = len(c.console(server["id"]))
+    body = {"interfaceAttachment": {"net_id": c.made["second_network"]}}
+    port = c.me.post("compute", f"/servers/{server['id']}/os-interface", body)["interfaceAttachment"]
+    address = port["fixed_ips"][0]["ip_address"]
+    c.wait("the new port to be ACTIVE", lambda: c.me.get("network", f"/ports/{port['port_id']}")["port"]["status"] == "ACTIVE")
+    pattern = c.p["console"]["new_interface"].replace("{address}", re.escape(address))
+    if pattern:
+        c.wait(f"the guest to use {address} (pattern {pattern!r})", lambda: re.search(pattern, c.console(server["id"])[seen:]), 90)
+    c.me.delete("compute", f"/servers/{server['id']}/os-interface/{port['port_id']}")
+
+    def gone():
+        attached = c.me.get("compute", f"/servers/{server['id']}/os-interface")["interfaceAttachments"]
+        ports = c.me.get("network", f"/ports?id={port['port_id']}")["ports"]
+        return port["port_id"] not in [item["port_id"] for item in attached] and not ports
+
+    c.wait("the port to be gone", gone)
+    return f"{address} attached" + (" and used by the guest" if pattern else "") + ", then gone"
+
+
+@row(needs="neighbour", after="interface")
+def snapshot(c):
+    """A snapshot becomes an active image."""
+    server = c.use("two")
+    answer = c.action(server["id"], {"createImage": {"name": f"{c.name}-snapshot"}})
+    image_id = answer["image_id"]
+    seen = {}
+
+    def ask():
+        image = c.me.get("image", f"/images/{image_id}", ok=(404,)) or {"status": "gone"}
+        seen["status"] = image["status"]
+        if image["status"] in ("killed", "deleted", "gone"):
+            raise Failure(f"the snapshot's image is {image['status']}")
+        return image if image["status"] == "active" else None
+
+    image = c.wait("the snapshot to be active", ask, said=lambda: seen.get("status"))
+    c.until(server["id"], "ACTIVE")
+    c.made["snapshot"] = image_id
+    return f"{image['size']} bytes, {image['disk_format']}"
+
+
+@row(needs="snapshot")
+def boot_snapshot(c):
+    """An instance boots from the snapshot."""
+    server_id = c.create_server("from-snapshot", c.made["snapshot"], [{"uuid": c.made["network"]}])
+    c.until(server_id, "ACTIVE")
+    c.booted(c.servers["from-snapshot"])
+    return f"on {c.host_of(server_id)}"
+
+
+@row(needs="neighbour", after="snapshot")
+def volume(c):
+    """Attach and detach a volume."""
+    if not volume_service(c.me):
+        raise Skip("the catalogue has no volume service")
+    server = c.use("two")
+    proxy = c.me.connection.block_storage
+    made = proxy.post("/volumes", json={"volume": {"size": 1, "name": c.name}}).json()["volume"]
+    state = {}
+
+    def is_(*wanted):
+        def ask():
+            state["status"] = proxy.get(f"/volumes/{made['id']}").json().get("volume", {}).get("status", "gone")
+            if state["status"].startswith("error"):
+                raise Failure(f"the volume is in {state['status']}", look_at=["cinder-volume.log, cinder-scheduler.log"])
+            return state["status"] in wanted
+
+        return ask
+
+    c.wait("the volume to be available", is_("available"), said=lambda: state["status"])
+    c.me.post("compute", f"/servers/{server['id']}/os-volume_attachments", {"volumeAttachment": {"volumeId": made["id"]}})
+    c.wait("the volume to be in-use", is_("in-use"), said=lambda: state["status"])
+    c.me.delete("compute", f"/servers/{server['id']}/os-volume_attachments/{made['id']}")
+    c.wait("the volume to be available again", is_("available"), said=lambda: state["status"])
+    proxy.delete(f"/volumes/{made['id']}")
+    c.wait("the volume to be gone", is_("gone"), said=lambda: state["status"])
+    return "1 GiB attached, detached and deleted"
+
+
+@row(needs="neighbour services", after="volume boot_snapshot")
+def resize(c):
+    """Resize to a larger flavor and confirm."""
+    if len(c.computes) == 1 and not same_host_allowed(c.p["nova_conf"]):
+        raise Skip("one compute node, and nova.conf does not allow_resize_to_same_host")
+    server = c.use("two")
+    before = c.host_of(server["id"])
+    c.mark(server)
+    c.action(server["id"], {"resize": {"flavorRef": c.tenant.flavor("large", {**c.p["flavor"], **c.p["larger"]})}})
+    c.until(server["id"], "VERIFY_RESIZE")
+    return confirm(c, server, before)
+
+
+def confirm(c, server: dict, before: str) -> str:
+    """Confirm a resize or a cold migration, and see the guest up on its host."""
+    c.action(server["id"], {"confirmResize": None})
+    c.until(server["id"], "ACTIVE")
+    c.booted(server)
+    return f"from {before} to {c.host_of(server['id'])}, confirmed, booted"
+
+
+@row(needs="neighbour services", after="resize")
+def migrate(c):
+    """Cold migration to another compute node."""
+    if len(c.computes) < 2:
+        raise Skip("there is one compute node")
+    server = c.use("two")
+    before = c.host_of(server["id"])
+    c.mark(server)
+    c.admin.post("compute", f"/servers/{server['id']}/action", {"migrate": None})
+    c.until(server["id"], "VERIFY_RESIZE")
+    if c.host_of(server["id"]) == before:
+        raise Failure(f"it is still on {before}")
+    return confirm(c, server, before)
+
+
+@row(needs="neighbour services", after="migrate")
+def live_migrate(c):
+    """Live migration to another compute node."""
+    if len(c.computes) < 2:
+        raise Skip("there is one compute node")
+    server = c.use("two")
+    c.float(server)
+    c.answers(server)
+    before = c.host_of(server["id"])
+    c.admin.post("compute", f"/servers/{server['id']}/action", {"os-migrateLive": {"host": None, "block_migration": "auto"}})
+    c.until(server["id"], "ACTIVE")
+    after = c.host_of(server["id"])
+    if after == before:
+        raise Failure(f"it is still on {before}", look_at=["libvirt and [libvirt] live_migration_* on both nodes, TCP 16509 and 49152-49215 between them"])
+    c.answers(server)
+    return f"from {before} to {after}, and it answers"
+
+
+LAST = "rebuild live_migrate server_group east_west quota"
+
+
+@row(needs="boot", after=LAST)
+def delete(c):
+    """Deleted instances are gone."""
+    mine = c.me.get("compute", "/servers")["servers"]
+    for server in mine:
+        c.me.delete("compute", f"/servers/{server['id']}")
+    seen = {}
+
+    def ask():
+        seen["left"] = c.me.get("compute", "/servers/detail")["servers"]
+        return not seen["left"]
+
+    c.wait("the instances to be gone", ask, said=lambda: ", ".join(f"{item['name']} {item['status']}" for item in seen["left"]))
+    return f"{len(mine)} instances"
+
+
+@row(needs="delete")
+def nothing_left(c):
+    """Nothing is left in Nova, Neutron and Placement."""
+    ids = [server["id"] for server in c.servers.values()]
+    seen = {}
+
+    def ask():
+        seen["left"] = residue(c.admin, c.tenant.project_id, ids)
+        return not seen["left"]
+
+    # Ports and allocations go a moment after the server does.
+    c.wait("everything of the instances to be gone", ask, 30, said=lambda: "; ".join(seen["left"]))
+    return f"{len(ids)} instances asked for"
+
+
+def same_host_allowed(path: str) -> bool:
+    """Whether nova.conf lets a resize stay on its host."""
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
+    try:
+        parser.read(path)
+        return parser.getboolean("DEFAULT", "allow_resize_to_same_host", fallback=False)
+    except (configparser.Error, ValueError):
+        return False
