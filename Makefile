@@ -38,3 +38,11 @@ bench: $(VENV)/ready ## measure a fresh and an unchanged run against their floor
 
 $(VENV)/ready: $(LOCK) pyproject.toml
 	tools/make_venv $(VENV) $(LOCK)
+
+.PHONY: config validate translate guide bench-config
+
+config: $(VENV)/ready ## every host's files below OUT (build/config), no host contacted (RELEASE=..., SECRETS=hide)
+	$(ANSIBLE) -i $(INVENTORY) playbooks/config.yml -e config_out='$(abspath $(or $(OUT),build/config))' $(if $(RELEASE),-e config_release='$(RELEASE)') -e config_secrets=$(or $(SECRETS),show)
+
+validate: $(VENV)/ready ## check every host's nova.conf against the options of its release (or RELEASE=...)
+	$(ANSIBLE) -i $(INVENTORY) playbooks/config.yml $(if $(RELEASE),-e config_release='$(RELEASE)')

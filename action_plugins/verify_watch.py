@@ -20,7 +20,7 @@ FIRST, PAUSE = 60, 2
 
 
 class ActionModule(ActionBase):
-    """`verify_watch: {directory: …, limit: …, picture: FILE.png}`."""
+    """`verify_watch: {directory: …, results_file: the job's, limit: …, picture: FILE.png}`."""
 
     TRANSFERS_FILES = False
     _requires_connection = True
@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         result.update(changed=False, picture="")
         while time.monotonic() < deadline:
             state = self._state(directory)
-            if not state and (shown or time.monotonic() > first):
+            if not state and (shown or time.monotonic() > first or self._over(str(arguments["results_file"]))):
                 break
             for row in (state or {}).get("rows", []):
                 if row["name"] not in shown:
@@ -60,6 +60,11 @@ class ActionModule(ActionBase):
             return json.loads(answer["stdout"]) if answer["rc"] == 0 else None
         except ValueError:
             return None
+
+    def _over(self, results_file):
+        """Whether the run ended before it had a state: its result is more than that it has begun."""
+        answer = self._low_level_execute_command(f"grep -q '\"invocation\"\\|\"failed\"' {shlex.quote(results_file)}", sudoable=True)
+        return answer["rc"] == 0
 
     def _answer(self, directory, answer):
         path = shlex.quote(f"{directory}/picture.json")

@@ -29,7 +29,8 @@ ROLES = Path(__file__).resolve().parent.parent / "roles"
 _SECRET_NAME = r"[\w.-]*(?:pass(?:word|wd|phrase|code)?|secret|token|_key|credentials?|connection|transport_url)"
 _CONTINUED = r"(?:\n(?P=indent)[^\S\n]+\S.*)"
 _SECRET_VALUE = re.compile(
-    rf"^((?P<indent>[^\S\n]*)[#;]?[^\S\n]*(?:export[^\S\n]+)?{_SECRET_NAME}[^\S\n]*[=:][^\S\n]*)(?:\S.*{_CONTINUED}*|{_CONTINUED}+)$",
+    rf"^((?P<indent>[^\S\n]*)[#;]?[^\S\n]*(?:export[^\S\n]+)?{_SECRET_NAME}[^\S\n]*[=:][^\S\n]*)"
+    rf"(?:\S.*{_CONTINUED}*|{_CONTINUED}+)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _URL_PASSWORD = re.compile(r"(://[^:/?#@\s]*:)\S+@")
@@ -62,7 +63,8 @@ def combine_layers(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None])
 def _must_be_mapping(layer: str, what: str, data: Any, example: str) -> None:
     """Raise ValueError when it is not; its content may be a secret and is not shown."""
     if not isinstance(data, Mapping):
-        raise ValueError(f"{layer}: {what} is {'empty' if data is None else type(data).__name__}, not a mapping; write e.g. {example}")
+        kind = "empty" if data is None else type(data).__name__
+        raise ValueError(f"{layer}: {what} is {kind}, not a mapping; write e.g. {example}")
 
 
 def options_for_release(rows: Iterable[Mapping[str, Any]], release: str) -> dict[str, dict[str, Any]]:

@@ -15,8 +15,8 @@ unseen    it should have happened, and nothing shows it. The first of these in t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
@@ -211,36 +211,24 @@ class Case:
         queues = [(host.get("rabbitmq") or {}).get("queues", {}) for host in self.evidence]
         return any(queues) and not any(queue.get(name, {}).get("consumers") for queue in queues)
 
-    def frames(self, service: str) -> str:
-        """How many AMQP frames a service exchanged between the two looks at RabbitMQ."""
-        for host in self.evidence:
-            after = (host.get("rabbitmq") or {}).get("services", {}).get(service)
-            before = (host.get("rabbitmq_before") or {}).get("services", {}).get(service, {"received": 0, "sent": 0})
-            if after:
-                received, sent = after["received"] - before["received"], after["sent"] - before["sent"]
-                if received >= 0 and sent >= 0:
-                    return f"{service} sent {received} and received {sent} AMQP frames meanwhile"
-        return ""
-
-    def message(self, queue: str, service: str, proof: Entry | None) -> Entry | None:
+    def message(self, queue: str, proof: Entry | None) -> Entry | None:
         """A message that passed a queue: what its receiver did proves it; RabbitMQ describes the way."""
         if proof is None:
             return None
-        said = "; ".join(part for part in (self.queue(queue), self.frames(service)) if part)
         broker = next((host["host"] for host in self.evidence if host.get("rabbitmq")), proof.host)
-        return Entry(
-            proof.time, broker, "rabbitmq", f"{said}. Its receiver: {proof.text}", exact=proof.exact,
-            request_ids=proof.request_ids, row=proof.row,
-        )
+        return replace(proof, host=broker, service="rabbitmq", text=f"{self.queue(queue)}. Its receiver: {proof.text}")
 
-    def token_check(self, around: Entry | None) -> Entry | None:
-        """Keystone's access line of the validation that a request caused."""
+    def token_checks(self, around: Entry | None, after: Sequence[Entry | None] = ()) -> Iterator[Entry]:
+        """Keystone's access lines of the validation that a request may have caused, those of `after` left out."""
         if around is None:
-            return None
-        slack = timedelta(seconds=0 if around.exact else 1)
-        return self.first(
-            "keystone", method="GET", path=r"^/v3/auth/tokens", since=around.time, until=around.end + slack, of_compute=False,
-        ) or self.first("keystone", method="GET", path=r"^/v3/auth/tokens", since=around.time, until=around.end + slack)
+            return
+        for entry in self.all:
+            # The access log has whole seconds: a line of the same second may be later than the request.
+            if entry.time + timedelta(seconds=1) < around.time or entry.time > around.end + timedelta(seconds=not around.exact):
+                continue
+            checked = entry.service == "keystone" and entry.method == "GET" and entry.path.startswith("/v3/auth/tokens")
+            if checked and entry not in after:
+                yield entry
 
     # What several steps look at.
 
@@ -313,11 +301,41 @@ def _cached(case: Case) -> Answer:
     return ("absent", f"the compute node had the image from an earlier launch ({cache})") if cache else None
 
 
-def _token_note(case: Case, around: Entry | None) -> Answer:
-    found = case.token_check(around)
-    if found or around is None:
-        return found
-    return "absent", "the token was checked before and is still in memcached; Keystone was not asked again"
+_ASKS = {
+    "nova-api": lambda case: case.server_request(),
+    "glance-api": lambda case: case.first("glance-api", ours=True, method="GET", path=rf"/v2/images/{case.launch['image_id']}$"),
+    "neutron-api": lambda case: case.first(
+        "neutron-api", since=_moment(case.launch.get("asked")), until=_moment(case.launch.get("answered")), of_compute=False
+    ),
+}
+
+
+def _token_checked(asker: str) -> Callable[[Case], Answer]:
+    """Keystone's line for the first request that a service got with the token. Each line counts once, in the order of the flow."""
+
+    def find(case: Case) -> Answer:
+        given: list[Entry | None] = []
+        for service, asks in _ASKS.items():
+            request = asks(case)
+            found = next(case.token_checks(request, given), None)
+            if service == asker:
+                break
+            given.append(found)
+        if found or request is None:
+            return found
+        return "absent", "the token was checked before and is still in memcached; Keystone was not asked again"
+
+    return find
+
+
+def _login(case: Case) -> Entry | None:
+    found = case.first(
+        "keystone", method="POST", path=r"^/v3/auth/tokens", since=_moment(case.launch.get("token_asked")),
+        until=_moment(case.launch.get("token_given")),
+    )
+    # Keystone's log has the second, the client's clock the moment.
+    asked = _moment(case.launch.get("token_asked"))
+    return replace(found, time=asked, exact=True) if found and asked else found
 
 
 def _nova_instance(case: Case) -> Answer:
@@ -345,7 +363,9 @@ def _compute_got_it(case: Case) -> Entry | None:
 
 
 def _conductor_got_it(case: Case) -> Entry | None:
-    return case.first("nova-conductor", ours=True) or _scheduled(case) or case.row("nova.instance_actions", "start_time", action="create")
+    found = (case.first("nova-conductor", ours=True), _scheduled(case), case.row("nova.instance_actions", "start_time", action="create"))
+    # What it logs comes later than what it does.
+    return min((entry for entry in found[:2] if entry), key=lambda entry: entry.time, default=found[2])
 
 
 def _port_event(case: Case) -> Entry | None:
@@ -359,12 +379,9 @@ def _port_event(case: Case) -> Entry | None:
 
 
 def _port_wired(case: Case) -> Entry | None:
-    agents = ("neutron-openvswitch-agent", "neutron-linuxbridge-agent", "neutron-ovn-metadata-agent")
-    for port in case.ports:
-        for agent in agents:
-            if found := case.first(agent, text=rf"Configuration for devices up \[.*{port}") or case.first(agent, text=port):
-                return found
-    return None
+    agents = ("neutron-openvswitch-agent", "neutron-linuxbridge-agent", "neutron-ovn-metadata-agent", "ovn-controller")
+    found = (case.first(agent, text=port, host=case.host) for port in case.ports for agent in agents)
+    return next(filter(None, found), None)
 
 
 def _dhcp_configured(case: Case) -> Entry | None:
@@ -394,15 +411,10 @@ def _external_event(case: Case) -> Entry | None:
     return next((entry for entry in case.all if entry.service == "nova-api" and ids & set(entry.request_ids)), None)
 
 
-_BEFORE_TODAY = {"no_scheduler_db": "today nova-scheduler reads no instance from the database"}
-
 GUIDE: tuple[Step, ...] = (
     Step(
         "guide", 1, "client", "keystone", "keystone", "The client sends user name and password to Keystone",
-        lambda case: case.first(
-            "keystone", method="POST", path=r"^/v3/auth/tokens", since=_moment(case.launch.get("token_asked")),
-            until=_moment(case.launch.get("token_given")),
-        ),
+        _login,
         "matched by time: Keystone's access log shows no request id",
     ),
     Step(
@@ -415,12 +427,12 @@ GUIDE: tuple[Step, ...] = (
     ),
     Step(
         "guide", 4, "nova-api", "keystone", "keystone", "nova-api has the token checked",
-        lambda case: _token_note(case, case.server_request()),
+        _token_checked("nova-api"),
         "matched by time: Keystone's access log shows no request id", optional=True,
     ),
     Step(
         "guide", 5, "keystone", "nova-api", "keystone", "Keystone confirms the token, with the roles of its user",
-        lambda case: _token_note(case, case.server_request()),
+        _token_checked("nova-api"),
         "the answer of the same request", optional=True,
     ),
     Step(
@@ -434,12 +446,12 @@ GUIDE: tuple[Step, ...] = (
     ),
     Step(
         "guide", 8, "nova-api", "rabbitmq", "rabbitmq", "nova-api puts the request into the queue",
-        lambda case: case.message("conductor", "nova-api", _conductor_got_it(case)),
+        lambda case: case.message("conductor", _conductor_got_it(case)),
         "today it is addressed to nova-conductor, which asks the scheduler (today's steps 7 and 8)",
     ),
     Step(
         "guide", 9, "rabbitmq", "nova-scheduler", "nova-scheduler", "nova-scheduler takes the request from the queue",
-        lambda case: case.message("scheduler", "nova-scheduler", _scheduled(case)),
+        lambda case: case.message("scheduler", _scheduled(case)),
         "what it does first proves it: it asks Placement with the launch's request id",
     ),
     Step(
@@ -454,7 +466,7 @@ GUIDE: tuple[Step, ...] = (
     ),
     Step(
         "guide", 12, "nova-scheduler", "rabbitmq", "rabbitmq", "The chosen host's message goes into the queue",
-        lambda case: case.message(_compute_queue(case), "nova-conductor", _compute_got_it(case)),
+        lambda case: case.message(_compute_queue(case), _compute_got_it(case)),
         "today the scheduler answers nova-conductor, and that one sends the message (today's steps 11 and 14)",
     ),
     Step(
@@ -474,7 +486,7 @@ GUIDE: tuple[Step, ...] = (
     ),
     Step(
         "guide", 16, "rabbitmq", "nova-conductor", "nova-conductor", "nova-conductor takes the request from the queue",
-        lambda case: case.message("conductor", "nova-conductor", _event(case)),
+        lambda case: case.message("conductor", _event(case)),
         "nova-compute has no access to the database: every row that bears its name was written by nova-conductor",
     ),
     Step(
@@ -492,7 +504,7 @@ GUIDE: tuple[Step, ...] = (
     ),
     Step(
         "guide", 20, "glance-api", "keystone", "keystone", "glance-api has the token checked",
-        lambda case: _token_note(case, case.first("glance-api", ours=True, method="GET", path=rf"/v2/images/{case.launch['image_id']}$")),
+        _token_checked("glance-api"),
         "at the first request with this token, which is nova-api's (today's step 4)", optional=True,
     ),
     Step(
@@ -506,9 +518,7 @@ GUIDE: tuple[Step, ...] = (
     ),
     Step(
         "guide", 23, "neutron-api", "keystone", "keystone", "Neutron has the token checked",
-        lambda case: _token_note(
-            case, case.first("neutron-api", since=_moment(case.launch.get("asked")), until=_moment(case.launch.get("answered")))
-        ),
+        _token_checked("neutron-api"),
         "at the first request with this token, which is nova-api's (today's step 5)", optional=True,
     ),
     Step(
@@ -546,11 +556,11 @@ TODAY: tuple[Step, ...] = (
     ),
     Step(
         "today", 7, "nova-api", "nova-conductor", "rabbitmq", "schedule_and_build_instances to nova-conductor; 202 to the client",
-        lambda case: case.message("conductor", "nova-api", _conductor_got_it(case)),
+        lambda case: case.message("conductor", _conductor_got_it(case)),
     ),
     Step(
         "today", 8, "nova-conductor", "nova-scheduler", "rabbitmq", "select_destinations to nova-scheduler",
-        lambda case: case.message("scheduler", "nova-conductor", _scheduled(case)),
+        lambda case: case.message("scheduler", _scheduled(case)),
     ),
     Step("today", 9, "nova-scheduler", "placement-api", "placement-api", "Which hosts have room: allocation candidates", _scheduled),
     Step(
@@ -559,7 +569,7 @@ TODAY: tuple[Step, ...] = (
     ),
     Step(
         "today", 11, "nova-scheduler", "nova-conductor", "rabbitmq", "The chosen host, and alternatives, to nova-conductor",
-        lambda case: case.message("conductor", "nova-scheduler", _placed_row(case)),
+        lambda case: case.message("conductor", _placed_row(case)),
     ),
     Step(
         "today", 12, "nova-conductor", "database", "mariadb", "The instance is mapped to the host's cell",
@@ -568,7 +578,7 @@ TODAY: tuple[Step, ...] = (
     Step("today", 13, "nova-conductor", "database", "mariadb", "The instance is written into the cell's database", _nova_instance),
     Step(
         "today", 14, "nova-conductor", "nova-compute", "rabbitmq", "build_and_run_instance to the host's nova-compute",
-        lambda case: case.message(_compute_queue(case), "nova-conductor", _compute_got_it(case)),
+        lambda case: case.message(_compute_queue(case), _compute_got_it(case)),
     ),
     Step(
         "today", 15, "nova-compute", "nova-compute", "nova-compute", "nova-compute claims its resources",
@@ -579,20 +589,20 @@ TODAY: tuple[Step, ...] = (
         "today", 17, "nova-compute", "neutron-api", "neutron-api", "A port with an address, bound to the host",
         lambda case: case.port_request(), GUIDE[21].note,
     ),
+    Step("today", 18, "neutron-api", "neutron-dhcp-agent", "neutron-dhcp-agent", "The DHCP agent knows the port", _dhcp_configured),
     Step(
-        "today", 18, "nova-compute", "glance-api", "glance-api", "The image, unless the host has it",
+        "today", 19, "nova-compute", "glance-api", "glance-api", "The image, unless the host has it",
         lambda case: case.image_file() or _cached(case),
     ),
     Step(
-        "today", 19, "nova-compute", "nova-compute", "nova-compute", "The instance's interface is plugged (os-vif)",
+        "today", 20, "nova-compute", "nova-compute", "nova-compute", "The instance's interface is plugged (os-vif)",
         lambda case: case.compute_line("Successfully plugged vif"),
     ),
     Step(
-        "today", 20, "nova-compute", "libvirt", "libvirt", "The guest is defined and started, paused",
+        "today", 21, "nova-compute", "libvirt", "libvirt", "The guest is defined and started, paused",
         lambda case: case.first("libvirt", text="starting up") or case.compute_line("VM Started"),
     ),
-    Step("today", 21, "neutron agent", "neutron-api", "neutron agent", "The layer-2 agent wires the port", _port_wired),
-    Step("today", 22, "neutron-api", "neutron-dhcp-agent", "neutron-dhcp-agent", "The DHCP agent knows the port", _dhcp_configured),
+    Step("today", 22, "neutron agent", "neutron-api", "neutron agent", "The layer-2 agent wires the port", _port_wired),
     Step("today", 23, "neutron-api", "nova-api", "neutron-rpc-server", "The event network-vif-plugged", _port_event),
     Step(
         "today", 24, "nova-api", "nova-compute", "nova-api", "nova-api passes the event to nova-compute",
@@ -699,7 +709,7 @@ def table(found: dict[str, Any]) -> list[str]:
         for step in found["steps"]:
             if step["flow"] != flow:
                 continue
-            clock = step["time"][11:23] if step["seen"] else {"unseen": "-- unseen --", "replaced": "(replaced)"}.get(step["state"], "(none)")
+            clock = re.split("[+Z]", step["time"][11:23])[0] if step["seen"] else {"unseen": "-- unseen --", "replaced": "(replaced)"}.get(step["state"], "(none)")
             hop = f"{step['from']} -> {step['to']}"
             where = f"{step['host']}:{step['service']}" if step["host"] else step["service"]
             lines.append(f"{step['step']:>2}  {clock:<12}  {hop:<30}  {step['title']}")

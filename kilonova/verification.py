@@ -19,7 +19,7 @@ def assemble(result: dict[str, Any], hosts: dict[str, dict[str, Any]]) -> dict[s
     counts = {status: sum(row["status"] == status for row in rows) for status in ("passed", "failed", "skipped")}
     return {
         "name": result["name"],
-        "started": result["started"],
+        "started": result["begun"],
         "seconds": result["seconds"],
         "stopped": result.get("stopped", False),
         "counts": counts,

@@ -15,7 +15,8 @@ short_description: What the playbooks must know of a host, in one call
 description:
   - A full fact gathering costs seconds per host; the playbooks need a handful of values.
   - Returns hostname, distribution (id, codename, title), addresses (address to interface), packages (installed, name to
-    version), services_held (a run was killed inside apt), memory_mib, disk_free_mib, kernel, datapath (C(system) when the kernel has Open vSwitch, else C(netdev)).
+    version), services_held (a run was killed inside apt), memory_mib, disk_free_mib, kernel, datapath
+    (C(system) when the kernel has Open vSwitch, else C(netdev)).
 """
 
 
@@ -58,7 +59,7 @@ def packages():
     """Name -> version of every package that is installed and configured."""
     found = {}
     for line in command("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\\n").splitlines():
-        status, name, version = (line.split(" ", 2) + ["", ""])[:3]
+        status, name, version = [*line.split(" ", 2), "", ""][:3]
         if status == "installed":
             found[name] = version
     return found

@@ -44,7 +44,7 @@ class Launch:
     def __init__(self, module, cloud):
         """Take the module's parameters and a connection."""
         self.module, self.cloud, self.p = module, cloud, module.params
-        self.actions = []
+        self.actions, self.last = [], {}
 
     def make(self, action, existing, create):
         """Return what exists, or create it; None in check mode."""
@@ -147,7 +147,8 @@ class Launch:
         server = self.cloud.compute.get_server(server_id)
         if server.status == "ERROR":
             fault = server.fault or {}
-            self.module.fail_json(msg="instance %s: %s" % (server.name, fault.get("message", "no fault given")), actions=self.actions)
+            message = fault.get("message", "no fault given")
+            self.module.fail_json(msg="instance %s: %s" % (server.name, message), actions=self.actions)
         return server if server.status == "ACTIVE" else None
 
     def floating_address(self, server, outside):
@@ -171,8 +172,6 @@ class Launch:
             if time.monotonic() > deadline:
                 self.module.fail_json(msg="waited %d s for %s" % (self.p["timeout"], what), actions=self.actions, **self.last)
             time.sleep(1)
-
-    last = {}
 
     def console(self, server):
         """The lines of the console once it shows the pattern."""

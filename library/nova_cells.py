@@ -10,6 +10,8 @@ try:
     import pymysql
 except ImportError:  # check mode on a fresh host: the package comes with this very run
     pymysql = None
+# What a database that is not there raises; without pymysql, calling it does.
+UNREADABLE = (AttributeError, pymysql.MySQLError) if pymysql else (AttributeError,)
 
 DOCUMENTATION = r"""
 module: nova_cells
@@ -50,7 +52,7 @@ def query(module, statement, arguments=()):
         with connection, connection.cursor() as cursor:
             cursor.execute(statement, arguments)
             return cursor.fetchall()
-    except (AttributeError, pymysql.MySQLError if pymysql else OSError) as error:
+    except UNREADABLE as error:
         if module.check_mode:
             return ()
         module.fail_json(msg="reading Nova's databases by %s: %s" % (module.params["unix_socket"], error))

@@ -25,9 +25,9 @@ options:
     elements: dict
     required: true
     description: >-
-      name; reads (path to section to digest, what the unit reads); answers (an http URL, or host:port; optional); queues (names of
-      RabbitMQ queues that must have a consumer once the unit was started; optional); after (units of this list that must answer
-      before this one is touched; optional); action (restart or reload).
+      name; reads (path to section to digest, what the unit reads); answers (an http URL, or host:port; optional); queues (names
+      of RabbitMQ queues that must have a consumer once the unit was started; optional); after (units of this list that must
+      answer before this one is touched; optional); action (restart or reload).
   timeout: {type: int, default: 180, description: Seconds to wait for all answers.}
 """
 
@@ -44,7 +44,7 @@ def show(names):
     """Unit -> its properties, in one call."""
     output = systemctl("show", "--property=Id,LoadState,ActiveState,SubState,UnitFileState,Names", *names)[1]
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n")]
-    return dict(zip(names, blocks))
+    return dict(zip(names, blocks, strict=False))
 
 
 def load_state():
@@ -98,9 +98,8 @@ def answer(target):
 
 def consumed_queues():
     """Names of the RabbitMQ queues that somebody listens to."""
-    done = subprocess.run(
-        ["rabbitmqctl", "--quiet", "list_queues", "name", "consumers"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
-    )
+    argv = ["rabbitmqctl", "--quiet", "list_queues", "name", "consumers"]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     rows = [line.split("\t") for line in done.stdout.decode("utf-8", "replace").splitlines()]
     return {row[0] for row in rows if len(row) == 2 and row[1] not in ("0", "consumers")}
 
@@ -146,8 +145,8 @@ def main():
             plan.append("start %s" % name)
         elif changed:
             act[unit["action"]].append(name)
-            known = "changed: %s" % ", ".join(changed) if name in state else "runs with a configuration from before this installer"
-            plan.append("%s %s (%s)" % (unit["action"], name, known))
+            why = "changed: %s" % ", ".join(changed) if name in state else "runs with a configuration from before this installer"
+            plan.append("%s %s (%s)" % (unit["action"], name, why))
     result = {"changed": bool(plan), "actions": plan, "diff": {"before": "", "after": "".join("%s\n" % line for line in plan)}}
     if module.check_mode:
         module.exit_json(**result)

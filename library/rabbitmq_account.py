@@ -1,8 +1,14 @@
 #!/usr/bin/python3
 """The OpenStack account of RabbitMQ with its permissions, and no guest."""
 
+import base64
+import hashlib
+import json
+import os
 import re
+import shutil
 import subprocess
+import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -15,7 +21,8 @@ DOCUMENTATION = r"""
 module: rabbitmq_account
 short_description: The guide's rabbitmqctl add_user and set_permissions, repaired when they drift
 description:
-  - Logs in as the services do, to see whether the password works; C(rabbitmqctl) gets passwords on standard input only.
+  - Logs in as the services do, to see whether the password works. C(rabbitmqctl) gets a file with the salted hash
+    (import_definitions), because it would want the password itself in argv, or, since RabbitMQ 4, from a terminal.
   - Deletes the account C(guest).
 options:
   user: {type: str, required: true, description: Name of the account.}
@@ -34,16 +41,42 @@ QUESTION = (
 )
 
 
-def rabbitmqctl(module, arguments, stdin=None):
+def rabbitmqctl(module, *arguments):
     """Run rabbitmqctl and return its output; fail with what it says."""
-    done = subprocess.run(
-        ["rabbitmqctl", "--quiet", *arguments], input=(stdin + "\n").encode() if stdin is not None else None,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-    )
+    argv = ["rabbitmqctl", "--quiet", *arguments]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     output = done.stdout.decode("utf-8", "replace")
     if done.returncode:
         module.fail_json(msg="rabbitmqctl %s failed: %s" % (arguments[0], output.strip()[-400:]))
     return output
+
+
+def password_hash(password, salt):
+    """RabbitMQ's stored form (rabbit_password_hashing_sha256)."""
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+def import_account(module, params):
+    """Create or correct the user and its permissions."""
+    definitions = {
+        "users": [
+            {
+                "name": params["user"],
+                "password_hash": password_hash(params["password"], os.urandom(4)),
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": [],
+            }
+        ],
+        "permissions": [
+            dict(zip(("configure", "write", "read"), PERMISSIONS), user=params["user"], vhost=params["vhost"])
+        ],
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as stream:
+        json.dump(definitions, stream)
+        stream.flush()
+        # rabbitmqctl changes to its own user before it reads.
+        shutil.chown(stream.name, "rabbitmq", "rabbitmq")
+        rabbitmqctl(module, "import_definitions", stream.name)
 
 
 def login_works(params):
@@ -78,26 +111,24 @@ def main():
     if module.check_mode and not module.get_bin_path("rabbitmqctl"):
         users, permissions = ["guest"], {}
     else:
-        answer = rabbitmqctl(module, ["eval", QUESTION])
+        answer = rabbitmqctl(module, "eval", QUESTION)
         users = re.findall(r"^user (.*)$", answer, re.MULTILINE)
         permissions = {}
         for user, vhost, *rights in re.findall(r"^permission (\S+) (\S+) (\S*) (\S*) (\S*)$", answer, re.MULTILINE):
             permissions[user, vhost] = rights
     actions = []
-
-    def do(action, arguments, stdin=None):
-        actions.append(action)
-        if not module.check_mode:
-            rabbitmqctl(module, arguments, stdin)
-
     if p["user"] not in users:
-        do("create user %(user)s" % p, ["add_user", p["user"]], p["password"])
+        actions.append("create user %(user)s" % p)
     elif not login_works(p):
-        do("set the password of user %(user)s" % p, ["change_password", p["user"]], p["password"])
+        actions.append("set the password of user %(user)s" % p)
     if permissions.get((p["user"], p["vhost"])) != PERMISSIONS:
-        do("grant %(user)s all permissions on vhost %(vhost)s" % p, ["set_permissions", "-p", p["vhost"], p["user"], *PERMISSIONS])
+        actions.append("grant %(user)s all permissions on vhost %(vhost)s" % p)
+    if actions and not module.check_mode:
+        import_account(module, p)
     if "guest" in users:
-        do("delete user guest", ["delete_user", "guest"])
+        actions.append("delete user guest")
+        if not module.check_mode:
+            rabbitmqctl(module, "delete_user", "guest")
     module.exit_json(
         changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -138,11 +139,28 @@ ULIMITS = (
     # Where this process may not raise its own limits, podman's defaults are refused.
     ("--ulimit=nofile=20000:20000", "--ulimit=nproc=32768:32768"),
 )
+# systemd 258 and later start under unified control groups only. Where the host's are hybrid, the container's own part
+# of the unified hierarchy becomes all that its systemd sees; it starts units without limits then, as a host would.
+UNIFIED_SYSTEMD = 258
+UNIFIED_INIT = (
+    "unshare", "--cgroup", "/bin/sh", "-c",
+    "umount --recursive /sys/fs/cgroup && mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup && "
+    "exec /sbin/init",
+)
 # Printed by one shell in the container: the hosts file, the state of systemd, the units that failed.
 STATE_SCRIPT = (
     "cat /etc/hosts; echo ==; systemctl is-system-running --wait 2>&1; echo ==; "
     "systemctl list-units --failed --no-legend --plain"
 )
+
+
+def init_command(systemd: str, unified: bool) -> list[str]:
+    """Return the first program of a container, by what its systemd says about its version."""
+    # Newer ones colour even this.
+    found = re.search(r"systemd (\d+)", systemd)
+    if found and int(found[1]) >= UNIFIED_SYSTEMD and not unified:
+        return list(UNIFIED_INIT)
+    return ["/sbin/init"]
 
 
 def hardware_address(address: str) -> str:
@@ -285,18 +303,19 @@ class Sandbox:
         return facts
 
     # -- creating -------------------------------------------------------------------------------------------------
-    def working_options(self) -> tuple[list[str], list[str]]:
-        """Return the podman options with which a container starts here: before and after the word run."""
+    def working_options(self) -> tuple[list[str], list[str], list[str]]:
+        """Return how a container starts here: options before and after podman's word run, and its first program."""
         problems = []
         runtimes = [name for name in RUNTIMES if shutil.which(name)] or [""]
         for ulimits in ULIMITS:
             for runtime in runtimes:
                 before = [f"--runtime={runtime}"] if runtime else []
-                code, _out, err = self.try_podman(
+                code, out, err = self.try_podman(
                     *before, "run", "--rm", "--systemd=always", "--privileged", "--network=none", *ulimits,
-                    self.params["image"], "/bin/true")
+                    self.params["image"], "systemctl", "--version")
                 if code == 0:
-                    return before, list(ulimits)
+                    unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+                    return before, list(ulimits), init_command(out, unified)
                 problems.append(f"{runtime or 'default runtime'} {' '.join(ulimits)}: {err.strip().splitlines()[-1:]}")
         self.module.fail_json(msg=(
             "podman starts no privileged container on this machine. What was tried, and what it said:\n"
@@ -326,7 +345,7 @@ class Sandbox:
                     break
         return paths
 
-    def start_command(self, index: int, before: list[str], after: list[str]) -> list[str]:
+    def start_command(self, index: int, before: list[str], after: list[str], init: list[str]) -> list[str]:
         name, host = self.params["containers"][index], self.params["hosts"][index]
         archives, lists = self.package_cache(name)
         command = [
@@ -347,7 +366,7 @@ class Sandbox:
             address = network["addresses"][index]
             command.append(f"--network={network['name']}:ip={address},mac={hardware_address(address)},"
                            f"interface_name={network['interface']}")
-        return [*command, self.params["image"], "/sbin/init"]
+        return [*command, self.params["image"], *init]
 
     def run_together(self, commands: dict[str, list[str]]) -> None:
         """Run one command per container, all at once, and fail with what the first unsuccessful one said."""
@@ -373,11 +392,12 @@ class Sandbox:
                     f"In the container {name} these units failed: {', '.join(sorted(units - accepted))}. Look with "
                     f"'podman exec {name} systemctl status UNIT'; if that is harmless, add the unit to "
                     "sandbox_accepted_failed_units."))
+            if not state and self.inspect("container", [name])[0]["State"]["Status"] == "exited":
+                self.module.fail_json(msg=f"systemd in the container {name} ended at once. {self.last_words(name)}")
             if time.monotonic() > wait_until:
-                _code, logs, _err = self.try_podman("logs", "--tail=20", name)
                 self.module.fail_json(msg=(
                     f"systemd in the container {name} has not finished starting within sandbox_boot_timeout "
-                    f"({self.params['boot_timeout']} s): {state or err.strip()}\n{logs}"))
+                    f"({self.params['boot_timeout']} s): {state or err.strip()}. {self.last_words(name)}"))
             # The first moments of a container have no systemd to ask yet.
             time.sleep(0.2)
 
@@ -394,6 +414,10 @@ class Sandbox:
                     f"A podman network named {name} exists and does not belong to this sandbox. It is left alone: "
                     "set sandbox_name to another name."))
         return containers, networks
+
+    def last_words(self, name: str) -> str:
+        _code, out, err = self.try_podman("logs", "--tail=20", name)
+        return f"Its last words:\n{out}{err}"
 
     def present(self) -> dict:
         containers, networks = self.checked()
@@ -412,9 +436,9 @@ class Sandbox:
                 self.podman("network", "create", *options, *["--internal"] * network["internal"], network["name"])
         commands = {name: ["podman", "start", name] for name in started}
         if new:
-            before, after = self.working_options()
+            how = self.working_options()
             for index in new:
-                commands[self.params["containers"][index]] = self.start_command(index, before, after)
+                commands[self.params["containers"][index]] = self.start_command(index, *how)
         self.run_together(commands)
         wait_until = time.monotonic() + self.params["boot_timeout"]
         first = self.params["networks"][0]["addresses"] if self.params["networks"] else []

@@ -17,9 +17,9 @@ DOCUMENTATION = r"""
 module: trace_evidence
 short_description: Lines of a host that belong to one launch
 description:
-  - Without C(since), returns where every log ends now, and RabbitMQ's counters (C(mark)).
+  - Without C(since), returns where every log ends now (C(mark)).
   - With C(since), returns the lines written after that mark which hold one of C(words) or match C(access), the same from the
-    journal, the rows of the databases and RabbitMQ's queues and counters. Tokens and passwords are blotted out on the host.
+    journal, the rows of the databases and RabbitMQ's queues. Tokens and passwords are blotted out on the host.
 options:
   logs: {type: list, elements: str, required: true, description: Patterns of log files.}
   since: {type: dict, description: What an earlier call returned as C(mark).}
@@ -125,34 +125,12 @@ def output(process, text=None):
     return printed.decode("utf-8", "replace") if process.returncode == 0 else ""
 
 
-def ask_rabbitmq(module, queues):
-    """Start asking; the answers are read when everything else is done."""
-    ctl = shutil.which("rabbitmqctl")
-    if not ctl:
+def rabbitmq_queues(process):
+    """Queue -> name, messages and consumers."""
+    try:
+        return {queue["name"]: queue for queue in json.loads(output(process) or "[]")}
+    except ValueError:
         return {}
-    asked = {"connections": start(ctl, "-q", "--formatter", "json", "list_connections", "client_properties", "recv_cnt", "send_cnt")}
-    if queues:
-        asked["queues"] = start(ctl, "-q", "--formatter", "json", "list_queues", "name", "messages", "consumers")
-    return asked
-
-
-def rabbitmq_answers(asked):
-    """Frames per service, as RabbitMQ counts them: received from it and sent to it; and the queues."""
-    found = {}
-    for what, process in asked.items():
-        try:
-            found[what] = json.loads(output(process) or "[]")
-        except ValueError:
-            found[what] = []
-    services = {}
-    for connection in found.get("connections", []):
-        properties = connection.get("client_properties")
-        properties = dict((item[0], item[-1]) for item in properties) if isinstance(properties, list) else properties or {}
-        name = str(properties.get("connection_name", "")).split(":")[0] or "?"
-        counter = services.setdefault(name, {"received": 0, "sent": 0})
-        counter["received"] += connection.get("recv_cnt") or 0
-        counter["sent"] += connection.get("send_cnt") or 0
-    return {"services": services, "queues": {queue["name"]: queue for queue in found.get("queues", [])}} if asked else {}
 
 
 def ask_databases(instance):
@@ -212,12 +190,11 @@ def main():
     )
     p = module.params
     if p["since"] is None:
-        asked = ask_rabbitmq(module, queues=False)
-        mark = {"logs": marks(p["logs"]), "time": time.time()}
-        module.exit_json(changed=False, mark=dict(mark, rabbitmq=rabbitmq_answers(asked)))
+        module.exit_json(changed=False, mark={"logs": marks(p["logs"]), "time": time.time()})
     if p["instance"] and not UUID.fullmatch(p["instance"]):
         module.fail_json(msg="instance must be an id, not %r" % p["instance"])
-    asked = ask_rabbitmq(module, queues=True)
+    # Started first, read last: a look at RabbitMQ costs a second or two.
+    queues = start("rabbitmqctl", "-q", "--formatter", "json", "list_queues", "name", "messages", "consumers")
     database, queries = ask_databases(p["instance"])
     journal = start("journalctl", "--no-pager", "--quiet", "--output", "short-iso-precise", "--since", "@%d" % p["since"]["time"])
     words = [word for word in p["words"] if word]
@@ -246,8 +223,7 @@ def main():
             "lines": lines[: p["limit"]],
             "dropped": max(0, len(lines) - p["limit"]),
             "rows": rows(database, queries),
-            "rabbitmq": rabbitmq_answers(asked),
-            "rabbitmq_before": p["since"].get("rabbitmq") or {},
+            "rabbitmq": {"queues": rabbitmq_queues(queues)} if queues else {},
             "image_cache": image_cache(p["state_path"], p["image"]),
         },
     )

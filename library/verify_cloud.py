@@ -186,7 +186,7 @@ def main():
     module.exit_json(
         changed=True,
         name=p["name"],
-        started=started,
+        begun=started,
         seconds=round(time.time() - started, 1),
         stopped=context.stop.is_set(),
         rows=result,

@@ -21,7 +21,7 @@ import yaml
 from kilonova.config_files import ROLES, role_packages
 
 PROJECT = Path(__file__).resolve().parent.parent
-SANDBOX = {"sandbox_name": "bench", "sandbox_container_prefix": "bench-", "sandbox_network": "10.22"}
+SANDBOX = {"KILONOVA_SANDBOX": "bench", "KILONOVA_NETWORK": "10.22"}
 RELEASE = "zed"
 # Each service's databases and its own command; the roles' populate.yml has the same.
 SYNCS = {
@@ -41,7 +41,7 @@ def playbook(name: str, **environment: str) -> tuple[float, float]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
     done = subprocess.run(
-        [*argv, "-e", json.dumps(SANDBOX)], cwd=PROJECT, env=os.environ | environment, capture_output=True, text=True, check=False
+        argv, cwd=PROJECT, env=os.environ | SANDBOX | environment, capture_output=True, text=True, check=False
     )
     wall = time.monotonic() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

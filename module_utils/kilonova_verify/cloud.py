@@ -91,7 +91,7 @@ class Cloud:
     def warm_up(self) -> None:
         """Make what openstacksdk makes at first use, while there is one thread."""
         for service in ("compute", "network", "image", "identity", "placement"):
-            getattr(self.connection, service).get_endpoint()
+            getattr(self.connection, service).get_endpoint_data()
 
     def call(self, service: str, method: str, path: str, body=None, ok=(), raw: bool = False, **options):
         """Ask, and return the decoded answer (None where it is empty); `ok` lists statuses of an answer that is no error."""

@@ -76,6 +76,7 @@ def check(rows: list[Row]) -> None:
 
 def pick(rows: list[Row], names: list[str]) -> list[Row]:
     """The named rows with all that they need, in their order; all of them when no name is given."""
+    check(rows)
     known = {row.name: row for row in rows}
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -106,8 +107,7 @@ class Runner:
     """Run rows, each as soon as what it waits for has ended."""
 
     def __init__(self, rows: list[Row], threads: int = 8, on_change: Callable = lambda runner: None):
-        """Take rows in an order that satisfies `check`."""
-        check(rows)
+        """Take rows, as `pick` returns them."""
         self.rows, self.threads, self.on_change = rows, threads, on_change
         self.outcomes: dict[str, Outcome] = {}
         self.running: dict[str, float] = {}

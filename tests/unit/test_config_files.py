@@ -56,7 +56,8 @@ def read_back(text, tmp_path, **options):
     for section, names in options.items():
         read.register_opts([cfg.StrOpt(name) for name in names], group=None if section == "DEFAULT" else section)
     read([], default_config_files=[str(path)], default_config_dirs=[])
-    return {section: {n: (read if section == "DEFAULT" else read[section])[n] for n in names} for section, names in options.items()}
+    groups = {section: read if section == "DEFAULT" else read[section] for section in options}
+    return {section: {name: groups[section][name] for name in names} for section, names in options.items()}
 
 
 # ------------------------------------------------------------------------------------------------------------ layers
@@ -132,9 +133,8 @@ def credentials(secret):
 
 @hostile
 def test_oslo_config_reads_back_every_password(tmp_path, secret):
-    values = read_back(
-        render(credentials(secret)), tmp_path, DEFAULT=["transport_url"], database=["connection"], service_user=["password", "username"]
-    )
+    options = {"DEFAULT": ["transport_url"], "database": ["connection"], "service_user": ["password", "username"]}
+    values = read_back(render(credentials(secret)), tmp_path, **options)
     assert values["service_user"] == {"password": secret, "username": "nova"}
     assert unquote(urlsplit(values["DEFAULT"]["transport_url"]).password) == secret
     assert unquote(urlsplit(values["database"]["connection"]).password) == secret

@@ -1,7 +1,7 @@
 """Every check of the preflight, seen to fail once: the variable, the value and the remedy, and never a secret."""
 
-import yaml
 import pytest
+import yaml
 
 from kilonova.config_files import ROLES
 from kilonova.preflight import check_addresses, check_groups, check_host, check_hostnames, check_release, check_secrets
@@ -98,7 +98,8 @@ def test_addresses_of_their_own_are_right():
         *(
             (
                 {MANAGEMENT: value},
-                f"b: {MANAGEMENT} = {value}: is not an address that other hosts can reach; set the host's address on that network",
+                f"b: {MANAGEMENT} = {value}: is not an address that other hosts can reach; "
+                "set the host's address on that network",
             )
             for value in ("0.0.0.0", "127.0.1.1", "224.0.0.1", "::1")
         ),

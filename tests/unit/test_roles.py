@@ -46,10 +46,9 @@ def options(role):
 def tasks(data):
     """Every task of a task file or playbook, those of blocks and plays too."""
     for item in data or []:
-        inner = [item[key] for key in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers") if key in item]
         yield item
-        for part in inner:
-            yield from tasks(part)
+        for key in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks", "handlers"):
+            yield from tasks(item.get(key))
 
 
 def is_template(value):

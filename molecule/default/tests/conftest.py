@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import openstack
@@ -10,13 +11,12 @@ import pytest
 import testinfra
 import yaml
 
-SCENARIO = Path(__file__).resolve().parent.parent
-SANDBOX = yaml.safe_load((SCENARIO / "sandbox.yml").read_text())
-PROJECT = SCENARIO.parent.parent
+PROJECT = Path(__file__).resolve().parents[3]
+SANDBOX, NETWORK = os.environ["KILONOVA_SANDBOX"], os.environ["KILONOVA_NETWORK"]
 
 
 def _host(name: str):
-    return testinfra.get_host(f"podman://{SANDBOX['sandbox_container_prefix']}{name}")
+    return testinfra.get_host(f"podman://{SANDBOX}-{name}")
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def compute1():
 @pytest.fixture(scope="session")
 def addresses() -> dict[str, str]:
     """Management addresses."""
-    return {"controller": f"{SANDBOX['sandbox_network']}.0.11", "compute1": f"{SANDBOX['sandbox_network']}.0.21"}
+    return {"controller": f"{NETWORK}.0.11", "compute1": f"{NETWORK}.0.21"}
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,760 @@
+"""Every configuration file of every host, from the inventory's variables alone: no host is asked, no task is run.
+
+The deployment lets Ansible resolve the variables of one role on one host and hands the result, the role's *files*, to the action
+`oslo_config`. Here the same variables are resolved for all hosts in one process by plain Jinja, from the same sources and in the
+same order of precedence, and the same function renders the files (config_files.render): a test compares the two byte by byte.
+
+What makes it fast: a template is compiled once, a variable is resolved when something asks for it, and a result is used again on
+every host on which the variables that it was made from are the same objects, as those of a group are.
+
+What only a host can say (the role openstack's `openstack_host`, whether KVM works) is undefined; the roles' data has a default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.util
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import GeneratorType
+from typing import Any
+
+import jinja2
+import yaml
+from jinja2 import nodes
+from jinja2.nativetypes import NativeCodeGenerator
+from jinja2.runtime import Context, missing
+
+from kilonova import catalogue, config_files, releases
+
+TREE = config_files.ROLES.parent
+# One result per combination of what it depends on; something that is another on every host is not worth remembering.
+REMEMBERED = 4
+_SIMPLE = re.compile(r"\s*\{\{-?\s*([A-Za-z_]\w*)\s*-?\}\}", re.ASCII)
+_VAULTED = ("EncryptedString", "AnsibleVaultEncryptedUnicode")
+
+
+class GenerateError(ValueError):
+    """A host's files cannot be made from its variables; the message names the file or variable, never a secret."""
+
+    def __init__(self, message: str, host: str = "") -> None:
+        super().__init__(f"{host}: {message}" if host else message)
+        self.message, self.host = message, host
+
+
+# -------------------------------------------------------------------------------------------------------------- Jinja
+
+
+class _Undefined(jinja2.StrictUndefined):
+    """As Ansible has it: a part of something undefined is undefined, and using it is an error."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:2] == "__":
+            raise AttributeError(name)
+        return self
+
+    def __getitem__(self, name: Any) -> Any:
+        return self
+
+
+class _Generator(NativeCodeGenerator):
+    """Keeps the type of a constant: `{{ {} }}` is a mapping, not a text."""
+
+    def _output_child_to_const(self, node, frame, finalize):
+        if not isinstance(node, nodes.TemplateData):
+            raise nodes.Impossible()
+        return node.as_const(frame.eval_ctx)
+
+
+class _Plugins(dict):
+    """Filters or tests: the project's own, then Ansible's, loaded when a template names one, then Jinja's."""
+
+    def __init__(self, builtin: Mapping[str, Any], own: Mapping[str, Any], kind: str) -> None:
+        # Ansible's versions of these know its own kind of undefined only.
+        of_undefined = {name: builtin[name] for name in ("default", "d", "defined", "undefined") if name in builtin}
+        super().__init__({**of_undefined, **own})
+        self.builtin, self.kind = builtin, kind
+
+    def __missing__(self, name: str) -> Any:
+        from ansible.plugins import loader
+
+        try:
+            plugin = getattr(loader, f"{self.kind}_loader").get(name)
+        except Exception as error:  # whatever a plugin's import raises
+            raise KeyError(name) from error
+        found = getattr(plugin, "j2_function", None) or self.builtin.get(name)
+        if found is None:
+            raise KeyError(name)
+        self[name] = found
+        return found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def __contains__(self, name: object) -> bool:
+        return self.get(str(name)) is not None
+
+
+def _own_filters() -> dict[str, Callable[..., Any]]:
+    spec = importlib.util.spec_from_file_location("kilonova_filters", TREE / "filter_plugins" / "kilonova.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.FilterModule().filters()
+
+
+def _lookup(plugin: str, *terms: Any, wantlist: bool = False, **options: Any) -> Any:
+    """Ansible's function `lookup`, for plugins that ask nothing of a host: env, file, pipe, ..."""
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.plugins.loader import lookup_loader
+
+    found = lookup_loader.get(plugin, loader=DataLoader(), templar=None)
+    if found is None:
+        raise ValueError(f"there is no lookup plugin {plugin!r}")
+    result = found.run(list(terms), variables={}, **options)
+    return list(result) if wantlist else ",".join(map(str, result))
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(  # configuration files, not HTML
+        trim_blocks=True, keep_trailing_newline=True, undefined=_Undefined
+    )
+    environment.code_generator_class = _Generator
+    environment.filters = _Plugins(environment.filters, _own_filters(), "filter")
+    environment.tests = _Plugins(environment.tests, {}, "test")
+    query = functools.partial(_lookup, wantlist=True)
+    environment.globals.update(lookup=_lookup, query=query, q=query)
+    return environment
+
+
+@functools.cache
+def _template(source: str) -> jinja2.Template:
+    try:
+        return _environment().from_string(source)
+    except jinja2.TemplateSyntaxError as error:
+        raise GenerateError(f"{error.message} in the template of a variable, line {error.lineno} of it") from None
+
+
+class _Scope(Context):
+    """The variables of a host, for compiled templates."""
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(_environment(), {}, None, {})
+        self.host = host
+
+    def resolve_or_missing(self, key: str) -> Any:
+        if key in self.vars:  # {% set %}
+            return self.vars[key]
+        value = self.host.find(key)
+        return self.environment.globals.get(key, missing) if value is missing else value
+
+
+def _joined(parts: list[Any]) -> Any:
+    """A template's result: what its only expression gives, of any type, or text."""
+    if len(parts) == 1:
+        part = parts[0]
+        return list(part) if isinstance(part, GeneratorType | map | filter | type({}.items()) | type({}.values())) else part
+    return "".join("" if part is None else str(part) for part in parts)
+
+
+def _is_template(text: str) -> bool:
+    return "{{" in text or "{%" in text or "{#" in text
+
+
+# ---------------------------------------------------------------------------------------------------------- variables
+
+
+class Literal(str):
+    """Text that is no template, whatever it looks like (`!unsafe`, `!vault`)."""
+
+    __slots__ = ()
+
+
+def _ansible_trusts(text: str) -> bool:
+    """Whether Ansible would take `text`, from an inventory, for a template."""
+    try:
+        from ansible.template import is_trusted_as_template
+    except ImportError:  # ansible-core 2.18 marks what it does not trust
+        from ansible.utils.unsafe_proxy import AnsibleUnsafe
+
+        return not isinstance(text, AnsibleUnsafe)
+    return is_trusted_as_template(text)
+
+
+class Inventory:
+    """The variables of all hosts, as Ansible has them before any template is resolved.
+
+    `variables` gives a host's own (from inventory and extra variables), by name or called with it; `extra` are those that win
+    over the roles' own. `trusted` tells whether a text of these is a template at all.
+    """
+
+    def __init__(
+        self,
+        variables: Mapping[str, Mapping[str, Any]] | Callable[[str], Mapping[str, Any]],
+        groups: Mapping[str, Iterable[str]],
+        release: Any = None,
+        extra: Mapping[str, Any] | None = None,
+        trusted: Callable[[str], bool] = lambda text: True,
+    ) -> None:
+        self.groups = {str(name): [str(host) for host in hosts] for name, hosts in groups.items()}
+        self._variables = variables if callable(variables) else variables.__getitem__
+        self._trusted = trusted
+        self._plain: dict[int, tuple[Any, Any]] = {}
+        self._static: dict[int, tuple[Any, bool]] = {}
+        self.remembered: dict[str, list[tuple[tuple[tuple[str, Any], ...], Any]]] = {}
+        self.extra = {name: self.plain(value) for name, value in (extra or {}).items()}
+        if release is not None:
+            self.extra["openstack_release"] = releases.find(release).name
+        self.defaults, self.role_vars = _role_data()
+        self.hostvars = _HostVars(self)
+        self._known: dict[str, Host] = {}
+
+    @classmethod
+    def of_ansible(cls, task_vars: Mapping[str, Any], **options: Any) -> Inventory:
+        """Take the inventory of a running playbook from an action plugin's `task_vars`."""
+        hostvars = task_vars["hostvars"]
+        extra = dict(getattr(hostvars, "_variable_manager").extra_vars)  # noqa: B009 no public way to them
+        return cls(hostvars.raw_get, task_vars["groups"], extra={**extra, **options.pop("extra", {})}, trusted=_ansible_trusts, **options)
+
+    def hosts(self) -> list[str]:
+        """Hosts that get files, controllers first."""
+        names = self.role_vars["openstack_group_roles"]
+        return list(dict.fromkeys(host for group in names for host in self.groups.get(group, ())))
+
+    def host(self, name: str) -> Host:
+        """Return a host with the roles' variables."""
+        return Host(self, name, self.defaults, self.role_vars)
+
+    def known(self, name: str) -> Host:
+        """Return a host as others see it in `hostvars`: without the roles' variables."""
+        if name not in self._known:
+            if len(self._known) > 100:
+                self._known.clear()
+            self._known[name] = Host(self, name, {}, {})
+        return self._known[name]
+
+    def variables(self, name: str) -> dict[str, Any]:
+        """Return a host's raw variables, with those that every host has."""
+        found = {"inventory_hostname": name, **self._variables(name), "groups": self.groups, "hostvars": self.hostvars}
+        if "group_names" not in found:
+            members = (group for group, hosts in self.groups.items() if name in hosts)
+            found["group_names"] = sorted(set(members) - {"all", "ungrouped"})
+        return found
+
+    def plain(self, value: Any) -> Any:
+        """Copy a value of Ansible's as built-in types; the same value gives the same object."""
+        kind = type(value)
+        if kind in (int, bool, float, type(None)):
+            return value
+        known = self._plain.get(id(value))
+        if known is not None:
+            return known[1]
+        if kind.__name__ in _VAULTED:
+            result: Any = Literal(str(value))
+        elif isinstance(value, str):
+            result = str(value) if not _is_template(value) or self._trusted(value) else Literal(value)
+        elif value is self.groups or value is self.hostvars:
+            return value
+        elif isinstance(value, Mapping):
+            result = {str(key): self.plain(item) for key, item in value.items()}
+        elif isinstance(value, (list, tuple)):
+            result = [self.plain(item) for item in value]
+        elif isinstance(value, bool) or value is None:
+            result = value
+        else:
+            result = next((simple(value) for simple in (int, float) if isinstance(value, simple)), value)
+        self._plain[id(value)] = value, result  # with the value, so that its id stays its own
+        return result
+
+    def static(self, value: Any) -> bool:
+        """Whether there is no template in `value`."""
+        if isinstance(value, str):
+            return type(value) is str and not _is_template(value)
+        if not isinstance(value, (dict, list)):
+            return True
+        known = self._static.get(id(value))
+        if known is None:
+            inner = value.values() if isinstance(value, dict) else value
+            known = value, all([self.static(item) for item in inner])
+            self._static[id(value)] = known
+        return known[1]
+
+
+class _HostVars(Mapping):
+    """Ansible's `hostvars`."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.inventory = inventory
+
+    def __getitem__(self, name: str) -> _HostVarsOf:
+        if name not in self.inventory.groups.get("all", ()) and not any(name in hosts for hosts in self.inventory.groups.values()):
+            raise KeyError(name)
+        return _HostVarsOf(self.inventory.known(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(host for hosts in self.inventory.groups.values() for host in hosts))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+class _HostVarsOf(Mapping):
+    """The variables of one host for another one."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    def __getitem__(self, name: str) -> Any:
+        value = self.host.find(name)
+        if value is missing:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.host.layers[2])
+
+    def __len__(self) -> int:
+        return len(self.host.layers[2])
+
+
+class Host:
+    """The variables of one host, resolved when they are asked for."""
+
+    def __init__(self, inventory: Inventory, name: str, defaults: Mapping[str, Any], role_vars: Mapping[str, Any]) -> None:
+        self.inventory, self.name = inventory, name
+        # Extra variables, roles' variables, inventory, roles' defaults: Ansible's order of precedence.
+        self.layers = (inventory.extra, role_vars, inventory.variables(name), defaults)
+        self._values: dict[str, Any] = {}
+        self._made_of: dict[str, frozenset[str]] = {}
+        self._busy: list[str] = []
+        self._used: set[str] = set()
+        self._scope = _Scope(self)
+
+    def raw(self, name: str) -> Any:
+        """Return the variable's value before templates are resolved, `missing` when there is none."""
+        for layer in self.layers:
+            if name in layer:
+                return layer[name]
+        return missing
+
+    def find(self, name: str) -> Any:
+        """Return the variable's value; `missing` when there is none."""
+        if name in self._values:
+            self._used |= self._made_of[name]
+            return self._values[name]
+        if name == "vars":
+            self._used.add("inventory_hostname")  # nobody knows what it depends on
+            return _HostVarsOf(self)
+        raw = self.raw(name)
+        if name in self._busy:
+            raise GenerateError(f"the variable {name} refers to itself ({' -> '.join([*self._busy, name])})")
+        outer, self._used = self._used, {name}
+        self._busy.append(name)
+        try:
+            value = raw if raw is missing else self.resolve(raw if self._is_ours(name) else self.inventory.plain(raw))
+        except jinja2.UndefinedError as error:
+            value = _Undefined(hint=f"{name}: {error}")
+        finally:
+            self._busy.pop()
+            made_of, self._used = frozenset(self._used), outer
+        self._used |= made_of
+        self._values[name], self._made_of[name] = value, made_of
+        return value
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether the variable comes from where its values are plain already: roles' data or extra variables."""
+        if name in self.layers[0] or name in self.layers[1]:
+            return True
+        return name not in self.layers[2] or name in ("groups", "hostvars")
+
+    def resolve(self, value: Any) -> Any:
+        """Resolve the templates in a plain value."""
+        if isinstance(value, str):
+            if type(value) is Literal:
+                return str(value)
+            return self.render(value) if _is_template(value) else value
+        if not isinstance(value, (dict, list)) or self.inventory.static(value):
+            return value
+        if isinstance(value, dict):
+            return {key: self._resolve_inner(item) for key, item in value.items()}
+        return [self._resolve_inner(item) for item in value]
+
+    def _resolve_inner(self, value: Any) -> Any:
+        """What is undefined in a part of a variable matters only to who uses that part."""
+        try:
+            return self.resolve(value)
+        except jinja2.UndefinedError as error:
+            return _Undefined(hint=str(error))
+
+    def render(self, source: str) -> Any:
+        """Return what a template gives on this host."""
+        simple = _SIMPLE.fullmatch(source)
+        if simple:
+            value = self._scope.resolve_or_missing(simple[1])
+            return _Undefined(name=simple[1]) if value is missing else value
+        candidates = self.inventory.remembered.setdefault(source, []) if self.layers[1] else None
+        for made_of, value in candidates or ():
+            if all(self.raw(name) is raw for name, raw in made_of):
+                self._used.update(name for name, _raw in made_of)
+                return value
+        outer, self._used = self._used, set()
+        try:
+            scope = _Scope(self) if "{%" in source else self._scope
+            value = _joined(list(_template(source).root_render_func(scope)))
+        finally:
+            used, self._used = self._used, outer
+            self._used |= used
+        if candidates is not None and len(candidates) < REMEMBERED and not isinstance(value, _Undefined):
+            if "lookup" not in source and "query" not in source and "q(" not in source:
+                candidates.append((tuple((name, self.raw(name)) for name in used), value))
+        return value
+
+    def roles(self) -> list[str]:
+        """Return the roles that the host gets, in order."""
+        return list(self.find("openstack_host_roles"))
+
+    def files(self) -> list[dict[str, Any]]:
+        """Return the file entries that the deployment's `oslo_config` actions get on this host."""
+        entries = []
+        for role in self.roles():
+            for variable in _file_variables(role):
+                try:
+                    found = self.find(variable)
+                    undefined = _first_undefined(found)
+                except (ValueError, TypeError, jinja2.TemplateError) as error:
+                    raise _explained(error, self.name, variable) from error
+                except Exception as error:  # a filter of Ansible's raises errors of its own
+                    if type(error).__module__.startswith("ansible"):
+                        raise _explained(error, self.name, variable) from error
+                    raise
+                if undefined is not None:
+                    raise GenerateError(f"{variable}: {undefined._undefined_message}", self.name)
+                entries += found
+        return entries
+
+    @property
+    def release(self) -> releases.Release:
+        """The host's OpenStack release."""
+        return releases.find(self.find("openstack_release"))
+
+
+def _explained(error: Exception, host: str, variable: str) -> GenerateError:
+    said = error.message if isinstance(error, GenerateError) else str(error)
+    return GenerateError(said if variable in said else f"{variable}: {said}", host)
+
+
+def _first_undefined(value: Any) -> _Undefined | None:
+    """Return something undefined in `value`, None when everything is defined."""
+    if isinstance(value, _Undefined):
+        return value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    for item in inner:
+        if type(item) is not str:
+            found = _first_undefined(item)
+            if found is not None:
+                return found
+    return None
+
+
+# -------------------------------------------------------------------------------------------------------- roles' data
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """YAML as the roles write it: `!unsafe` marks what is no template."""
+
+
+_Loader.add_constructor("!unsafe", lambda loader, node: Literal(loader.construct_scalar(node)))
+
+
+def _data_files(role: str, kind: str) -> list[Path]:
+    """The files of a role's `vars` or `defaults`, in Ansible's order."""
+    directory = config_files.ROLES / role / kind
+    single = [path for path in (directory / "main.yml",) if path.is_file()]
+    return single or sorted(path for path in (directory / "main").rglob("*.yml"))
+
+
+@functools.cache
+def _variables_of(role: str, kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for path in _data_files(role, kind):
+        found.update(yaml.load(path.read_text(encoding="utf-8"), _Loader) or {})
+    return found
+
+
+@functools.cache
+def _role_data() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the defaults and the variables of the role openstack and of all that a group's hosts get.
+
+    Together, though Ansible shows a role only its own and openstack's: every name begins with its role's.
+    """
+    groups = _variables_of("openstack", "vars")["openstack_group_roles"]
+    roles = ["openstack", *dict.fromkeys(role for names in groups.values() for role in names)]
+    merged: dict[str, dict[str, Any]] = {"defaults": {}, "vars": {}}
+    for kind, variables in merged.items():
+        for role in roles:
+            variables.update(_variables_of(role, kind))
+    return merged["defaults"], merged["vars"]
+
+
+@functools.cache
+def _file_variables(role: str) -> list[str]:
+    """Names of the variables that list a role's files: `__nova_controller_files`, `__keystone_environment_files`."""
+    pattern = re.compile(rf"__{role}(_\w+)?_files")
+    return [name for name in _variables_of(role, "vars") if pattern.fullmatch(name)]
+
+
+# ---------------------------------------------------------------------------------------------------------- generating
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a host."""
+
+    host: str
+    path: str
+    text: str
+    entry: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def mode(self) -> int:
+        """Its mode on the host."""
+        return int(str(self.entry.get("mode", "0644")), 8)
+
+
+def files(inventory: Inventory, hosts: Iterable[str] | None = None, hide: bool = False) -> Iterator[File]:
+    """Yield every file of every host, host by host. `hide` puts placeholders where secrets would be.
+
+    Raises GenerateError, naming host and file, for data that makes none.
+    """
+    words = placeholders() if hide else {}
+    inventory = _hidden(inventory, words) if hide else inventory
+    for name in inventory.hosts() if hosts is None else hosts:
+        for entry in inventory.host(name).files():
+            try:
+                text = config_files.render(entry)
+            except ValueError as error:
+                raise GenerateError(str(error), name) from error
+            yield File(name, str(entry["path"]), _masked(text, words.values()) if hide else text, entry)
+
+
+def placeholders() -> dict[str, str]:
+    """Return what stands for each secret: the install guide's word where it has one, NOVA_PASS."""
+    secrets = _variables_of("openstack", "vars")["openstack_secrets"]
+    return {
+        name: word if re.fullmatch("[A-Z_]+", word) else name.removeprefix("openstack_").upper() for name, word in secrets.items()
+    }
+
+
+def _hidden(inventory: Inventory, words: Mapping[str, str]) -> Inventory:
+    """The inventory with placeholders for the secrets; it need not have any."""
+    extra = {**inventory.extra, **words}
+    return Inventory(inventory._variables, inventory.groups, extra=extra, trusted=inventory._trusted)
+
+
+def _masked(text: str, words: Iterable[str]) -> str:
+    """Hide what an operator set as a secret by other means; placeholders stay readable."""
+    lines = text.split("\n")
+    masked = config_files.mask(text).split("\n")
+    if len(lines) != len(masked):  # a secret of several lines: better too much hidden than too little
+        return "\n".join(masked)
+    known = re.compile("|".join(map(re.escape, words)) + r"|[=:] *(true|false)$")
+    return "\n".join(line if line == hidden or known.search(line) else hidden for line, hidden in zip(lines, masked, strict=True))
+
+
+# ---------------------------------------------------------------------------------------------------------- validating
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong with a host's file."""
+
+    host: str
+    what: str
+    """File, option, value (secrets masked), what is wrong and what to do."""
+    level: str = "error"
+    """As a finding's: `error` or `warning`."""
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.what}"
+
+
+def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[Complaint]:
+    """Check a file whose entry has `catalogue: {release, node}` against that release's options; [] for other files.
+
+    Without `text`, what would be written is checked before it is.
+    """
+    wanted = entry.get("catalogue")
+    if not wanted:
+        return []
+    source: Any = text
+    if text is None:
+        source = {
+            section: {option: value for option, (value, _layer) in options.items()}
+            for section, options in config_files.sections_of(entry).items()
+        }
+    found = []
+    for finding in catalogue.validate(source, wanted["release"], wanted.get("node") or None):
+        name = f"[{finding.section}]" + (f" {finding.option}" if finding.option else "")
+        value = f" = {finding.value}" if finding.value else ""
+        found.append(Complaint(host, f"{entry['path']} {name}{value}: {finding.message}", finding.level))
+    return found
+
+
+def complaints(inventory: Inventory, hosts: Iterable[str] | None = None) -> list[Complaint]:
+    """Check every host's files that the catalogue knows; what keeps a file from being made is one more complaint."""
+    found = []
+    for name in inventory.hosts() if hosts is None else hosts:
+        try:
+            for entry in inventory.host(name).files():
+                try:
+                    found += check(name, entry)
+                except ValueError as error:
+                    raise GenerateError(f"{entry['path']}: {error}", name) from error
+        except GenerateError as error:
+            found.append(Complaint(name, error.message))
+    return found
+
+
+class Checked:
+    """Files as they come by, each checked on its way."""
+
+    def __init__(self, generated: Iterable[File]) -> None:
+        self._generated = generated
+        self.complaints: list[Complaint] = []
+        self.count = 0
+
+    def __iter__(self) -> Iterator[File]:
+        for file in self._generated:
+            self.count += 1
+            self.complaints += check(file.host, file.entry, file.text)
+            yield file
+
+
+def lines(found: Iterable[Complaint], level: str) -> list[str]:
+    """Complaints of a level as text, the same one about many hosts once."""
+    hosts: dict[str, list[str]] = {}
+    for complaint in found:
+        if complaint.level == level:
+            hosts.setdefault(complaint.what, []).append(complaint.host)
+    return [f"{_some(names)}: {what}" for what, names in hosts.items()]
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+# -------------------------------------------------------------------------------------------------------------- writing
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(slots=True)
+class Written:
+    """What a run wrote, and what differs from the run before."""
+
+    new: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    diffs: dict[str, list[str]] = field(default_factory=dict)
+    """Diff, secrets masked, to the files that it is the same for."""
+    all: list[dict[str, str]] = field(default_factory=list)
+    """Each file with host, path on it, owner, group and mode."""
+
+
+def write(generated: Iterable[File], out: Path, check_mode: bool = False) -> Written:
+    """Write the files to `out`/<host>/<path>; those that no longer belong there are removed. `check_mode` writes nothing.
+
+    Only what an earlier run's manifest names is ever removed. A file that others may not read on its host has mode 0600 here.
+    """
+    done = Written()
+    for file in generated:
+        name = f"{file.host}{file.path}"
+        if "/" in file.host or file.host in (".", "..") or ".." in Path(file.path).parts or not file.path.startswith("/"):
+            raise GenerateError(f"{file.path} is no place for a file", file.host)
+        owner, group = (str(file.entry.get(key, "root")) for key in ("owner", "group"))
+        done.all.append({"host": file.host, "path": file.path, "owner": owner, "group": group, "mode": f"{file.mode:04o}"})
+        mode = file.mode if file.mode & stat.S_IROTH else file.mode & 0o700
+        if _differs(out / name, file.text, name, done) and not check_mode:
+            _write_one(out / name, file.text, mode)
+        elif not check_mode and stat.S_IMODE((out / name).stat().st_mode) != mode:
+            (out / name).chmod(mode)
+    present = {f"{row['host']}{row['path']}" for row in done.all}
+    for name in sorted(_earlier(out) - present):
+        if ".." not in Path(name).parts:
+            done.removed.append(name)
+            if not check_mode:
+                (out / name).unlink(missing_ok=True)
+    if not check_mode:
+        _write_one(out / MANIFEST, json.dumps(done.all, indent=1) + "\n", 0o644)
+    return done
+
+
+def _earlier(out: Path) -> set[str]:
+    try:
+        return {f"{row['host']}{row['path']}" for row in json.loads((out / MANIFEST).read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()
+
+
+def _differs(path: Path, text: str, name: str, done: Written) -> bool:
+    """Whether the file has to be written; says so in `done`."""
+    old = path.read_bytes() if path.is_file() and not path.is_symlink() else None
+    if old == text.encode():
+        done.unchanged.append(name)
+        return False
+    if old is None:
+        done.new.append(name)
+    else:
+        done.changed.append(name)
+        done.diffs.setdefault(_difference(old.decode("utf-8", "replace"), text), []).append(name)
+    return True
+
+
+def _write_one(path: Path, text: str, mode: int) -> None:
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(text.encode())
+    part.chmod(mode)
+    part.replace(path)
+
+
+def _difference(old: str, new: str) -> str:
+    """A diff of two versions of a file, secrets masked, without its header."""
+    lines = difflib.unified_diff(config_files.mask(old).splitlines(), config_files.mask(new).splitlines(), n=1, lineterm="")
+    return "\n".join(list(lines)[2:]) or "(only the values of hidden secrets)"
+
+
+def report(done: Written, out: Path, most: int = 40) -> list[str]:
+    """Lines for people: what was written, and what differs from the run before."""
+    lines: list[str] = []
+    names = {
+        **dict.fromkeys(done.new, "new"), **dict.fromkeys(done.changed, "changed"), **dict.fromkeys(done.unchanged, "unchanged")
+    }
+    if len(done.all) <= most:
+        lines += [f"{names[row['host'] + row['path']]:<9}  {row['mode']}  {out}/{row['host']}{row['path']}" for row in done.all]
+    else:
+        paths: dict[tuple[str, str], list[str]] = {}
+        for row in done.all:
+            paths.setdefault((row["path"], row["mode"]), []).append(names[row["host"] + row["path"]])
+        for (path, mode), states in paths.items():
+            counts = ", ".join(f"{states.count(state)} {state}" for state in ("new", "changed", "unchanged") if state in states)
+            lines.append(f"{len(states):>6} hosts  {mode}  {path} ({counts})")
+    lines += [f"removed    {out}/{name}" for name in done.removed]
+    for difference, where in done.diffs.items():
+        lines += ["", f"--- {_some(where)}", *difference.splitlines()]
+    total = f"{len(done.new)} new, {len(done.changed)} changed, {len(done.unchanged)} unchanged, {len(done.removed)} removed"
+    hosts = len({row["host"] for row in done.all})
+    return [*lines, "", f"{len(done.all)} files of {hosts} hosts in {out}: {total}. {MANIFEST} lists them with owner, group and mode."]
+
