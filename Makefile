@@ -46,3 +46,12 @@ config: $(VENV)/ready ## every host's files below OUT (build/config), no host co
 
 validate: $(VENV)/ready ## check every host's nova.conf against the options of its release (or RELEASE=...)
 	$(ANSIBLE) -i $(INVENTORY) playbooks/config.yml $(if $(RELEASE),-e config_release='$(RELEASE)')
+
+translate: $(VENV)/ready ## carry a nova.conf to a later release: CONF=old.conf FROM=ocata TO=zed OUT=new.conf
+	$(ANSIBLE) -i $(INVENTORY) playbooks/translate.yml -e translate_conf='$(abspath $(CONF))' -e translate_from='$(FROM)' -e translate_to='$(TO)' -e translate_out='$(abspath $(OUT))'
+
+bench-config: $(VENV)/ready ## measure `make config` for 1,000 and 5,000 hosts
+	$(VENV)/bin/python -m tools.bench_config
+
+guide: $(VENV)/ready ## the install guide line by line: the task, what it becomes (RELEASE=...), and why; writes docs/guide.md
+	$(VENV)/bin/python -m kilonova.guide --release '$(RELEASE)'

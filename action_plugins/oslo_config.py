@@ -8,7 +8,7 @@ import base64
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from kilonova import config_files
+from kilonova import config_files, generate
 
 
 class ActionModule(ActionBase):
@@ -25,6 +25,12 @@ class ActionModule(ActionBase):
             texts = {str(entry["path"]): config_files.render(entry) for entry in entries}
         except ValueError as error:
             raise AnsibleActionFail(str(error)) from error
+        host = task_vars["inventory_hostname"]
+        # preflight said the warnings, and had no facts of the host.
+        found = [wrong for entry in entries for wrong in generate.check(host, entry, texts[str(entry["path"])])]
+        errors = generate.lines(found, "error")
+        if errors:
+            raise AnsibleActionFail("Nothing was written. " + " | ".join(errors))
         files = [
             {
                 "path": str(entry["path"]),

@@ -1,8 +1,9 @@
 """Run the checks of kilonova.preflight over an inventory, or over what its hosts said of themselves; changes nothing."""
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
-from kilonova import preflight
+from kilonova import generate, preflight
 
 
 class ActionModule(ActionBase):
@@ -19,6 +20,8 @@ class ActionModule(ActionBase):
         hosts = list(dict.fromkeys(host for name in preflight.GROUPS for host in members.get(name, ())))
         if arguments["part"] == "inventory":
             problems = self._inventory(arguments, hostvars, members, hosts)
+            # With groups, release, addresses and secrets in order, every file can be made: is it one that Nova reads as meant?
+            problems = problems or self._files(task_vars)
         else:
             problems = self._hosts(arguments, hostvars, hosts)
         result["changed"] = False
@@ -41,6 +44,13 @@ class ActionModule(ActionBase):
                 found = preflight.check_secrets(values, secrets, group)
                 problems += [problem for problem in found if problem.variable not in known]
         return problems
+
+    def _files(self, task_vars):
+        """What Nova would not accept, or silently ignore, in the files that the hosts are going to get."""
+        found = generate.complaints(generate.Inventory.of_ansible(task_vars))
+        for line in generate.lines(found, "warning"):
+            Display().warning(line)
+        return generate.lines(found, "error")
 
     def _hosts(self, arguments, hostvars, hosts):
         problems, names = [], {}

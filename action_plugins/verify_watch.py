@@ -12,7 +12,7 @@ from pathlib import Path
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from kilonova import chromium, console
+from kilonova import console
 
 COLORS = {"passed": "green", "failed": "red", "skipped": "cyan"}
 # Seconds until the state's first sight, and between two looks.
@@ -63,7 +63,9 @@ class ActionModule(ActionBase):
 
     def _over(self, results_file):
         """Whether the run ended before it had a state: its result is more than that it has begun."""
-        answer = self._low_level_execute_command(f"grep -q '\"invocation\"\\|\"failed\"' {shlex.quote(results_file)}", sudoable=True)
+        answer = self._low_level_execute_command(
+            f'grep -q \'"invocation"\\|"failed"\' {shlex.quote(results_file)}', sudoable=True
+        )
         return answer["rc"] == 0
 
     def _answer(self, directory, answer):
@@ -73,4 +75,6 @@ class ActionModule(ActionBase):
 
     def _show(self, row):
         words = row["detail"] if row["status"] == "passed" else row["reason"]
-        Display().display(f"  {row['status']:<8}{row['name']:<15}{row['seconds']:6.1f} s  {words}", color=COLORS.get(row["status"]))
+        Display().display(
+            f"  {row['status']:<8}{row['name']:<15}{row['seconds']:6.1f} s  {words}", color=COLORS.get(row["status"])
+        )

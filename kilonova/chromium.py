@@ -15,9 +15,19 @@ from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
-    "--headless", "--disable-gpu", "--disable-quic", "--disable-extensions", "--disable-sync", "--disable-background-networking",
-    "--disable-component-update", "--disable-default-apps", "--no-first-run", "--no-default-browser-check", "--hide-scrollbars",
-    "--disable-dev-shm-usage", "--remote-debugging-pipe",
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-extensions",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--hide-scrollbars",
+    "--disable-dev-shm-usage",
+    "--remote-debugging-pipe",
 )
 
 
@@ -53,12 +63,21 @@ class Browser:
         self._in, from_browser = os.pipe()
         # Root's browser has no sandbox of its own; the pages are ours.
         flags = [*FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-        command = [self.path, *flags, f"--user-data-dir={self._profile}", f"--window-size={self.width},{self.height}", "about:blank"]
+        command = [
+            self.path,
+            *flags,
+            f"--user-data-dir={self._profile}",
+            f"--window-size={self.width},{self.height}",
+            "about:blank",
+        ]
         # The protocol wants descriptors 3 and 4: a shell moves ours there, whichever numbers they have.
         script = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
         self._process = subprocess.Popen(
-            ["bash", "-c", script, "bash", *command], pass_fds=(to_browser, from_browser), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            ["bash", "-c", script, "bash", *command],
+            pass_fds=(to_browser, from_browser),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         os.close(to_browser)
         os.close(from_browser)

@@ -17,18 +17,26 @@ COLORS = """(() => {
 })()"""
 
 
-def picture(url: str, path: Path, name: str = "", limit: float = 45) -> dict[str, str]:
+def picture(url: str, path: Path, name: str = "", limit: float = 100) -> dict[str, str]:
     """Open the console in a browser and write a picture of it; returns {status, text} as a row wants it."""
     if not chromium.find():
         return {"status": "skipped", "text": "the machine that runs Ansible has no chromium"}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
+    said = ""
     try:
         with chromium.Browser(width=800, height=520) as page:
             page.open(url)
-            colors = page.wait(COLORS + " > 1", "the guest's screen to show something", limit) and page.evaluate(COLORS)
+            try:
+                page.wait(COLORS + " > 1", "the guest's screen to show something", limit)
+            finally:
+                # noVNC's status line, such as "Connected to QEMU" or "Something went wrong, connection is closed".
+                said = "; the page says: " + page.evaluate(
+                    "(document.getElementById('status') || document.body).innerText.slice(0, 200)"
+                )
+            colors = page.evaluate(COLORS)
             size = page.evaluate("(c => `${c.width} x ${c.height}`)(document.querySelector('canvas'))")
             page.screenshot(path)
     except (chromium.BrowserError, OSError) as error:
-        return {"status": "failed", "text": str(error)}
+        return {"status": "failed", "text": f"{error}{said}"}
     return {"status": "passed", "text": f"the screen of {name}, {size}, {colors} colours"}

@@ -36,7 +36,7 @@ from kilonova import catalogue, config_files, releases
 TREE = config_files.ROLES.parent
 # One result per combination of what it depends on; something that is another on every host is not worth remembering.
 REMEMBERED = 4
-_SIMPLE = re.compile(r"\s*\{\{-?\s*([A-Za-z_]\w*)\s*-?\}\}", re.ASCII)
+_SIMPLE = re.compile(r"\{\{\s*(?!(?:none|true|false)\b)([A-Za-z_]\w*)\s*\}\}", re.ASCII | re.IGNORECASE)
 _VAULTED = ("EncryptedString", "AnsibleVaultEncryptedUnicode")
 
 
@@ -84,11 +84,13 @@ class _Plugins(dict):
     def __missing__(self, name: str) -> Any:
         from ansible.plugins import loader
 
+        # Outside of its own programs Ansible finds no collection, not even its own.
+        short = name.removeprefix("ansible.builtin.")
         try:
-            plugin = getattr(loader, f"{self.kind}_loader").get(name)
-        except Exception as error:  # whatever a plugin's import raises
-            raise KeyError(name) from error
-        found = getattr(plugin, "j2_function", None) or self.builtin.get(name)
+            plugin = getattr(loader, f"{self.kind}_loader").get(short)
+        except Exception:  # whatever a plugin's import raises
+            plugin = None
+        found = getattr(plugin, "j2_function", None) or self.builtin.get(short)
         if found is None:
             raise KeyError(name)
         self[name] = found
@@ -116,7 +118,7 @@ def _lookup(plugin: str, *terms: Any, wantlist: bool = False, **options: Any) ->
     from ansible.parsing.dataloader import DataLoader
     from ansible.plugins.loader import lookup_loader
 
-    found = lookup_loader.get(plugin, loader=DataLoader(), templar=None)
+    found = lookup_loader.get(plugin.removeprefix("ansible.builtin."), loader=DataLoader(), templar=None)
     if found is None:
         raise ValueError(f"there is no lookup plugin {plugin!r}")
     result = found.run(list(terms), variables={}, **options)
@@ -206,6 +208,7 @@ class Inventory:
         trusted: Callable[[str], bool] = lambda text: True,
     ) -> None:
         self.groups = {str(name): [str(host) for host in hosts] for name, hosts in groups.items()}
+        self.hostvars = _HostVars(self)
         self._variables = variables if callable(variables) else variables.__getitem__
         self._trusted = trusted
         self._plain: dict[int, tuple[Any, Any]] = {}
@@ -215,15 +218,15 @@ class Inventory:
         if release is not None:
             self.extra["openstack_release"] = releases.find(release).name
         self.defaults, self.role_vars = _role_data()
-        self.hostvars = _HostVars(self)
         self._known: dict[str, Host] = {}
 
     @classmethod
     def of_ansible(cls, task_vars: Mapping[str, Any], **options: Any) -> Inventory:
         """Take the inventory of a running playbook from an action plugin's `task_vars`."""
         hostvars = task_vars["hostvars"]
-        extra = dict(getattr(hostvars, "_variable_manager").extra_vars)  # noqa: B009 no public way to them
-        return cls(hostvars.raw_get, task_vars["groups"], extra={**extra, **options.pop("extra", {})}, trusted=_ansible_trusts, **options)
+        # There is no other way to them; what set_fact made on a host wins over roles' variables as well, and is not known here.
+        extra = hostvars._variable_manager.extra_vars
+        return cls(hostvars.raw_get, task_vars["groups"], extra=extra, trusted=_ansible_trusts, **options)
 
     def hosts(self) -> list[str]:
         """Hosts that get files, controllers first."""
@@ -258,8 +261,10 @@ class Inventory:
         known = self._plain.get(id(value))
         if known is not None:
             return known[1]
-        if kind.__name__ in _VAULTED:
-            result: Any = Literal(str(value))
+        if kind is Literal:
+            result: Any = value
+        elif kind.__name__ in _VAULTED:
+            result = Literal(str(value))
         elif isinstance(value, str):
             result = str(value) if not _is_template(value) or self._trusted(value) else Literal(value)
         elif value is self.groups or value is self.hostvars:
@@ -296,7 +301,7 @@ class _HostVars(Mapping):
         self.inventory = inventory
 
     def __getitem__(self, name: str) -> _HostVarsOf:
-        if name not in self.inventory.groups.get("all", ()) and not any(name in hosts for hosts in self.inventory.groups.values()):
+        if not any(name in hosts for hosts in self.inventory.groups.values()):
             raise KeyError(name)
         return _HostVarsOf(self.inventory.known(name))
 
@@ -414,8 +419,7 @@ class Host:
             used, self._used = self._used, outer
             self._used |= used
         if candidates is not None and len(candidates) < REMEMBERED and not isinstance(value, _Undefined):
-            if "lookup" not in source and "query" not in source and "q(" not in source:
-                candidates.append((tuple((name, self.raw(name)) for name in used), value))
+            candidates.append((tuple((name, self.raw(name)) for name in used), value))
         return value
 
     def roles(self) -> list[str]:
@@ -439,6 +443,10 @@ class Host:
                 if undefined is not None:
                     raise GenerateError(f"{variable}: {undefined._undefined_message}", self.name)
                 entries += found
+        paths = [entry["path"] for entry in entries]
+        twice = next((path for path in paths if paths.count(path) > 1), None)
+        if twice:
+            raise GenerateError(f"{twice} is declared twice", self.name)
         return entries
 
     @property
@@ -754,7 +762,8 @@ def report(done: Written, out: Path, most: int = 40) -> list[str]:
     lines += [f"removed    {out}/{name}" for name in done.removed]
     for difference, where in done.diffs.items():
         lines += ["", f"--- {_some(where)}", *difference.splitlines()]
-    total = f"{len(done.new)} new, {len(done.changed)} changed, {len(done.unchanged)} unchanged, {len(done.removed)} removed"
+    states = ("new", "changed", "unchanged", "removed")
+    total = ", ".join(f"{len(getattr(done, state))} {state}" for state in states)
     hosts = len({row["host"] for row in done.all})
-    return [*lines, "", f"{len(done.all)} files of {hosts} hosts in {out}: {total}. {MANIFEST} lists them with owner, group and mode."]
+    return [*lines, "", f"{len(done.all)} files of {hosts} hosts in {out}: {total}.", f"Owner, group and mode: {out}/{MANIFEST}."]
 

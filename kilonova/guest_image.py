@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -273,6 +273,16 @@ def dependencies_of(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line and line[0] not in " |<"]
 
 
+def kernel_packages(metapackage: str, depends: Callable[[str], str]) -> list[str]:
+    """Return the packages of the kernel that a metapackage depends on. Newer releases split it into several."""
+    found = re.search(r"Depends: linux-image-(\S+)", metapackage)
+    if not found:
+        raise BuildError(f"{KERNEL_PACKAGE} names no kernel")
+    version = re.escape(found[1])
+    image = f"linux-image-{found[1]}"
+    return [image, *re.findall(rf"^ *Depends: (linux-[a-z]+-{version})$", depends(image), re.MULTILINE)]
+
+
 def run(*argv: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
     """Run a program; say what it said when it fails."""
     try:
@@ -293,8 +303,8 @@ class Packages:
         self.directory = directory
         self.options: list[str] = ["-o", "APT::Sandbox::User="]
 
-    def download(self) -> dict[str, Path]:
-        """Return the path of every package. Lists that are missing or old are fetched into a place of our own."""
+    def download(self) -> tuple[list[Path], list[Path]]:
+        """Return the packages of the kernel and the others. Lists that are missing or old are fetched, but not to /."""
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
             return self._download()
@@ -305,25 +315,22 @@ class Packages:
             run("apt-get", *self.options, "update")
             return self._download()
 
-    def _download(self) -> dict[str, Path]:
-        kernels = re.findall(r"Depends: (linux-image-\S+)", run("apt-cache", *self.options, "depends", KERNEL_PACKAGE))
-        if not kernels:
-            raise BuildError(f"{KERNEL_PACKAGE} names no kernel")
-        names = [kernels[0], *TOOL_PACKAGES, *self._closure(GUEST_PACKAGES)]
-        run("apt-get", *self.options, "download", *names, cwd=self.directory)
+    def _download(self) -> tuple[list[Path], list[Path]]:
+        kernel = kernel_packages(self._depends(KERNEL_PACKAGE), self._depends)
+        others = [*TOOL_PACKAGES, *dependencies_of(self._depends("--recurse", *GUEST_PACKAGES))]
+        run("apt-get", *self.options, "download", *kernel, *others, cwd=self.directory)
         found: dict[str, Path] = {}
         for path in sorted(self.directory.glob("*.deb"), key=lambda path: path.stat().st_mtime):
             found[path.name.split("_")[0]] = path
         for path in self.directory.glob("*.deb"):
-            if path not in found.values() or path.name.split("_")[0] not in names:
+            if path not in found.values() or path.name.split("_")[0] not in (*kernel, *others):
                 path.unlink()
-        found["kernel"] = found.pop(kernels[0])
-        return found
+        return [found[name] for name in kernel], [found[name] for name in others]
 
-    def _closure(self, names: Iterable[str]) -> list[str]:
+    def _depends(self, *arguments: str) -> str:
         quiet = [f"--no-{kind}" for kind in
                  ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")]
-        return dependencies_of(run("apt-cache", *self.options, "depends", "--recurse", *quiet, *names))
+        return run("apt-cache", *self.options, "depends", *quiet, *arguments)
 
 
 def library_paths(program: Path, root: Path) -> list[Path]:
@@ -370,15 +377,18 @@ def initial_file_system(files: Path, root: Path, modules: Path) -> bytes:
     nodes["lib/modules"] = Node(stat.S_IFDIR | 0o755)
     nodes |= module_files(modules)
 
+    own = own_files(files)
     busybox = next(path for path in (root / "bin/busybox", root / "usr/bin/busybox") if path.exists())
     nodes["bin/busybox"] = Node(stat.S_IFREG | 0o755, busybox.read_bytes())
+    # Some busybox have a program of their own for what the guest's files provide, in another directory.
+    replaced = {Path(name).name for name in own if name.startswith("usr/bin/")} | {"busybox"}
     for applet in run(str(busybox), "--list-full").split():
-        if applet != "bin/busybox" and applet.rpartition("/")[0] in DIRECTORIES:
+        directory, _slash, name = applet.rpartition("/")
+        if name not in replaced and directory in DIRECTORIES:
             nodes[applet] = Node(stat.S_IFLNK | 0o777, b"/bin/busybox")
 
-    programs = {"usr/sbin/dropbear": None, "usr/bin/dropbearkey": None}
     libraries: dict[str, Path] = {}
-    for name in programs:
+    for name in ("usr/sbin/dropbear", "usr/bin/dropbearkey"):
         path = root / name
         nodes[name] = Node(stat.S_IFREG | 0o755, path.read_bytes())
         libraries |= {library.name: library for library in library_paths(path, root)}
@@ -389,7 +399,7 @@ def initial_file_system(files: Path, root: Path, modules: Path) -> bytes:
     if loader != "ld-linux-x86-64.so.2":
         nodes["lib64/ld-linux-x86-64.so.2"] = Node(stat.S_IFLNK | 0o777, loader.encode())
 
-    nodes |= own_files(files)
+    nodes |= own
     nodes |= {name: Node(stat.S_IFLNK | 0o777, target.encode()) for name, target in LINKS.items()}
     return gzip.compress(cpio_archive(nodes), compresslevel=9, mtime=0)
 
@@ -420,15 +430,16 @@ def bootable_disk(work: Path, root: Path, kernel: bytes, initrd: bytes) -> bytes
 
 def build(files: Path, cache: Path, target: Path) -> dict[str, object]:
     """Build the image and write it to the target. Returns what it is made of."""
-    packages = Packages(cache / "packages").download()
+    kernel_parts, others = Packages(cache / "packages").download()
     with tempfile.TemporaryDirectory(prefix="kilonova-guest-") as directory:
         work = Path(directory)
         root = work / "root"
-        for name, path in packages.items():
-            run("dpkg-deb", "--extract", str(path), str(work / "kernel" if name == "kernel" else root))
-        kernel = next((work / "kernel/boot").glob("vmlinuz-*"))
-        version = kernel.name.removeprefix("vmlinuz-")
-        modules = next(path for path in (work / "kernel").glob(f"**/modules/{version}") if path.is_dir())
+        for place, paths in ((work / "kernel", kernel_parts), (root, others)):
+            for path in paths:
+                run("dpkg-deb", "--extract", str(path), str(place))
+        modules = next((work / "kernel").glob("**/modules/*/modules.builtin")).parent
+        kernel = next(path for path in (modules / "vmlinuz", work / f"kernel/boot/vmlinuz-{modules.name}")
+                      if path.exists())
         initrd = initial_file_system(files, root, modules)
         image = qcow2(bootable_disk(work, root, kernel.read_bytes(), initrd))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -436,9 +447,9 @@ def build(files: Path, cache: Path, target: Path) -> dict[str, object]:
     partial.write_bytes(image)
     partial.replace(target)
     return {
-        "kernel": version,
+        "kernel": modules.name,
         "sha256": hashlib.sha256(image).hexdigest(),
-        "packages": sorted(path.name.removesuffix(".deb").replace("%3a", ":") for path in packages.values()),
+        "packages": sorted(path.name.removesuffix(".deb").replace("%3a", ":") for path in kernel_parts + others),
     }
 
 

@@ -1,6 +1,6 @@
 """The report: one page that needs nothing else, made of the files that verify, trace, tempest and the guide's check wrote.
 
-    python -m kilonova.report --template roles/report/templates/index.html.j2 build/report
+python -m kilonova.report --template roles/report/templates/index.html.j2 build/report
 """
 
 from __future__ import annotations
@@ -58,14 +58,19 @@ def verdict(report: dict[str, Any]) -> dict[str, str]:
     bad = counts["failed"]
     if bad:
         return {
-            "status": "failed", "text": f"{bad} thing{'s' if bad > 1 else ''} did not work",
+            "status": "failed",
+            "text": f"{bad} thing{'s' if bad > 1 else ''} did not work",
             "more": "Each failed row below says what Nova and the logs say of it, and what to look at.",
         }
     if verify.get("stopped"):
         return {"status": "failed", "text": "The run was stopped", "more": "What had not run yet counts as skipped."}
     if tempest and tempest["failed"]:
         return {"status": "failed", "text": f"Verified, but {tempest['failed']} of Tempest's tests failed", "more": ""}
-    return {"status": "passed", "text": "The cloud works", "more": f"{counts['passed']} rows passed in {duration(verify['seconds'])}."}
+    return {
+        "status": "passed",
+        "text": "The cloud works",
+        "more": f"{counts['passed']} rows passed in {duration(verify['seconds'])}.",
+    }
 
 
 def duration(seconds: float) -> str:
@@ -89,9 +94,9 @@ def moment(value: Any) -> float | None:
 
 # -- the sequence diagram --------------------------------------------------------------------------------------------
 
-LEFT, TOP, LINE = 84, 76, 15
+LEFT, TOP, LINE = 76, 76, 15
 # Width that the page has on an ordinary screen, and what a column may have of it.
-PAGE, NARROW, WIDE = 1078, 86, 150
+PAGE, NARROW, WIDE = 1080, 74, 150
 FLOWS = {"today": "Today's flow", "guide": "The workflow that students learn"}
 
 
@@ -123,10 +128,15 @@ def launch(trace: dict[str, Any]) -> dict[str, Any] | None:
     instance = trace.get("instance") or {}
     if not isinstance(instance, dict):
         instance = {"name": str(instance)}
-    names = dict.fromkeys([*(flow for flow in FLOWS if any(step.get("flow") == flow for step in steps)),
-                           *(step.get("flow", "") for step in steps)])
+    names = dict.fromkeys(
+        [*(flow for flow in FLOWS if any(step.get("flow") == flow for step in steps)), *(step.get("flow", "") for step in steps)]
+    )
     flows = [
-        {"name": name, "title": FLOWS.get(name, name), **sequence([step for step in steps if step.get("flow", "") == name], trace.get("started"))}
+        {
+            "name": name,
+            "title": FLOWS.get(name, name),
+            **sequence([step for step in steps if step.get("flow", "") == name], trace.get("started")),
+        }
         for name in names
     ]
     return {"instance": instance, "problem": trace.get("problem") or "", "missing": trace.get("first_missing"), "flows": flows}
@@ -158,15 +168,35 @@ def sequence(steps: list[dict[str, Any]], started: Any = None) -> dict[str, Any]
             label_x = min(max((x1 + x2) / 2, LEFT + room / 2), width - room / 2)
             anchor = "middle"
         y += LINE * len(label) + 13
-        arrows.append(Arrow(
-            number, y, x1, x2, label, round(label_x, 1), anchor, "" if time is None else offset(time - (zero or 0)), time is not None,
-        ))
+        arrows.append(
+            Arrow(
+                number,
+                y,
+                x1,
+                x2,
+                label,
+                round(label_x, 1),
+                anchor,
+                "" if time is None else offset(time - (zero or 0)),
+                time is not None,
+            )
+        )
         y += 8
     return {
-        "participants": [{"name": name, "x": x_of[name], "lines": split_name(name, int(column / 7.2))} for name in names],
-        "arrows": arrows, "width": round(width), "height": round(y + 24), "column": column, "top": TOP, "line": LINE,
-        "span": duration(max(known) - min(known)) if known else "", "seen": len(known), "total": len(steps),
-        "steps": [{**step, "offset": "" if time is None else offset(time - (zero or 0))} for step, time in zip(steps, times, strict=True)],
+        "participants": [{"name": name, "x": x_of[name], "lines": split_name(name, int((column - 8) / 6.4))} for name in names],
+        "arrows": arrows,
+        "width": round(width),
+        "height": round(y + 24),
+        "column": column,
+        "top": TOP,
+        "line": LINE,
+        "span": duration(max(known) - min(known)) if known else "",
+        "seen": len(known),
+        "total": len(steps),
+        "steps": [
+            {**step, "offset": "" if time is None else offset(time - (zero or 0))}
+            for step, time in zip(steps, times, strict=True)
+        ],
     }
 
 
@@ -189,11 +219,11 @@ def offset(seconds: float) -> str:
 
 # -- the page --------------------------------------------------------------------------------------------------------
 
+
 def render(report: dict[str, Any], template: Path, directory: Path) -> str:
     """Return the page."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template.parent), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(template.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(duration=duration, bytes=size)
     picture = None
@@ -201,7 +231,9 @@ def render(report: dict[str, Any], template: Path, directory: Path) -> str:
         picture = "data:image/png;base64," + base64.b64encode((directory / report["console"]["file"]).read_bytes()).decode()
     started = (report["verify"] or {}).get("started")
     return environment.get_template(template.name).render(
-        report=report, verdict=verdict(report), picture=picture,
+        report=report,
+        verdict=verdict(report),
+        picture=picture,
         started=datetime.fromtimestamp(started, UTC).strftime("%-d %B %Y, %H:%M UTC") if started else "",
         launch=launch(report["trace"]) if report["trace"] else None,
     )
@@ -227,7 +259,9 @@ def write(directory: Path, template: Path) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m kilonova.report", description="Write the report of what was found out about a cloud.")
+    parser = argparse.ArgumentParser(
+        prog="python -m kilonova.report", description="Write the report of what was found out about a cloud."
+    )
     parser.add_argument("--template", type=Path, required=True, help="Jinja2 template of the page")
     parser.add_argument("directory", type=Path, help="where the parts are, and where the report goes")
     options = parser.parse_args(arguments)

@@ -142,9 +142,10 @@ class Case:
         self.instance = launch.get("id") or ""
         self.ids = {i for i in (launch.get("global_request_id"), launch.get("request_id")) if i}
         self.addresses = addresses or {}
-        self.controllers = {host["host"] for host in evidence if host.get("rows") or host.get("rabbitmq")}
         self.ports = [port["id"] for port in launch.get("ports", [])] or self._ports_of_rows()
         self.host = launch.get("host") or ""
+        self.asked = _moment(launch.get("asked"))
+        self.answered = _moment(launch.get("answered"))
 
     def _ports_of_rows(self) -> list[str]:
         return [row["id"] for row in self.rows("neutron.ports")]
@@ -235,12 +236,12 @@ class Case:
     def server_request(self) -> Entry | None:
         """nova-api's line of POST /servers."""
         return self.first("nova-api", ours=True, method="POST", path=r"/servers$") or self.first(
-            "nova-api", method="POST", path=r"/servers$", since=_moment(self.launch.get("asked")), until=_moment(self.launch.get("answered"))
+            "nova-api", method="POST", path=r"/servers$", since=self.asked, until=self.answered
         )
 
     def port_request(self) -> Entry | None:
         """Neutron's line of the port that nova-compute asked for."""
-        return self.first("neutron-api", method="POST", path=r"^/v2.0/ports", since=_moment(self.launch.get("asked")), of_compute=True)
+        return self.first("neutron-api", method="POST", path=r"^/v2.0/ports", since=self.asked, of_compute=True)
 
     def compute_line(self, text: str = "") -> Entry | None:
         """A line of nova-compute about this instance."""
@@ -250,7 +251,7 @@ class Case:
 
     def image_file(self) -> Entry | None:
         """Glance's line of the download."""
-        return self.first("glance-api", method="GET", path=rf"/v2/images/{self.launch['image_id']}/file", since=_moment(self.launch.get("asked")))
+        return self.first("glance-api", method="GET", path=rf"/v2/images/{self.launch['image_id']}/file", since=self.asked)
 
     def cached_image(self) -> str:
         """Where the compute node keeps the image since an earlier launch; empty when it had to ask for it."""
@@ -305,13 +306,13 @@ _ASKS = {
     "nova-api": lambda case: case.server_request(),
     "glance-api": lambda case: case.first("glance-api", ours=True, method="GET", path=rf"/v2/images/{case.launch['image_id']}$"),
     "neutron-api": lambda case: case.first(
-        "neutron-api", since=_moment(case.launch.get("asked")), until=_moment(case.launch.get("answered")), of_compute=False
+        "neutron-api", since=case.asked, until=case.answered, of_compute=False
     ),
 }
 
 
 def _token_checked(asker: str) -> Callable[[Case], Answer]:
-    """Keystone's line for the first request that a service got with the token. Each line counts once, in the order of the flow."""
+    """Keystone's line for the first request that a service got with the token. A line counts once, in the flow's order."""
 
     def find(case: Case) -> Answer:
         given: list[Entry | None] = []
@@ -323,7 +324,7 @@ def _token_checked(asker: str) -> Callable[[Case], Answer]:
             given.append(found)
         if found or request is None:
             return found
-        return "absent", "the token was checked before and is still in memcached; Keystone was not asked again"
+        return "absent", "another service had the token checked, and they share memcached: Keystone was not asked again"
 
     return find
 
@@ -363,9 +364,10 @@ def _compute_got_it(case: Case) -> Entry | None:
 
 
 def _conductor_got_it(case: Case) -> Entry | None:
-    found = (case.first("nova-conductor", ours=True), _scheduled(case), case.row("nova.instance_actions", "start_time", action="create"))
-    # What it logs comes later than what it does.
-    return min((entry for entry in found[:2] if entry), key=lambda entry: entry.time, default=found[2])
+    # What it logs comes later than what it does: it asks the scheduler, and the scheduler asks Placement.
+    found = (entry for entry in (case.first("nova-conductor", ours=True), _scheduled(case)) if entry)
+    written = case.row("nova.instance_actions", "start_time", action="create")
+    return min(found, key=lambda entry: entry.time, default=written)
 
 
 def _port_event(case: Case) -> Entry | None:
@@ -385,7 +387,8 @@ def _port_wired(case: Case) -> Entry | None:
 
 
 def _dhcp_configured(case: Case) -> Entry | None:
-    return next(filter(None, (case.first("neutron-dhcp-agent", text=rf"configuration for ports .*{port}") for port in case.ports)), None)
+    found = (case.first("neutron-dhcp-agent", text=rf"configuration for ports .*{port}") for port in case.ports)
+    return next(filter(None, found), None)
 
 
 def _lease(case: Case) -> Entry | None:
@@ -523,7 +526,9 @@ GUIDE: tuple[Step, ...] = (
     ),
     Step(
         "guide", 24, "neutron-api", "nova-compute", "neutron-api", "nova-compute learns the network's details",
-        lambda case: case.first("neutron-api", method="GET", path=rf"^/v2.0/ports\?.*device_id={case.instance or 'none'}", of_compute=True),
+        lambda case: case.first(
+            "neutron-api", method="GET", path=rf"^/v2.0/ports\?.*device_id={case.instance or 'none'}", of_compute=True
+        ),
     ),
     Step("guide", 25, "nova-compute", "cinder-api", "cinder-api", "nova-compute asks Cinder for volumes", _volume),
     Step("guide", 26, "cinder-api", "keystone", "keystone", "Cinder has the token checked", _volume),
@@ -546,7 +551,7 @@ TODAY: tuple[Step, ...] = (
         "today", 5, "nova-api", "neutron-api", "neutron-api", "The network and the quota for ports",
         lambda case: case.first(
             "neutron-api", method="GET", path=rf"^/v2.0/networks\?.*id={case.launch['network_id']}",
-            since=_moment(case.launch.get("asked")), until=_moment(case.launch.get("answered")),
+            since=case.asked, until=case.answered,
         ),
         "matched by time: Neutron logs no request id for it",
     ),
@@ -562,7 +567,10 @@ TODAY: tuple[Step, ...] = (
         "today", 8, "nova-conductor", "nova-scheduler", "rabbitmq", "select_destinations to nova-scheduler",
         lambda case: case.message("scheduler", _scheduled(case)),
     ),
-    Step("today", 9, "nova-scheduler", "placement-api", "placement-api", "Which hosts have room: allocation candidates", _scheduled),
+    Step(
+        "today", 9, "nova-scheduler", "placement-api", "placement-api", "Which hosts have room: allocation candidates",
+        _scheduled,
+    ),
     Step(
         "today", 10, "nova-scheduler", "placement-api", "placement-api", "The host that passed filters and weighers is claimed",
         _claimed,
@@ -575,7 +583,10 @@ TODAY: tuple[Step, ...] = (
         "today", 12, "nova-conductor", "database", "mariadb", "The instance is mapped to the host's cell",
         lambda case: case.row("nova_api.instance_mappings", "updated_at"),
     ),
-    Step("today", 13, "nova-conductor", "database", "mariadb", "The instance is written into the cell's database", _nova_instance),
+    Step(
+        "today", 13, "nova-conductor", "database", "mariadb", "The instance is written into the cell's database",
+        _nova_instance,
+    ),
     Step(
         "today", 14, "nova-conductor", "nova-compute", "rabbitmq", "build_and_run_instance to the host's nova-compute",
         lambda case: case.message(_compute_queue(case), _compute_got_it(case)),
@@ -589,7 +600,10 @@ TODAY: tuple[Step, ...] = (
         "today", 17, "nova-compute", "neutron-api", "neutron-api", "A port with an address, bound to the host",
         lambda case: case.port_request(), GUIDE[21].note,
     ),
-    Step("today", 18, "neutron-api", "neutron-dhcp-agent", "neutron-dhcp-agent", "The DHCP agent knows the port", _dhcp_configured),
+    Step(
+        "today", 18, "neutron-api", "neutron-dhcp-agent", "neutron-dhcp-agent", "The DHCP agent knows the port",
+        _dhcp_configured,
+    ),
     Step(
         "today", 19, "nova-compute", "glance-api", "glance-api", "The image, unless the host has it",
         lambda case: case.image_file() or _cached(case),
@@ -624,17 +638,17 @@ TODAY: tuple[Step, ...] = (
 def _placed_row(case: Case) -> Entry | None:
     """The instance's row, which nova-conductor writes when the scheduler has answered."""
     mapping = case.row("nova_api.instance_mappings", "updated_at")
-    return mapping if mapping and mapping.row.get("cell") else None
+    return mapping if mapping and mapping.row.get("cell") not in (None, "cell0") else None
 
 
 def _described(step: Step, case: Case) -> dict[str, Any]:
     found = step.find(case)
     entry = found if isinstance(found, Entry) else None
-    state, note = ("seen", step.note) if entry else found if found else ("unseen", step.note)
-    if state == "unseen" and step.optional:
-        note = "; ".join(filter(None, (note, "nothing depends on this line: a token that was cached leaves none")))
+    state, note = ("seen", step.note) if entry else found or ("unseen", "")
+    if entry and re.search(r"nova_cell0\.|\bcell cell0\b", entry.text):
+        note = "cell0 keeps the instances that no host took"
     if state == "unseen" and step.receiver == "nova-compute" and case.stuck(_compute_queue(case)):
-        note = "; ".join(filter(None, (note, case.queue(_compute_queue(case)))))
+        note = case.queue(_compute_queue(case))
     ids = [i for i in (entry.request_ids if entry else ()) if i in case.ids] or list(entry.request_ids if entry else ())
     return {
         "step": step.step,
@@ -692,13 +706,20 @@ def verdict(found: dict[str, Any]) -> str:
     missing = found["first_missing"]
     hop = missing and f"{missing['from']} -> {missing['to']}: {missing['title']}"
     if found["problem"]:
-        where = f" First hop without evidence: {hop} (today's step {missing['step']})." if missing else " Every hop left evidence."
+        where = f" First hop without evidence: {hop} (today's step {missing['step']})." if missing else ""
+        where = where or " Every hop left evidence."
         said = f" {missing['note']}." if missing and missing["note"] else ""
-        return f"The launch of {name} failed: {found['problem'].rstrip('.')}.{where}{said}"
-    seen = sum(step["seen"] for step in found["steps"] if step["flow"] == "guide")
-    other = sum(step["state"] in ("replaced", "absent") for step in found["steps"] if step["flow"] == "guide")
-    text = f"{name} was ACTIVE after {found['seconds']} s; of the workflow's 28 steps {seen} were seen, {other} are no step of this launch."
+        return f"The launch of {name} failed: {found['problem'].rstrip('. ')}.{where}{said}"
+    states = [step["state"] for step in found["steps"] if step["flow"] == "guide"]
+    seen, replaced, absent = (states.count(state) for state in ("seen", "replaced", "absent"))
+    text = (
+        f"{name} was ACTIVE after {found['seconds']} s. Of the workflow's 28 steps {seen} were seen, today's Nova has replaced "
+        f"{replaced}, and {absent} had nothing to do in this launch."
+    )
     return text + (f" Without evidence: {hop}." if missing else "")
+
+
+_NO_TIME = {"unseen": "-- unseen --", "replaced": "(replaced)", "absent": "(none)"}
 
 
 def table(found: dict[str, Any]) -> list[str]:
@@ -709,9 +730,9 @@ def table(found: dict[str, Any]) -> list[str]:
         for step in found["steps"]:
             if step["flow"] != flow:
                 continue
-            clock = re.split("[+Z]", step["time"][11:23])[0] if step["seen"] else {"unseen": "-- unseen --", "replaced": "(replaced)"}.get(step["state"], "(none)")
+            clock = _NO_TIME.get(step["state"]) or re.split("[+Z]", step["time"][11:23])[0]
             hop = f"{step['from']} -> {step['to']}"
-            where = f"{step['host']}:{step['service']}" if step["host"] else step["service"]
+            where = ":".join(filter(None, (step["host"], step["service"])))
             lines.append(f"{step['step']:>2}  {clock:<12}  {hop:<30}  {step['title']}")
             if step["seen"]:
                 lines.append(f"{'':18}{where}: {step['evidence'][:150]}")

@@ -6,6 +6,8 @@ from typing import Any
 
 # Lines of one host that a row shows at most.
 LINES = 12
+# Warnings that say nothing about what went wrong.
+NOISE = ("Using RPCClient manually", "Deprecated: ", "monkey patching", "CryptographyDeprecationWarning")
 
 
 def assemble(result: dict[str, Any], hosts: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -33,17 +35,21 @@ def explained(row: dict[str, Any], hosts: dict[str, dict[str, Any]]) -> dict[str
     """A failed row with the log lines of its requests from every host, and the units that do not run."""
     if row["status"] != "failed":
         return row
-    wanted = [call["request_id"] for key in ("requests", "actions") for call in row.get(key, []) if call.get("request_id")]
+    # Of what was done to the instance before, only what failed.
+    calls = [*row.get("requests", []), *(action for action in row.get("actions", []) if action.get("message"))]
+    wanted = [call["request_id"] for call in calls if call.get("request_id")]
     logs: dict[str, list[str]] = {}
     for host, said in hosts.items():
         lines = [line for request in dict.fromkeys(wanted) for line in said.get("logs", {}).get(request, [])]
+        lines = [line for line in lines if not any(word in line for word in NOISE)]
         # Errors first: a request that failed late has many quiet lines before.
         loud = [line for line in lines if any(word in line for word in (" ERROR ", " CRITICAL ", " WARNING "))]
-        chosen = (loud or lines)[-LINES:] or said.get("errors", [])[-LINES // 2:]
+        chosen = (loud or lines)[-LINES:] or said.get("errors", [])[-LINES // 2 :]
         if chosen:
             logs[host] = chosen
+    advice = [item for said in hosts.values() for request in wanted for item in said.get("advice", {}).get(request, [])]
     stopped = [f"{host}: {unit}" for host, said in hosts.items() for unit in said.get("units", [])]
-    return {**row, "logs": logs, "look_at": [*stopped, *row.get("look_at", [])]}
+    return {**row, "logs": logs, "look_at": list(dict.fromkeys([*stopped, *row.get("look_at", []), *advice]))}
 
 
 def disk_row(servers: list[str], hosts: dict[str, dict[str, Any]]) -> dict[str, Any]:

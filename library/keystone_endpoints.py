@@ -45,7 +45,7 @@ class Registry:
         """Do and record one change; return the object's new form."""
         self.actions.append(action)
         if self.check_mode:
-            return dict(next(iter(body.values())) if body else {}, id="(new)")
+            return {}
         reply = self.identity.request(path, method, json=body, raise_exc=True)
         return next(iter(reply.json().values())) if reply.content else {}
 
@@ -53,11 +53,13 @@ class Registry:
         """Create an object or correct the attributes of `wanted` that differ."""
         plural = kind + "s"
         if existing is None:
-            return self.change("create %s %s" % (kind, shown), "POST", "/%s" % plural, {kind: wanted})
+            made = self.change("create %s %s" % (kind, shown), "POST", "/%s" % plural, {kind: wanted})
+            return {**wanted, "id": "(new)", **made}
         wrong = {name: value for name, value in wanted.items() if existing.get(name) != value}
         if wrong:
             action = "correct %s of %s %s" % (", ".join(sorted(wrong)), kind, shown)
-            return self.change(action, "PATCH", "/%s/%s" % (plural, existing["id"]), {kind: wrong})
+            self.change(action, "PATCH", "/%s/%s" % (plural, existing["id"]), {kind: wrong})
+            return dict(existing, **wrong)
         return existing
 
 
@@ -122,7 +124,9 @@ def ensure_user(connection, registry, entry, auth_url, domain, project, roles, u
     if existing is None:
         wanted["password"] = password
     user = registry.ensure("user", name, existing, wanted)
-    if existing is not None and not password_works(connection, auth_url, user["id"], password):
+    # In check mode a disabled user stays so and cannot log in: nobody can tell whether the password is right.
+    can_log_in = existing is not None and (existing["enabled"] or not registry.check_mode)
+    if can_log_in and not password_works(connection, auth_url, user["id"], password):
         registry.change("set the password of user %s" % name, "PATCH", "/users/%s" % user["id"], {"user": {"password": password}})
     assigned = set()
     if existing is not None and project["id"] != "(new)":
@@ -131,8 +135,8 @@ def ensure_user(connection, registry, entry, auth_url, domain, project, roles, u
     for role_name in entry["user"].get("roles") or ["admin"]:
         role = first(roles, name=role_name)
         if role is None:
-            role = registry.change("create role %s" % role_name, "POST", "/roles", {"role": {"name": role_name}})
-            roles.append(dict(role, name=role_name))
+            role = registry.ensure("role", role_name, None, {"name": role_name})
+            roles.append(role)
         if role["id"] not in assigned:
             path = "/projects/%s/users/%s/roles/%s" % (project["id"], user["id"], role["id"])
             registry.change("add role %s to user %s in project %s" % (role_name, name, project["name"]), "PUT", path)

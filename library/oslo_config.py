@@ -25,16 +25,21 @@ options:
     required: true
 """
 
-SECRET_LINE = re.compile(
-    r"^(\s*(?:export\s+)?[\w.-]*(?:pass(?:word)?|secret|secret_key|connection|transport_url)\s*[=:]\s*)(\S.*)$",
+# As in kilonova/config_files.py, which cannot be read here; a test compares the two.
+_SECRET_NAME = r"[\w.-]*(?:pass(?:word|wd|phrase|code)?|secret|token|_key|credentials?|connection|transport_url)"
+_CONTINUED = r"(?:\n(?P=indent)[^\S\n]+\S.*)"
+_SECRET_VALUE = re.compile(
+    rf"^((?P<indent>[^\S\n]*)[#;]?[^\S\n]*(?:export[^\S\n]+)?{_SECRET_NAME}[^\S\n]*[=:][^\S\n]*)"
+    rf"(?:\S.*{_CONTINUED}*|{_CONTINUED}+)$",
     re.IGNORECASE | re.MULTILINE,
 )
+_URL_PASSWORD = re.compile(r"(://[^:/?#@\s]*:)\S+@")
 MARK = "Written by Kilonova"
 
 
 def mask(text):
-    """Hide the values of secrets before the text leaves the host."""
-    return SECRET_LINE.sub(r"\1(hidden)", text)
+    """Hide secrets before the text leaves the host."""
+    return _URL_PASSWORD.sub(r"\1(hidden)@", _SECRET_VALUE.sub(r"\1(hidden)", text))
 
 
 def ids(entry, module):

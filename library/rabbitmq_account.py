@@ -36,7 +36,8 @@ PERMISSIONS = [".*", ".*", ".*"]
 # One Erlang VM start (about a second) instead of two.
 QUESTION = (
     "io:format(\"~s~n\", [[[[\"user \", N, $\\n] || U <- rabbit_auth_backend_internal:list_users(), {user, N} <- U],"
-    " [[\"permission \", U, \" \", V, \" \", C, \" \", W, \" \", R, $\\n] || P <- rabbit_auth_backend_internal:list_permissions(),"
+    " [[\"permission \", U, \" \", V, \" \", C, \" \", W, \" \", R, $\\n]"
+    " || P <- rabbit_auth_backend_internal:list_permissions(),"
     " {user, U} <- P, {vhost, V} <- P, {configure, C} <- P, {write, W} <- P, {read, R} <- P]]])."
 )
 
@@ -68,7 +69,7 @@ def import_account(module, params):
             }
         ],
         "permissions": [
-            dict(zip(("configure", "write", "read"), PERMISSIONS), user=params["user"], vhost=params["vhost"])
+            dict(zip(("configure", "write", "read"), PERMISSIONS, strict=True), user=params["user"], vhost=params["vhost"])
         ],
     }
     with tempfile.NamedTemporaryFile("w", suffix=".json") as stream:

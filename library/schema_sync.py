@@ -43,9 +43,11 @@ def heads(directory):
                 tree = ast.parse(stream.read())
             values = {}
             for node in tree.body:
-                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                # `revision = "..."`, or `revision: str = "..."` as alembic's newer template has it.
+                target = getattr(node, "target", None) or (getattr(node, "targets", None) or [None])[0]
+                if isinstance(target, ast.Name) and getattr(node, "value", None) is not None:
                     try:
-                        values[node.targets[0].id] = ast.literal_eval(node.value)
+                        values[target.id] = ast.literal_eval(node.value)
                     except ValueError:
                         continue
             if isinstance(values.get("revision"), str):

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Make what Tempest needs of a cloud, and describe the cloud in the options of tempest.conf."""
 
 import configparser
@@ -19,13 +19,13 @@ description:
     tells (consoles, resize on one host, scheduler filters) is read from C(nova_conf) on this host.
 options:
   auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
-  region: {type: str, required: true}
+  region: {type: str, required: true, description: Region of the endpoints.}
   state: {type: str, choices: [present, absent], default: present, description: absent removes the flavors and the second image.}
   name: {type: str, default: tempest, description: Name of the first flavor; the second and the image have C(-alt) after it.}
   image: {type: str, required: true, description: Image that the instances boot from, name or id.}
   flavors: {type: list, elements: dict, required: true, description: 'Two, each with ram (MiB), disk (GiB) and vcpus.'}
   external_network: {type: str, description: Name or id of the network that floating addresses come from.}
-  nova_conf: {type: path, default: /etc/nova/nova.conf}
+  nova_conf: {type: path, default: /etc/nova/nova.conf, description: The deployed configuration of Nova.}
 """
 
 # Type in the catalogue -> option of [service_available].
@@ -61,7 +61,7 @@ class Cloud:
     def flavors(self):
         """The ids of the two flavors."""
         found = []
-        for wanted, name in zip(self.p["flavors"], (self.p["name"], self.p["name"] + "-alt")):
+        for wanted, name in zip(self.p["flavors"], (self.p["name"], self.p["name"] + "-alt"), strict=True):
             flavor = self.cloud.compute.find_flavor(name)
             size = {key: int(wanted[key]) for key in ("ram", "disk", "vcpus")}
             if flavor and any(getattr(flavor, key) != value for key, value in size.items()):
@@ -96,9 +96,8 @@ class Cloud:
             return self.cloud.network.find_network(self.p["external_network"], ignore_missing=False)
         networks = list(self.cloud.network.networks(is_router_external=True))
         if len(networks) > 1:
-            self.module.fail_json(
-                msg="tempest_external_network: %d external networks (%s); name one" % (len(networks), ", ".join(n.name for n in networks))
-            )
+            names = ", ".join(network.name for network in networks)
+            self.module.fail_json(msg="tempest_external_network is empty, and there are several (%s): name one" % names)
         return networks[0] if networks else None
 
     def remove(self):
@@ -122,9 +121,8 @@ class Cloud:
         images, flavors = self.images(), self.flavors()
         external = self.external_network()
         extensions = sorted(extension.alias for extension in cloud.network.extensions())
-        computes = [
-            service for service in cloud.compute.services(binary="nova-compute") if service.status == "enabled" and service.state == "up"
-        ]
+        services = cloud.compute.services(binary="nova-compute")
+        computes = [service for service in services if (service.status, service.state) == ("enabled", "up")]
         several = len(computes) > 1
         compute_versions, placement_versions = microversions(cloud, "compute"), microversions(cloud, "placement")
         reply = cloud.image.get("/info/import")

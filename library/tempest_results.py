@@ -1,23 +1,25 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """The results of the last run of Tempest. Runs with the interpreter of Tempest's own environment."""
 
 import io
 import subprocess
+import sys
 
 from ansible.module_utils.basic import AnsibleModule
 
 try:
     import subunit
     import testtools
-except ImportError:
-    subunit = None
+    MISSING = ""
+except ImportError as error:
+    MISSING = str(error)
 
 DOCUMENTATION = r"""
 module: tempest_results
 short_description: Every test of the last run, with what it said
 description:
-  - Reads stestr's repository in C(directory) and changes nothing. Needs python-subunit and testtools, which come with Tempest; set
-    C(ansible_python_interpreter) to that environment's.
+  - Reads stestr's repository in C(directory) and changes nothing. Needs python-subunit and testtools, which come with
+    Tempest; set C(ansible_python_interpreter) to that environment's.
 options:
   directory: {type: path, required: true, description: Working directory of Tempest.}
   stestr: {type: path, required: true, description: The command stestr of Tempest's environment.}
@@ -31,7 +33,9 @@ ATTACHED = ("pythonlogging", "stdout", "stderr")
 def said(test, limit):
     """The tracebacks or the reason of a test."""
     texts = [
-        content.as_text() for name, content in sorted(test["details"].items()) if not name.startswith(ATTACHED) and content.content_type.type == "text"
+        content.as_text()
+        for name, content in sorted(test["details"].items())
+        if not name.startswith(ATTACHED) and content.content_type.type == "text"
     ]
     return "\n".join(texts)[-limit:]
 
@@ -47,13 +51,13 @@ def main():
         supports_check_mode=True,
     )
     p = module.params
-    if subunit is None:
-        module.fail_json(msg="this interpreter has no python-subunit: ansible_python_interpreter must be Tempest's own")
+    if MISSING:
+        module.fail_json(msg="%s: %s; ansible_python_interpreter must be Tempest's own" % (sys.executable, MISSING))
     stream = subprocess.run([p["stestr"], "last", "--subunit"], cwd=p["directory"], stdout=subprocess.PIPE, check=False).stdout
     tests = []
 
     def collect(test):
-        begin, end = (list(test["timestamps"]) + [None, None])[:2]
+        begin, end = [*test["timestamps"], None, None][:2]
         seconds = (end - begin).total_seconds() if begin and end else 0.0
         tests.append({"id": test["id"], "status": test["status"], "seconds": round(seconds, 3), "text": said(test, p["limit"])})
 

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Collect what a host's logs, journal, database and message queue say of one launch. Changes nothing."""
 
 import glob
@@ -28,7 +28,7 @@ options:
   instance: {type: str, description: Id of the instance, for the databases.}
   domain: {type: str, description: Name of the instance at the hypervisor.}
   image: {type: str, description: Id of the image, for the image cache of nova-compute.}
-  state_path: {type: str, default: /var/lib/nova}
+  state_path: {type: str, default: /var/lib/nova, description: C(state_path) of nova.conf.}
   limit: {type: int, default: 4000, description: Lines at most.}
 """
 
@@ -73,7 +73,7 @@ def clean(line):
     line = COLOUR.sub("", line.rstrip())
     for pattern, replacement in SECRETS:
         line = pattern.sub(replacement, line)
-    return line[:600]
+    return line[:1000]
 
 
 def marks(patterns):
@@ -213,8 +213,8 @@ def main():
             lines.extend([path, clean(line)] for line in found if re.match(r"\d{4}-\d\d-\d\d ", line))
         else:
             keep(path, found)
-    # sudo prints the agents' commands into the journal: much, and nothing that their own logs have not.
-    keep("journal", (line for line in output(journal).splitlines() if " sudo[" not in line))
+    # sudo prints the agents' commands into the journal, and Ansible the parameters of this very module: nothing of the launch.
+    keep("journal", (line for line in output(journal).splitlines() if not re.search(r" sudo\[| ansible-\S+ Invoked with ", line)))
     module.exit_json(
         changed=False,
         evidence={

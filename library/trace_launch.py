@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Boot one instance with a request id of our own, or remove it again."""
 
 import datetime
@@ -24,21 +24,21 @@ description:
   - With C(state=absent), removes the instance and waits until it is gone.
 options:
   auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
-  region: {type: str, required: true}
+  region: {type: str, required: true, description: Region of the endpoints.}
   state: {type: str, choices: [present, absent], default: present}
   name: {type: str, required: true, description: Name of the instance.}
   image: {type: str, description: Name or id.}
   flavor: {type: str, description: Name or id.}
   network: {type: str, description: Name or id.}
   timeout: {type: int, default: 300, description: Seconds for ACTIVE, and for the removal.}
-  console_pattern: {type: str, description: Regular expression; empty waits for nothing.}
+  console_pattern: {type: str, default: "", description: Regular expression; empty waits for nothing.}
   console_timeout: {type: int, default: 60, description: Seconds for the pattern; not found is no failure.}
 """
 
 
 def now():
     """The moment, in UTC with microseconds."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat()
+    return datetime.datetime.now(datetime.UTC).isoformat()
 
 
 def connect(parameters):
@@ -64,24 +64,23 @@ def launch(cloud, parameters):
     image = cloud.image.find_image(parameters["image"], ignore_missing=False)
     flavor = cloud.compute.find_flavor(parameters["flavor"], ignore_missing=False)
     network = cloud.network.find_network(parameters["network"], ignore_missing=False)
+    catalogue = {service["type"] for service in cloud.session.auth.get_access(cloud.session).service_catalog.catalog}
     result = {
         "name": parameters["name"], "global_request_id": "req-%s" % uuid.uuid4(), "image_id": image.id, "image": image.name,
         "flavor": flavor.name, "network_id": network.id, "project_id": cloud.current_project_id,
-        "volume_service": any(
-            service["type"] in ("volumev3", "block-storage") for service in cloud.session.auth.get_access(cloud.session).service_catalog.catalog
-        ),
+        "volume_service": bool(catalogue & {"volumev3", "block-storage"}),
         "ports": [], "status": "", "problem": "", "fault": {},
     }
     tenant = connect(parameters)
     result["token_asked"] = now()
     tenant.session.get_token()
     result["token_given"] = now()
-    body = {"server": {"name": parameters["name"], "imageRef": image.id, "flavorRef": flavor.id, "networks": [{"uuid": network.id}]}}
+    wanted = {"name": parameters["name"], "imageRef": image.id, "flavorRef": flavor.id, "networks": [{"uuid": network.id}]}
     # The endpoint comes from the administrator's session: with the traced token, the first request is the one that matters.
     url = cloud.compute.get_endpoint().rstrip("/") + "/servers"
     headers = {"X-OpenStack-Request-ID": result["global_request_id"]}
     result["asked"] = now()
-    reply = tenant.session.post(url, json=body, headers=headers, raise_exc=False, connect_retries=0)
+    reply = tenant.session.post(url, json={"server": wanted}, headers=headers, raise_exc=False, connect_retries=0)
     result["answered"] = now()
     result["http_status"] = reply.status_code
     result["request_id"] = reply.headers.get("X-Compute-Request-Id") or reply.headers.get("X-Openstack-Request-Id", "")

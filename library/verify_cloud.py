@@ -9,11 +9,12 @@ import signal
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_verify import atlas, engine, rows, tenant
+from ansible.module_utils.kilonova_verify import atlas, context, engine, rows, tenant
 from ansible.module_utils.kilonova_verify.cloud import Calls, Cloud
 from ansible.module_utils.kilonova_verify.text import mask
 
 try:
+    import keystoneauth1.exceptions
     import openstack
 except ImportError:
     openstack = None
@@ -22,7 +23,7 @@ DOCUMENTATION = r"""
 module: verify_cloud
 short_description: Use the cloud as a tenant would, and say of each thing whether it worked
 description:
-  - Makes a project, a user, flavors, networks and instances of its own, all with a name that begins with kilonova-verify-, runs the
+  - Makes a project, a user, flavors, networks and instances of its own, whose names begin with kilonova-verify-, runs the
     rows of docs/verify.md side by side where they are independent of each other, and removes everything, also after a failure, at
     the end of its time and when it is told to end (SIGTERM).
   - Removes first what an interrupted run has left.
@@ -39,11 +40,11 @@ options:
   larger: {type: dict, default: {}, description: What the flavor of a resize has otherwise.}
   subnet: {type: str, required: true}
   second_subnet: {type: str, required: true}
-  console: {type: dict, required: true, description: 'Patterns of boot, lease, metadata and new_interface; {address} stands for the address.'}
+  console: {type: dict, required: true, description: 'Patterns boot, lease, metadata, new_interface; {address} is the address.'}
   ssh_user: {type: str, default: '', description: Empty where the guest has no ssh.}
   port: {type: int, default: 80}
   picture: {type: bool, default: true, description: Wait for a browser's picture of the console.}
-  picture_limit: {type: int, default: 90}
+  picture_limit: {type: int, default: 150}
   image_check_limit: {type: int, default: 256, description: MiB up to which the image's data is read.}
   soft_reboot_limit: {type: int, default: 115, description: Seconds; Nova waits 120 before it uses force.}
   timeout: {type: int, default: 240, description: Seconds for each thing that is waited for.}
@@ -71,19 +72,24 @@ class State:
 
 
 def remove(admin, calls, found, title, name):
-    """Remove projects; returns the row of it and the ids of the servers that were still there."""
+    """Remove projects with all that is in them; returns the row of it."""
     start = time.monotonic()
     removals = [tenant.Removal(admin, item["name"], item["project_id"]).run() for item in found]
     problems = [problem for removal in removals for problem in removal.problems]
-    servers = [server for removal in removals for server in removal.server_ids]
     count = sum(len(removal.removed) for removal in removals)
     detail = "%d things of %s" % (count, ", ".join(item["name"] for item in found)) if found else "there was nothing"
     row = engine.Outcome(
-        name, title, engine.FAILED if problems else engine.PASSED, time.monotonic() - start, 0.0, detail, mask("; ".join(problems))
+        name,
+        title,
+        engine.FAILED if problems else engine.PASSED,
+        time.monotonic() - start,
+        0.0,
+        detail,
+        mask("; ".join(problems)),
     ).as_dict()
     if problems:
         row.update(requests=calls.kept(), look_at=["`openstack --os-cloud admin project list`, and what the message names"])
-    return row, servers
+    return row
 
 
 def main():
@@ -113,7 +119,7 @@ def main():
             "ssh_user": {"type": "str", "default": ""},
             "port": {"type": "int", "default": 80},
             "picture": {"type": "bool", "default": True},
-            "picture_limit": {"type": "int", "default": 90},
+            "picture_limit": {"type": "int", "default": 150},
             "image_check_limit": {"type": "int", "default": 256},
             "soft_reboot_limit": {"type": "int", "default": 115},
             "timeout": {"type": "int", "default": 240},
@@ -136,49 +142,54 @@ def main():
         module.fail_json(msg="verify_rows: %s" % error)
 
     started, calls = time.time(), Calls()
-    state = State(p["directory"])
     admin = Cloud(p["auth"], p["region"], calls, p["cacert"])
-    context = rows.Context(p, p["name"], calls, admin)
+    try:
+        admin.warm_up()
+    except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException, OSError) as error:
+        module.fail_json(msg="the administrator gets no token at %s: %s" % (p["auth"]["auth_url"], mask(str(error))))
+    state = State(p["directory"])
+    shared = context.Context(p, p["name"], calls, admin)
     runner = engine.Runner(chosen, p["threads"])
     extra = []
 
     def publish(_runner=None):
         done = [runner.outcomes[name].as_dict() for name in list(runner.outcomes)]
         state.write(
-            total=len(chosen) + 2, rows=extra[:1] + done + extra[1:], running=list(runner.running), picture=context.picture, ended=False,
+            total=len(chosen) + 2,
+            rows=extra[:1] + done + extra[1:],
+            running=list(runner.running),
+            picture=shared.picture,
+            ended=False,
         )
 
     def stop(*_arguments):
         runner.stop.set()
-        context.stop.set()
+        shared.stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, stop)
     signal.alarm(p["limit"])
-    runner.on_change, context.publish = publish, publish
+    runner.on_change, shared.publish = publish, publish
     outcomes, overview = [], {}
     try:
-        try:
-            admin.warm_up()
-        except (openstack.exceptions.SDKException, OSError) as error:
-            module.fail_json(msg="the administrator gets no token at %s: %s" % (p["auth"]["auth_url"], mask(str(error))))
         title = "Leftovers of interrupted runs are removed"
         try:
-            row, _servers = remove(admin, calls, tenant.leftovers(admin, p["name"]), title, "leftovers")
+            extra.append(remove(admin, calls, tenant.leftovers(admin, p["name"]), title, "leftovers"))
         except engine.Failure as error:
-            row = engine.Outcome("leftovers", title, engine.FAILED, reason=str(error)).as_dict()
-        extra.append(row)
-        outcomes = runner.run(context)
+            extra.append(engine.Outcome("leftovers", title, engine.FAILED, reason=str(error)).as_dict())
+        outcomes = runner.run(shared)
         overview = atlas.describe(admin)
     finally:
         # Not interrupted a second time: this is what the first signal asks for.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         signal.alarm(0)
-        if context.tenant.project_id:
-            own = [{"name": p["name"], "project_id": context.tenant.project_id}]
-            row, _servers = remove(admin, calls, own, "Everything that the run made is removed", "removal")
-            extra.append(row)
+        title = "Everything that the run made is removed"
+        try:
+            own = [{"name": p["name"], "project_id": shared.tenant.find()}]
+            extra.append(remove(admin, calls, own, title, "removal"))
+        except engine.Failure as error:
+            extra.append(engine.Outcome("removal", title, engine.FAILED, reason=str(error)).as_dict())
         state.write(ended=True, rows=[], running=[], picture=None)
         shutil.rmtree(p["directory"], ignore_errors=True)
 
@@ -188,10 +199,18 @@ def main():
         name=p["name"],
         begun=started,
         seconds=round(time.time() - started, 1),
-        stopped=context.stop.is_set(),
+        stopped=shared.stop.is_set(),
         rows=result,
-        servers=[server["id"] for server in context.servers.values()],
-        request_ids=sorted({call["request_id"] for row in result for key in ("requests", "actions") for call in row.get(key, []) if call["request_id"]}),
+        servers=[server["id"] for server in shared.servers.values()],
+        request_ids=sorted(
+            {
+                call["request_id"]
+                for row in result
+                for key in ("requests", "actions")
+                for call in row.get(key, [])
+                if call["request_id"]
+            }
+        ),
         cloud=overview,
     )
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_verify.text import mask
+from ansible.module_utils.kilonova_verify.text import hints, mask
 
 DOCUMENTATION = r"""
 module: verify_host
@@ -22,7 +22,16 @@ options:
 """
 
 SERVICES = ["nova", "neutron", "glance", "placement", "keystone", "cinder"]
-BACKENDS = ["mariadb", "rabbitmq-server", "memcached", "libvirtd", "virtlogd", "openvswitch-switch", "openstack-bridges", "chrony"]
+BACKENDS = [
+    "mariadb",
+    "rabbitmq-server",
+    "memcached",
+    "libvirtd",
+    "virtlogd",
+    "openvswitch-switch",
+    "openstack-bridges",
+    "chrony",
+]
 # No more than this is read from the end of a log.
 TAIL = 24 << 20
 LINE = 600
@@ -85,12 +94,28 @@ def silent_units(names):
     result = []
     for block in shown.split("\n\n"):
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if values.get("Id") in idle_proxies():
+            continue
         if not values or values["ActiveState"] == "active" or values.get("TriggeredBy"):
             continue
         if values.get("Type") == "oneshot" and values["ActiveState"] != "failed":
             continue
         result.append("%s is %s" % (values["Id"], values["ActiveState"]))
     return result
+
+
+def idle_proxies():
+    """Debian has a unit for each console proxy; those that /etc/default/nova-consoleproxy does not name end at once."""
+    kinds = {"novnc": "nova-novncproxy", "spicehtml5": "nova-spicehtml5proxy", "xvpvnc": "nova-xvpvncproxy"}
+    try:
+        with open("/etc/default/nova-consoleproxy") as stream:
+            values = dict(line.strip().split("=", 1) for line in stream if "=" in line and not line.startswith("#"))
+    except OSError:
+        return []
+    idle = [unit for kind, unit in kinds.items() if kind != values.get("NOVA_CONSOLE_PROXY_TYPE", "").strip("\"'")]
+    if values.get("NOVA_SERIAL_PROXY_START", "").lower() != "true":
+        idle.append("nova-serialproxy")
+    return ["%s.service" % unit for unit in idle]
 
 
 def left_over(servers, instances):
@@ -108,8 +133,18 @@ def left_over(servers, instances):
 def facts():
     """Distribution, kernel, processors, memory and versions of what is installed."""
     packages = [
-        "nova-common", "neutron-common", "keystone", "glance-common", "placement-common", "cinder-common", "libvirt-daemon",
-        "qemu-system-x86", "openvswitch-switch", "mariadb-server", "rabbitmq-server", "memcached",
+        "nova-common",
+        "neutron-common",
+        "keystone",
+        "glance-common",
+        "placement-common",
+        "cinder-common",
+        "libvirt-daemon",
+        "qemu-system-x86",
+        "openvswitch-switch",
+        "mariadb-server",
+        "rabbitmq-server",
+        "memcached",
     ]
     listed = run("dpkg-query", "--show", "--showformat=${db:Status-Abbrev} ${Package} ${Version}\n", *packages).splitlines()
     versions = {line.split()[1]: line.split()[2] for line in listed if line.startswith("ii")}
@@ -141,8 +176,15 @@ def main():
     )
     p = module.params
     found, errors = logs(p["services"], p["request_ids"], p["since"], p["lines"])
+    advice = {request: hints(" ".join(lines)) for request, lines in found.items()}
     module.exit_json(
-        changed=False, logs=found, errors=errors, units=silent_units(p["services"]), left=left_over(p["servers"], p["instances"]), facts=facts()
+        changed=False,
+        logs=found,
+        advice=advice,
+        errors=errors,
+        units=silent_units(p["services"]),
+        left=left_over(p["servers"], p["instances"]),
+        facts=facts(),
     )
 
 

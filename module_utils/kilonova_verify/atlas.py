@@ -9,8 +9,14 @@ from .engine import Failure
 def describe(admin: Cloud) -> dict:
     """Services, agents, compute nodes, networks, images, endpoints and API versions; a part that cannot be had is left out."""
     parts = {
-        "services": services, "agents": agents, "computes": computes, "networks": networks, "images": images, "endpoints": endpoints,
-        "apis": apis, "count": count,
+        "services": services,
+        "agents": agents,
+        "computes": computes,
+        "networks": networks,
+        "images": images,
+        "endpoints": endpoints,
+        "apis": apis,
+        "count": count,
     }
     found: dict = {}
     for name, part in parts.items():
@@ -30,7 +36,10 @@ def services(admin: Cloud) -> list[dict]:
 def agents(admin: Cloud) -> list[dict]:
     """Network agents."""
     listed = admin.get("network", "/agents")["agents"]
-    return [{"binary": item["binary"], "host": item["host"], "alive": item["alive"], "enabled": item["admin_state_up"]} for item in listed]
+    return [
+        {"binary": item["binary"], "host": item["host"], "alive": item["alive"], "enabled": item["admin_state_up"]}
+        for item in listed
+    ]
 
 
 def computes(admin: Cloud) -> list[dict]:
@@ -42,16 +51,18 @@ def computes(admin: Cloud) -> list[dict]:
         inventories = admin.get("placement", f"{path}/inventories")["inventories"]
         used = admin.get("placement", f"{path}/usages")["usages"]
         hypervisor = hypervisors.get(provider["name"], {})
-        result.append({
-            "name": provider["name"],
-            "type": hypervisor.get("hypervisor_type", ""),
-            "version": hypervisor_version(hypervisor.get("hypervisor_version")),
-            "state": hypervisor.get("state", ""),
-            "resources": {
-                kind: {"total": int((item["total"] - item["reserved"]) * item["allocation_ratio"]), "used": used.get(kind, 0)}
-                for kind, item in sorted(inventories.items())
-            },
-        })
+        result.append(
+            {
+                "name": provider["name"],
+                "type": hypervisor.get("hypervisor_type", ""),
+                "version": hypervisor_version(hypervisor.get("hypervisor_version")),
+                "state": hypervisor.get("state", ""),
+                "resources": {
+                    kind: {"total": int((item["total"] - item["reserved"]) * item["allocation_ratio"]), "used": used.get(kind, 0)}
+                    for kind, item in sorted(inventories.items())
+                },
+            }
+        )
     return sorted(result, key=lambda item: item["name"])
 
 
@@ -68,10 +79,16 @@ def networks(admin: Cloud) -> list[dict]:
     listed = admin.get("network", "/networks")["networks"]
     return [
         {
-            "name": item["name"], "type": item.get("provider:network_type") or "", "physical": item.get("provider:physical_network") or "",
-            "external": item.get("router:external", False), "shared": item["shared"], "mtu": item.get("mtu"), "subnets": sorted(subnets.get(item["id"], [])),
+            "name": item["name"],
+            "type": item.get("provider:network_type") or "",
+            "physical": item.get("provider:physical_network") or "",
+            "external": item.get("router:external", False),
+            "shared": item["shared"],
+            "mtu": item.get("mtu"),
+            "subnets": sorted(subnets.get(item["id"], [])),
         }
-        for item in sorted(listed, key=lambda item: item["name"]) if not item["name"].startswith("kilonova-verify-")
+        for item in sorted(listed, key=lambda item: item["name"])
+        if not item["name"].startswith("kilonova-verify-")
     ]
 
 

@@ -56,8 +56,8 @@ class Calls:
     def kept(self) -> list[dict]:
         """Calls worth showing: those that changed something or were refused, and the last one."""
         calls = getattr(self._local, "calls", [])
-        worth = [call for call in calls if call["method"] not in ("GET", "HEAD") or call["status"] >= 400]
-        return (worth or calls[-1:])[-KEPT_CALLS:]
+        worth = [call for call in calls if not call["reads"] or call["status"] >= 400]
+        return [{key: value for key, value in call.items() if key != "reads"} for call in (worth or calls[-1:])[-KEPT_CALLS:]]
 
 
 class Cloud:
@@ -70,9 +70,17 @@ class Cloud:
         options = {"cacert": cacert} if cacert else {}
         self.calls = calls
         self.connection = openstack.connect(
-            load_yaml_config=False, load_envvars=False, auth=auth, region_name=region, app_name="kilonova-verify",
-            compute_api_version="2", image_api_version="2", network_api_version="2", identity_api_version="3",
-            api_timeout=150, **options,
+            load_yaml_config=False,
+            load_envvars=False,
+            auth=auth,
+            region_name=region,
+            app_name="kilonova-verify",
+            compute_api_version="2",
+            image_api_version="2",
+            network_api_version="2",
+            identity_api_version="3",
+            api_timeout=150,
+            **options,
         )
         self.connection.session.session.hooks["response"].append(self._seen)
 
@@ -80,13 +88,18 @@ class Cloud:
         path = urlsplit(response.url).path
         if path.endswith("/auth/tokens") and response.request.method == "POST":
             return
-        self.calls.add({
-            "method": response.request.method,
-            "path": path,
-            "status": response.status_code,
-            "request_id": next((response.headers[name] for name in _IDS if name in response.headers), ""),
-            "seconds": round(response.elapsed.total_seconds(), 2),
-        })
+        # Asking for console output is a POST, but it changes nothing.
+        reads = response.request.method in ("GET", "HEAD") or "os-getConsoleOutput" in str(response.request.body or "")
+        self.calls.add(
+            {
+                "reads": reads,
+                "method": response.request.method,
+                "path": path,
+                "status": response.status_code,
+                "request_id": next((response.headers[name] for name in _IDS if name in response.headers), ""),
+                "seconds": round(response.elapsed.total_seconds(), 2),
+            }
+        )
 
     def warm_up(self) -> None:
         """Make what openstacksdk makes at first use, while there is one thread."""

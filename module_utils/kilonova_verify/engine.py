@@ -99,7 +99,9 @@ def obstacle(row: Row, outcomes: dict[str, Outcome]) -> str:
         outcome = outcomes.get(need)
         if outcome and outcome.status != PASSED:
             # The first cause is what a reader wants, not the chain.
-            return outcome.extra.get("because") or f"needs {need}, which {'failed' if outcome.status == FAILED else 'was skipped'}"
+            return (
+                outcome.extra.get("because") or f"needs {need}, which {'failed' if outcome.status == FAILED else 'was skipped'}"
+            )
     return ""
 
 
@@ -118,8 +120,10 @@ class Runner:
         """Rows whose turn has come."""
         names = {row.name for row in self.rows}
         return [
-            row for row in self.rows
-            if row.name not in self.outcomes and row.name not in self.running
+            row
+            for row in self.rows
+            if row.name not in self.outcomes
+            and row.name not in self.running
             and all(name in self.outcomes for name in (*row.needs, *row.after) if name in names)
         ]
 

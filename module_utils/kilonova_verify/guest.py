@@ -34,7 +34,7 @@ def ping(address: str, timeout: float = 2.0) -> float | None:
             while (left := start + timeout - time.monotonic()) > 0:
                 link.settimeout(left)
                 reply, sender = link.recvfrom(1500)
-                if sender[0] == address and reply[(reply[0] & 15) * 4:][:1] == b"\0" and reply.endswith(body):
+                if sender[0] == address and reply[(reply[0] & 15) * 4 :][:1] == b"\0" and reply.endswith(body):
                     return time.monotonic() - start
         except OSError:
             return None
@@ -56,10 +56,29 @@ def ssh(user: str, address: str, key: str, command: str, timeout: int = 60) -> s
     """Log in with a private key's file and run a command. The host key is new: the guest was made just now."""
     return subprocess.run(
         [
-            "ssh", "-i", key, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no",
-            "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=10", f"{user}@{address}", command,
+            "ssh",
+            "-i",
+            key,
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "LogLevel=ERROR",
+            "-o",
+            "ConnectTimeout=10",
+            f"{user}@{address}",
+            command,
         ],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
 
 
@@ -85,8 +104,16 @@ def websocket_greeting(url: str, want: int = 12, timeout: float = 15.0) -> bytes
             link = ssl.create_default_context().wrap_socket(plain, server_hostname=parts.hostname)
         host = parts.hostname + (f":{parts.port}" if parts.port else "")
         lines = [
-            f"GET /{path.lstrip('/')} HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {key}",
-            "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: binary", f"Origin: {parts.scheme}://{host}", "", "",
+            f"GET /{path.lstrip('/')} HTTP/1.1",
+            f"Host: {host}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Key: {key}",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Protocol: binary",
+            f"Origin: {parts.scheme}://{host}",
+            "",
+            "",
         ]
         link.sendall("\r\n".join(lines).encode())
         buffer = b""
@@ -127,4 +154,4 @@ def frame_of(buffer: bytes) -> tuple[tuple[int, bytes] | None, bytes]:
         length = int.from_bytes(buffer[2:start], "big")
     if len(buffer) < start or len(buffer) < start + length:
         return None, buffer
-    return (buffer[0] & 15, buffer[start:start + length]), buffer[start + length:]
+    return (buffer[0] & 15, buffer[start : start + length]), buffer[start + length :]

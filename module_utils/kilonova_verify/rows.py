@@ -2,253 +2,44 @@
 
 from __future__ import annotations
 
-import base64
 import configparser
 import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
-import threading
 import time
 
 from . import guest
-from .cloud import ApiError, Calls, Cloud
-from .engine import FAILED, Failure, Row, Skip, Stopped
-from .tenant import Tenant, residue, volume_service
-from .text import hints, mask, metadata, news, plain
+from .cloud import ApiError, Cloud
+from .engine import Failure, Row, Skip
+from .tenant import residue, volume_service
+from .text import mask, metadata
 
 ROWS: list[Row] = []
-CONSOLE_TAIL = 25
 
 
 def row(needs: str = "", after: str = "", always: bool = False):
     """Register a function as the row of its name."""
 
     def register(function):
-        ROWS.append(Row(function.__name__.removesuffix("_row"), function.__doc__.rstrip("."), function, tuple(needs.split()), tuple(after.split()), always))
+        ROWS.append(
+            Row(
+                function.__name__.removesuffix("_row"),
+                function.__doc__.rstrip("."),
+                function,
+                tuple(needs.split()),
+                tuple(after.split()),
+                always,
+            )
+        )
         return function
 
     return register
 
 
-class Context:
-    """What the rows share."""
-
-    def __init__(self, params: dict, name: str, calls: Calls, admin: Cloud):
-        """Take the module's parameters; the run's name prefixes everything that it makes."""
-        self.p, self.name, self.calls, self.admin = params, name, calls, admin
-        self.tenant = Tenant(admin, name)
-        self.me: Cloud | None = None
-        self.auth: dict = {}
-        self.stop = threading.Event()
-        self.secret = secrets.token_hex(8)
-        self.made: dict[str, str] = {}
-        self.servers: dict[str, dict] = {}
-        self.image: dict = {}
-        self.key_file = ""
-        self.computes: list[str] = []
-        self.picture: dict | None = None
-        self.publish = lambda: None
-        self._local = threading.local()
-
-    # -- what the engine calls
-
-    def begin(self, row: Row) -> None:
-        """A row starts in this thread."""
-        self.calls.start()
-        self._local.server = ""
-
-    def end(self, row: Row, outcome) -> None:
-        """A row has ended: keep its notes, and for a failure what explains it."""
-        if notes := self.calls.notes():
-            outcome.extra["notes"] = notes
-        if outcome.status == FAILED:
-            outcome.extra.setdefault("requests", self.calls.kept())
-            server = getattr(self._local, "server", "")
-            if server and not self.stop.is_set():
-                outcome.extra.update(self.explain(server))
-            if not outcome.extra.get("console"):
-                outcome.extra.pop("console", None)
-            words = " ".join([outcome.reason, str(outcome.extra.get("fault", "")), *outcome.extra.get("console", [])[-5:]])
-            outcome.extra["look_at"] = list(dict.fromkeys([*outcome.extra.get("look_at", []), *hints(words)]))
-        outcome.reason, outcome.detail = mask(outcome.reason), mask(outcome.detail)
-
-    # -- waiting
-
-    def wait(self, what: str, ask, limit: int | None = None, every: float = 1.0, said=lambda: ""):
-        """The first true answer; a failure that names what was waited for, and what was said last, when the limit is over."""
-        limit = limit or self.p["timeout"]
-        deadline = time.monotonic() + limit
-        while True:
-            if self.stop.is_set():
-                raise Stopped
-            answer = ask()
-            if answer:
-                return answer
-            if time.monotonic() > deadline:
-                last = said()
-                raise Failure(f"waited {limit} s for {what}" + (f"; last: {last}" if last else ""))
-            self.stop.wait(every)
-
-    # -- servers
-
-    def create_server(self, kind: str, image_id: str, networks, **more) -> str:
-        """Ask for a server; returns its id."""
-        body = {
-            "name": f"{self.name}-{kind}", "imageRef": image_id, "flavorRef": self.tenant.flavors["small"], "networks": networks,
-            "key_name": self.made.get("keypair"), "metadata": {"kilonova-verify": self.secret},
-            "user_data": base64.b64encode(f"#!/bin/sh\necho KILONOVA-VERIFY user_data {self.secret} > /dev/console\n".encode()).decode(),
-            "security_groups": [{"name": self.made["security_group"]}],
-        }
-        hints_ = more.pop("hints", None)
-        body.update(more)
-        body = {key: value for key, value in body.items() if value is not None}
-        whole = {"server": body, **({"os:scheduler_hints": hints_} if hints_ else {})}
-        server_id = self.me.post("compute", "/servers", whole)["server"]["id"]
-        self.servers[kind] = {"id": server_id, "kind": kind, "before": ""}
-        self._local.server = server_id
-        return server_id
-
-    def use(self, kind: str) -> dict:
-        """A server that earlier rows made, which must be ACTIVE: what another row broke is that row's failure alone."""
-        server = self.servers[kind]
-        self._local.server = server["id"]
-        status = self.show(server["id"])["status"]
-        if status != "ACTIVE":
-            raise Skip(f"the instance is {status} since an earlier row")
-        return server
-
-    def show(self, server_id: str) -> dict:
-        """A server as its owner sees it."""
-        return self.me.get("compute", f"/servers/{server_id}")["server"]
-
-    def host_of(self, server_id: str) -> str:
-        """The compute node it is on."""
-        return self.admin.get("compute", f"/servers/{server_id}")["server"].get("OS-EXT-SRV-ATTR:host") or ""
-
-    def action(self, server_id: str, body: dict):
-        """Ask for an action on a server."""
-        return self.me.post("compute", f"/servers/{server_id}/action", body)
-
-    def until(self, server_id: str, status: str, limit: int | None = None, idle: bool = True) -> dict:
-        """The server once it has the status and no task; fails at once with Nova's fault when it is in ERROR."""
-        seen = {}
-
-        def ask():
-            server = self.show(server_id)
-            seen.update(status=server["status"], task=server.get("OS-EXT-STS:task_state"))
-            if server["status"] == "ERROR" and status != "ERROR":
-                fault = server.get("fault") or {}
-                raise Failure(f"the instance is in ERROR: {fault.get('message', 'Nova gives no fault')}")
-            return server if server["status"] == status and not (idle and server.get("OS-EXT-STS:task_state")) else None
-
-        return self.wait(f"the instance to be {status}", ask, limit, said=lambda: f"{seen.get('status')}, task {seen.get('task')}")
-
-    def console(self, server_id: str, length: int | None = None) -> str:
-        """What it wrote on its serial console."""
-        options = {"length": length} if length else {}
-        return plain(self.action(server_id, {"os-getConsoleOutput": options})["output"] or "")
-
-    def shown(self, server: dict, pattern: str, what: str, limit: int | None = None) -> re.Match:
-        """The match of a pattern in what the console shows since the server's last start."""
-        said = {}
-
-        def ask():
-            said["text"] = text = news(server["before"], self.console(server["id"]))
-            return re.search(pattern, text)
-
-        try:
-            return self.wait(f"{what} on the console (pattern {pattern!r})", ask, limit)
-        except Failure as failure:
-            failure.details["console"] = mask(said.get("text", "")).splitlines()[-CONSOLE_TAIL:]
-            raise
-
-    def booted(self, server: dict) -> None:
-        """Wait until the guest says that it is up, after a start."""
-        self.shown(server, self.p["console"]["boot"], "the end of the boot")
-
-    def mark(self, server: dict) -> None:
-        """What the console shows now is old: called before a row starts the guest anew."""
-        server["before"] = self.console(server["id"])
-
-    def answers(self, server: dict) -> str:
-        """Its page at its floating address."""
-        if not server.get("floating"):
-            return ""
-        url = f"http://{server['floating']}:{self.p['port']}/"
-        last = {}
-
-        def ask():
-            status, text = guest.http(url)
-            last["said"] = text.strip()[:200]
-            return (last["said"] or "(an empty page)") if status == 200 else None
-
-        return self.wait(f"an answer by HTTP at {url}", ask, said=lambda: last.get("said"))
-
-    def float(self, server: dict) -> str:
-        """Give it a floating address, once."""
-        if not server.get("floating"):
-            port = self.me.get("network", f"/ports?device_id={server['id']}")["ports"][0]
-            body = {"floating_network_id": self.made["external"], "port_id": port["id"]}
-            server["floating"] = self.me.post("network", "/floatingips", {"floatingip": body})["floatingip"]["floating_ip_address"]
-        return server["floating"]
-
-    def explain(self, server_id: str) -> dict:
-        """What Nova itself says about a server: its fault, its last failed action with the request id, and the tail of its console."""
-        found: dict = {"server": server_id}
-        try:
-            server = self.admin.get("compute", f"/servers/{server_id}", ok=(404,)).get("server", {}) or {}
-        except (Failure, AttributeError):
-            return found
-        found["host"] = server.get("OS-EXT-SRV-ATTR:host") or ""
-        if server.get("fault"):
-            fault = server["fault"]
-            found["fault"] = mask(fault.get("message", ""))
-            found["fault_details"] = mask(fault.get("details") or "").strip().splitlines()[-3:]
-        try:
-            actions = self.admin.get("compute", f"/servers/{server_id}/os-instance-actions")["instanceActions"]
-            found["actions"] = [
-                {"action": item["action"], "request_id": item["request_id"], "message": item["message"] or "", "time": item["start_time"]}
-                for item in actions[:3]
-            ]
-            if server.get("status") == "ACTIVE":
-                found["console"] = mask(self.console(server_id)).splitlines()[-CONSOLE_TAIL:]
-        except Failure:
-            pass
-        if "No valid host" in found.get("fault", ""):
-            found["look_at"] = self.room()
-        return found
-
-    def room(self) -> list[str]:
-        """Why no host could take a server: state and free memory of each."""
-        lines, size = [], self.p["flavor"]
-        try:
-            for service in self.admin.get("compute", "/os-services?binary=nova-compute")["services"]:
-                if (service["status"], service["state"]) != ("enabled", "up"):
-                    lines.append(f"nova-compute on {service['host']} is {service['status']} and {service['state']}, last heard of at {service['updated_at']}")
-            for provider in self.admin.get("placement", "/resource_providers")["resource_providers"]:
-                free = self.free(provider["uuid"])
-                wanted = {"VCPU": size["vcpus"], "MEMORY_MB": size["ram"], "DISK_GB": size["disk"]}
-                short = [f"{name} {free.get(name, 0)} free, {amount} asked" for name, amount in wanted.items() if free.get(name, 0) < amount]
-                if short:
-                    lines.append(f"{provider['name']} has no room: {'; '.join(short)}")
-        except Failure as error:
-            lines.append(str(error))
-        return lines
-
-    def free(self, provider: str) -> dict[str, int]:
-        """Free amounts of a resource provider, as the scheduler counts."""
-        inventories = self.admin.get("placement", f"/resource_providers/{provider}/inventories")["inventories"]
-        used = self.admin.get("placement", f"/resource_providers/{provider}/usages")["usages"]
-        return {
-            name: int((item["total"] - item["reserved"]) * item["allocation_ratio"]) - used.get(name, 0)
-            for name, item in inventories.items()
-        }
-
-
 # -- the rows --------------------------------------------------------------------------------------------------------
+
 
 @row()
 def services(c):
@@ -258,7 +49,11 @@ def services(c):
     for item in services:
         if item["status"] == "enabled" and item["state"] != "up":
             down.append(f"{item['binary']} on {item['host']} is down, last heard of at {item['updated_at']}")
-    c.computes = [item["host"] for item in services if item["binary"] == "nova-compute" and (item["status"], item["state"]) == ("enabled", "up")]
+    c.computes = [
+        item["host"]
+        for item in services
+        if item["binary"] == "nova-compute" and (item["status"], item["state"]) == ("enabled", "up")
+    ]
     agents = c.admin.get("network", "/agents")["agents"]
     for item in agents:
         if item["admin_state_up"] and not item["alive"]:
@@ -266,7 +61,10 @@ def services(c):
     if not c.computes:
         down.append("no nova-compute is enabled and up")
     if down:
-        raise Failure("; ".join(down), look_at=[f"systemctl status {line.split(' on ')[0]}, on {line.split(' ')[2]}" for line in down if " on " in line])
+        raise Failure(
+            "; ".join(down),
+            look_at=[f"systemctl status {line.split(' on ')[0]}, on {line.split(' ')[2]}" for line in down if " on " in line],
+        )
     return f"{len(services)} compute services, {len(agents)} network agents"
 
 
@@ -313,7 +111,8 @@ def image(c):
         size += len(chunk)
     if digest.hexdigest() != (item.get("os_hash_value") or item["checksum"]):
         raise Failure(
-            f"image {item['name']}: the {algorithm} of the stored data is not the one of its upload: checksum mismatch ({size} of {item['size']} bytes read)"
+            f"image {item['name']}: checksum mismatch: the {algorithm} of the stored data is not the one of its upload"
+            f" ({size} of {item['size']} bytes read)"
         )
     return f"{len(images)} images; {item['name']}: {size} bytes, {algorithm} matches"
 
@@ -325,7 +124,8 @@ def network(c):
     outside = me.get("network", "/networks?router:external=true")["networks"]
     wanted = [item for item in outside if c.p["external_network"] in ("", item["name"], item["id"])]
     if not wanted:
-        raise Failure(f"no external network {c.p['external_network']}: the tenant sees {', '.join(item['name'] for item in outside) or 'none'}")
+        names = ", ".join(item["name"] for item in outside) or "none"
+        raise Failure(f"no external network {c.p['external_network']}: the tenant sees {names}")
     c.made["external"] = wanted[0]["id"]
     c.made["network"] = me.post("network", "/networks", {"network": {"name": name}})["network"]["id"]
     subnet = {"name": name, "network_id": c.made["network"], "ip_version": 4, "cidr": c.p["subnet"]}
@@ -334,12 +134,25 @@ def network(c):
     router = me.post("network", "/routers", {"router": router})["router"]
     me.call("network", "PUT", f"/routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
     c.made["second_network"] = me.post("network", "/networks", {"network": {"name": f"{name}-second"}})["network"]["id"]
-    second = {"name": f"{name}-second", "network_id": c.made["second_network"], "ip_version": 4, "cidr": c.p["second_subnet"], "gateway_ip": None}
+    second = {
+        "name": f"{name}-second",
+        "network_id": c.made["second_network"],
+        "ip_version": 4,
+        "cidr": c.p["second_subnet"],
+        "gateway_ip": None,
+    }
     me.post("network", "/subnets", {"subnet": second})
     group = me.post("network", "/security-groups", {"security_group": {"name": name}})["security_group"]
     c.made["security_group"] = name
     for protocol, port in (("icmp", None), ("tcp", 22), ("tcp", c.p["port"])):
-        rule = {"security_group_id": group["id"], "direction": "ingress", "ethertype": "IPv4", "protocol": protocol, "port_range_min": port, "port_range_max": port}
+        rule = {
+            "security_group_id": group["id"],
+            "direction": "ingress",
+            "ethertype": "IPv4",
+            "protocol": protocol,
+            "port_range_min": port,
+            "port_range_max": port,
+        }
         me.post("network", "/security-group-rules", {"security_group_rule": rule})
     return f"{c.p['subnet']}, router to {wanted[0]['name']}"
 
@@ -364,8 +177,12 @@ def quota(c):
     if allowed < 0 or allowed > 100:
         raise Skip(f"the quota of instances is {allowed}: too many to ask for more")
     body = {
-        "name": f"{c.name}-quota", "imageRef": c.image["id"], "flavorRef": c.tenant.flavors["small"],
-        "networks": [{"uuid": c.made["network"]}], "min_count": allowed + 1, "max_count": allowed + 1,
+        "name": f"{c.name}-quota",
+        "imageRef": c.image["id"],
+        "flavorRef": c.tenant.flavors["small"],
+        "networks": [{"uuid": c.made["network"]}],
+        "min_count": allowed + 1,
+        "max_count": allowed + 1,
     }
     try:
         c.me.post("compute", "/servers", {"server": body})
@@ -524,6 +341,7 @@ def server_group(c):
 
 # One server, one thing at a time: each of these waits for the one before, whatever became of it.
 
+
 @row(needs="active", after="http ssh east_west lease user_data")
 def soft_reboot(c):
     """Soft reboot: the guest shuts itself down and starts again."""
@@ -536,7 +354,10 @@ def soft_reboot(c):
     c.booted(server)
     c.answers(server)
     if took > c.p["soft_reboot_limit"]:
-        raise Failure(f"the guest did not shut itself down in {took:.0f} s: Nova rebooted it by force", look_at=["ACPI in the guest, virtlogd"])
+        raise Failure(
+            f"the guest did not shut itself down in {took:.0f} s: Nova rebooted it by force",
+            look_at=["the guest: its power button needs the drivers button and evdev and an acpid"],
+        )
     return f"ACTIVE after {took:.1f} s, then booted"
 
 
@@ -616,6 +437,7 @@ def rebuild(c):
 
 # The second server.
 
+
 @row(needs="neighbour")
 def novnc_page(c):
     """Nova gives a console address, and the noVNC page is there."""
@@ -667,7 +489,10 @@ def novnc_picture(c):
     if said["status"] == "skipped":
         raise Skip(said["text"])
     if said["status"] != "passed":
-        raise Failure(f"noVNC in a browser: {said['text']}", look_at=["novncproxy_base_url must be reachable from the machine that runs Ansible"])
+        raise Failure(
+            f"noVNC in a browser: {said['text']}",
+            look_at=["novncproxy_base_url must be reachable from the machine that runs Ansible"],
+        )
     return said["text"]
 
 
@@ -683,7 +508,9 @@ def interface(c):
     c.wait("the new port to be ACTIVE", lambda: c.me.get("network", f"/ports/{port['port_id']}")["port"]["status"] == "ACTIVE")
     pattern = c.p["console"]["new_interface"].replace("{address}", re.escape(address))
     if pattern:
-        c.wait(f"the guest to use {address} (pattern {pattern!r})", lambda: re.search(pattern, c.console(server["id"])[seen:]), 90)
+        c.wait(
+            f"the guest to use {address} (pattern {pattern!r})", lambda: re.search(pattern, c.console(server["id"])[seen:]), 90
+        )
     c.me.delete("compute", f"/servers/{server['id']}/os-interface/{port['port_id']}")
 
     def gone():
@@ -803,7 +630,10 @@ def live_migrate(c):
     c.until(server["id"], "ACTIVE")
     after = c.host_of(server["id"])
     if after == before:
-        raise Failure(f"it is still on {before}", look_at=["libvirt and [libvirt] live_migration_* on both nodes, TCP 16509 and 49152-49215 between them"])
+        raise Failure(
+            f"it is still on {before}",
+            look_at=["libvirt and [libvirt] live_migration_* on both nodes, TCP 16509 and 49152-49215 between them"],
+        )
     c.answers(server)
     return f"from {before} to {after}, and it answers"
 

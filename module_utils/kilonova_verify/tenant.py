@@ -60,14 +60,30 @@ class Tenant:
             raise Failure(f"the Identity service has no role {role}; it has {', '.join(sorted(roles))}")
         admin.call("identity", "PUT", f"/projects/{self.project_id}/users/{self.user_id}/roles/{roles[role]}")
         return {
-            "username": self.name, "password": password, "project_name": self.name, "user_domain_name": "Default",
+            "username": self.name,
+            "password": password,
+            "project_name": self.name,
+            "user_domain_name": "Default",
             "project_domain_name": "Default",
         }
+
+    def find(self) -> str:
+        """The project's id, also when its making was answered but the answer never arrived."""
+        if not self.project_id:
+            projects = self.admin.get("identity", f"/projects?name={self.name}")["projects"]
+            self.project_id = projects[0]["id"] if projects else ""
+        return self.project_id
 
     def flavor(self, kind: str, size: dict) -> str:
         """Make a flavor that only this project sees; returns its id."""
         name = f"{self.name}-{kind}"
-        body = {"name": name, "ram": size["ram"], "disk": size["disk"], "vcpus": size["vcpus"], "os-flavor-access:is_public": False}
+        body = {
+            "name": name,
+            "ram": size["ram"],
+            "disk": size["disk"],
+            "vcpus": size["vcpus"],
+            "os-flavor-access:is_public": False,
+        }
         flavor = self.admin.post("compute", "/flavors", {"flavor": body})["flavor"]
         self.flavors[kind] = flavor["id"]
         if size.get("extra_specs"):
@@ -80,11 +96,10 @@ class Tenant:
 def leftovers(admin: Cloud, own: str, now: float | None = None) -> list[dict]:
     """Projects and flavors of runs that are over: [{name, project_id}]."""
     now = time.time() if now is None else now
-    projects = {
-        item["name"]: item for item in admin.get("identity", "/projects")["projects"] if item["name"].startswith(PREFIX)
-    }
+    projects = {item["name"]: item for item in admin.get("identity", "/projects")["projects"] if item["name"].startswith(PREFIX)}
     running = {
-        name for name, item in projects.items()
+        name
+        for name, item in projects.items()
         if not abandoned(item.get("description") or "", now, socket.gethostname(), process_alive)
     }
     names = set(projects)
@@ -93,9 +108,7 @@ def leftovers(admin: Cloud, own: str, now: float | None = None) -> list[dict]:
     for item in admin.get("compute", "/flavors?is_public=None")["flavors"]:
         if item["name"].startswith(PREFIX):
             names.add("-".join(item["name"].split("-")[:3]))
-    return [
-        {"name": name, "project_id": projects.get(name, {}).get("id", "")} for name in sorted(names - running - {own})
-    ]
+    return [{"name": name, "project_id": projects.get(name, {}).get("id", "")} for name in sorted(names - running - {own})]
 
 
 class Removal:
@@ -153,7 +166,13 @@ class Removal:
             if not forced and time.monotonic() > deadline - self.limit / 2:
                 forced = True
                 for server in left:
-                    self.attempt(f"server {server['name']}, by force", admin.post, "compute", f"/servers/{server['id']}/action", {"forceDelete": None})
+                    self.attempt(
+                        f"server {server['name']}, by force",
+                        admin.post,
+                        "compute",
+                        f"/servers/{server['id']}/action",
+                        {"forceDelete": None},
+                    )
             time.sleep(1)
         for group in self.listed("compute", "/os-server-groups?all_projects=true", "server_groups"):
             if group.get("project_id") == self.project_id:
@@ -165,7 +184,9 @@ class Removal:
         if not endpoint:
             return
         connection = self.admin.connection
-        for volume in connection.block_storage.get(f"/volumes/detail?all_tenants=1&project_id={self.project_id}").json().get("volumes", []):
+        for volume in (
+            connection.block_storage.get(f"/volumes/detail?all_tenants=1&project_id={self.project_id}").json().get("volumes", [])
+        ):
             connection.block_storage.delete(f"/volumes/{volume['id']}?cascade=true")
             self.removed.append(f"volume {volume['name']}")
 
@@ -184,8 +205,12 @@ class Removal:
             for port in self.listed("network", f"/ports?device_id={router['id']}", "ports"):
                 if port["device_owner"].startswith("network:") and "gateway" not in port["device_owner"]:
                     self.attempt(
-                        f"interface of router {router['name']}", admin.call, "network", "PUT",
-                        f"/routers/{router['id']}/remove_router_interface", {"port_id": port["id"]},
+                        f"interface of router {router['name']}",
+                        admin.call,
+                        "network",
+                        "PUT",
+                        f"/routers/{router['id']}/remove_router_interface",
+                        {"port_id": port["id"]},
                     )
             self.attempt(f"router {router['name']}", admin.delete, "network", f"/routers/{router['id']}")
         for port in self.listed("network", f"/ports{mine}", "ports"):

@@ -47,7 +47,7 @@ def metadata(console: str) -> dict:
 
 def news(before: str, after: str) -> str:
     """What a console shows that it did not show before: its file is begun anew when a server starts, or goes on."""
-    return after[len(before):] if before and after.startswith(before) else after
+    return after[len(before) :] if before and after.startswith(before) else after
 
 
 def request_ids(text: str) -> list[str]:
@@ -58,29 +58,58 @@ def request_ids(text: str) -> list[str]:
 # What a text of Nova, of a log or of a guest points at. The first column is a regular expression, any case.
 HINTS = (
     (r"hash was .* expected|corrupt image|checksum", "the image's stored data: `openstack image show`, then upload it again"),
-    (r"NeutronAdminCredentialConfigurationInvalid|networking client is experiencing an unauthorized",
-     "nova.conf [neutron] username and password, on the controller and on the compute nodes"),
-    (r"unauthorized|invalid.{0,12}credential|HTTP 401|requires authentication",
-     "the service's password: [keystone_authtoken] and the section of the service that it called"),
-    (r"MessagingTimeout|timed out waiting for a reply", "RabbitMQ and the service that should have replied: `rabbitmqctl "
-     "list_queues`, `openstack compute service list`"),
-    (r"ACCESS_REFUSED|access to (?:queue|exchange|vhost)", "the RabbitMQ user's password and permissions: "
-     "`rabbitmqctl list_permissions`"),
-    (r"ECONNREFUSED|connection refused|cannot connect|unable to connect", "the service that should listen there: `systemctl status`, `ss -ltnp`"),
-    (r"X-Instance-ID-Signature|metadata-missing|metadata on the console", "metadata_proxy_shared_secret in nova.conf [neutron] and in "
-     "metadata_agent.ini must be equal; neutron-metadata-agent and nova-api-metadata must run"),
-    (r"lease on the console", "neutron-dhcp-agent and the Open vSwitch agents: `openstack network agent list`, "
-     "neutron-dhcp-agent.log, `ip netns exec qdhcp-…`"),
-    (r"binding:?.?failed|VirtualInterfaceCreateException|PortBindingFailed|network-vif-plugged",
-     "neutron-openvswitch-agent on the compute node: `openstack network agent list`, its log"),
-    (r"exceeded max scheduling attempts|exhausted all hosts", "nova-compute.log on the hosts that were tried: each of them failed"),
-    (r"no valid host|no host", "room and state of the hosts: `openstack hypervisor list`, `openstack resource provider inventory "
-     "list`, `openstack compute service list`"),
-    (r"RFB|noVNC|websocket|console token|6080", "nova-novncproxy.service; NOVA_CONSOLE_PROXY_TYPE in /etc/default/nova-consoleproxy; [vnc] in "
-     "nova.conf on both sides"),
+    (
+        r"NeutronAdminCredentialConfigurationInvalid|networking client is experiencing an unauthorized",
+        "nova.conf [neutron] username and password, on the controller and on the compute nodes",
+    ),
+    (
+        r"unauthorized|invalid.{0,12}credential|HTTP 401|requires authentication",
+        "the service's password: [keystone_authtoken] and the section of the service that it called",
+    ),
+    (
+        r"MessagingTimeout|timed out waiting for a reply",
+        "RabbitMQ and the service that should have replied: `rabbitmqctl list_queues`, `openstack compute service list`",
+    ),
+    (
+        r"ACCESS_REFUSED|access to (?:queue|exchange|vhost)",
+        "the RabbitMQ user's password and permissions: `rabbitmqctl list_permissions`",
+    ),
+    (
+        r"ECONNREFUSED|connection refused|cannot connect|unable to connect",
+        "the service that should listen there: `systemctl status`, `ss -ltnp`",
+    ),
+    (
+        r"X-Instance-ID-Signature|metadata-missing|metadata on the console",
+        "metadata_proxy_shared_secret in nova.conf [neutron] and in "
+        "metadata_agent.ini must be equal; neutron-metadata-agent and nova-api-metadata must run",
+    ),
+    (
+        r"lease on the console",
+        "neutron-dhcp-agent and the Open vSwitch agents: `openstack network agent list`, "
+        "neutron-dhcp-agent.log, `ip netns exec qdhcp-…`",
+    ),
+    (
+        r"binding:?.?failed|VirtualInterfaceCreateException|PortBindingFailed|network-vif-plugged",
+        "neutron-openvswitch-agent on the compute node: `openstack network agent list`, its log",
+    ),
+    (
+        r"exceeded max scheduling attempts|exhausted all hosts",
+        "nova-compute.log on the hosts that were tried: each of them failed",
+    ),
+    (
+        r"no valid host|no host",
+        "room and state of the hosts: `openstack hypervisor list`, `openstack resource provider inventory "
+        "list`, `openstack compute service list`",
+    ),
+    (
+        r"RFB|noVNC|websocket|console token|6080",
+        "nova-novncproxy.service; NOVA_CONSOLE_PROXY_TYPE in /etc/default/nova-consoleproxy; [vnc] in nova.conf on both sides",
+    ),
     (r"HTTP at|ping of|floating", "neutron-l3-agent, the router's namespace (`ip netns`), br-provider, security group rules"),
-    (r"connection reset|connection aborted|remote end closed", "the uwsgi of that API: keep-alive without `add-header = "
-     "Connection: close` in its ini file"),
+    (
+        r"connection reset|connection aborted|remote end closed",
+        "the uwsgi of that API: keep-alive without `add-header = Connection: close` in its ini file",
+    ),
 )
 
 

@@ -194,6 +194,25 @@ def test_dependencies_of() -> None:
     assert guest_image.dependencies_of(text) == ["dropbear-bin", "libc6"]
 
 
+def test_kernel_in_one_package() -> None:
+    names = guest_image.kernel_packages("linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-5-cloud-amd64\n",
+                                        lambda _name: "linux-image-6.1.0-5-cloud-amd64\n  Depends: kmod\n")
+    assert names == ["linux-image-6.1.0-5-cloud-amd64"]
+
+
+def test_kernel_split_into_packages() -> None:
+    text = ("x\n  PreDepends: linux-base\n |Depends: dracut\n  Depends: linux-binary-7.2+deb\n"
+            "  Depends: linux-modules-7.2+deb\n")
+    names = guest_image.kernel_packages("x\n  Depends: linux-base-cloud\n  Depends: linux-image-7.2+deb\n", {
+        "linux-image-7.2+deb": text}.__getitem__)
+    assert names == ["linux-image-7.2+deb", "linux-binary-7.2+deb", "linux-modules-7.2+deb"]
+
+
+def test_metapackage_without_a_kernel_is_refused() -> None:
+    with pytest.raises(guest_image.BuildError, match="names no kernel"):
+        guest_image.kernel_packages("linux-image-cloud-amd64\n", lambda _name: "")
+
+
 def test_recipe_follows_the_files(tmp_path: Path) -> None:
     (tmp_path / "init").write_text("one")
     first = guest_image.recipe_of(tmp_path)

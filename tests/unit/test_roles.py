@@ -176,7 +176,7 @@ def test_main_is_a_table_of_contents(role):
 @each_role
 def test_a_role_reads_no_internal_variable_of_another(role):
     for path in (ROLES / role).rglob("*.yml"):
-        for name in set(re.findall(r"\b__([a-z]\w*)", path.read_text(encoding="utf-8"))):
+        for name in set(re.findall(r"(?<![\w.])__([a-z]\w*)", path.read_text(encoding="utf-8"))):
             owner = max((other for other in NAMES if name.startswith(f"{other}_")), key=len, default=None)
             assert owner == role, f"{path}: __{name}"
 
@@ -212,7 +212,10 @@ def test_a_task_file_is_one_heading(path):
     assert len(path.read_text().splitlines()) <= 80
 
 
-READING = {"dpkg-query"}
+# What tasks with `changed_when: false` do. Each was looked at and only reads; another one wants a look of its own.
+READING = {
+    ("ansible.builtin.command", "dpkg-query"), ("ansible.builtin.command", "print("), ("ansible.builtin.async_status", "jid"),
+}
 
 
 @pytest.mark.parametrize("path", [*TASK_FILES, *TREE.glob("playbooks/*.yml")], ids=lambda path: str(path.relative_to(TREE)))
@@ -220,6 +223,5 @@ def test_tasks_report_honestly(path):
     for task in tasks(load(path)):
         assert "ignore_errors" not in task, task["name"]
         if task.get("changed_when") is False:
-            command = json.dumps(task.get("ansible.builtin.command") or task.get("ansible.builtin.shell") or "")
-            words = re.findall(r"[\w./-]+", command)
-            assert set(words[:2]) & READING, f"{task['name']}: does it only read?"
+            known = [part for module, part in READING if part in json.dumps(task.get(module))]
+            assert known, f"{task['name']}: does it only read?"

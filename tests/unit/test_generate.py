@@ -1,0 +1,416 @@
+"""Files of every host from the inventory alone: the same as Ansible makes, right for each release, secrets hidden."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
+
+from kilonova import config_files, generate
+from kilonova.catalogue import errors, validate
+from kilonova.config_files import ROLES
+from kilonova.generate import GenerateError, Inventory
+from kilonova.releases import RELEASES
+
+TREE = ROLES.parent
+SECRETS = {name: f"{word}-of-this-test" for name, word in generate.placeholders().items()}
+TWO = {"controllers": ["controller"], "computes": ["compute1"]}
+ONE = {"controllers": ["allinone"], "computes": ["allinone"]}
+
+
+def inventory(groups=TWO, release=None, hosts=None, **variables):
+    """An inventory as data; `hosts` has variables of single hosts."""
+    names = list(dict.fromkeys(host for members in groups.values() for host in members))
+    data = {
+        name: {**SECRETS, "openstack_management_address": f"10.0.0.{number}", **variables, **(hosts or {}).get(name, {})}
+        for number, name in enumerate(names, start=11)
+    }
+    return Inventory(data, groups, release=release)
+
+
+def texts(source, **options):
+    """(host, path) -> text."""
+    return {(file.host, file.path): file.text for file in generate.files(source, **options)}
+
+
+# ---------------------------------------------------------------------------------------- the same as Ansible would make
+
+# Values that another templating could read otherwise: quotes, dollars, templates that are none, numbers, null, lists.
+HOSTILE = {
+    "openstack_nova_pass": "p@ss:w/ord%41$x'#\"&",
+    "openstack_rabbit_pass": "a,b[c]?d#e&f=g $ 100%",
+    "openstack_metadata_secret": "-----begin: a # b\\n",
+}
+EXTRAS = """
+  vars:
+    openstack_workers: 3
+    openstack_public_host: "cloud.{{ site_domain }}"
+    site_domain: "{{ ['example', 'org'] | join('.') }}"
+    site_debug: "{{ inventory_hostname in groups['computes'] }}"
+    rabbitmq_overrides: {disk_free_limit.absolute: 1GB}
+    neutron_openvswitch_datapath: "{{ 'netdev' if site_debug else 'system' }}"
+    nova_compute_overrides:
+      nova.conf:
+        DEFAULT:
+          debug: "{{ site_debug }}"
+          # Another host's variable, and a text that only looks like a template.
+          default_availability_zone: "zone-{{ hostvars[groups['controllers'][0]].site_domain }}"
+          instance_name_template: !unsafe "{{ not a template }}-%08x"
+          instance_usage_audit_period: null
+        pci: {alias: ['{"name": "a"}', '{"name": "b"}']}
+        libvirt: "{{ {'cpu_mode': 'none'} | combine({'images_type': 'qcow2'}) }}"
+"""
+
+
+def write_inventory(path: Path, groups):
+    """An inventory with what is difficult in it."""
+    children = "\n".join(f"    {group}: {{hosts: {{{hosts[0]}: }}}}" for group, hosts in groups.items())
+    addresses = "\n".join(
+        f"    {host}: {{openstack_management_address: 10.0.0.{number}, ansible_connection: local}}"
+        for number, host in enumerate(dict.fromkeys(host for hosts in groups.values() for host in hosts), start=11)
+    )
+    (path / "group_vars" / "all").mkdir(parents=True)
+    (path / "hosts.yml").write_text(f"all:\n  children:\n{children}\n  hosts:\n{addresses}{EXTRAS}", encoding="utf-8")
+    (path / "group_vars" / "all" / "secrets.yml").write_text(yaml.safe_dump({**SECRETS, **HOSTILE}), encoding="utf-8")
+    return path
+
+
+def run(*arguments, **environment):
+    """Run ansible-playbook in the tree."""
+    program = Path(sys.executable).with_name("ansible-playbook")
+    settings = {**os.environ, "ANSIBLE_CONFIG": str(TREE / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **environment}
+    return subprocess.run([program, *map(str, arguments)], cwd=TREE, env=settings, capture_output=True, text=True, check=False)
+
+
+def ansible_entries(directory: Path, inventory_directory: Path, release: str):
+    """What Ansible itself gives to `oslo_config`: the roles are in the play for their variables, their tasks do not run."""
+    plays = []
+    for group, roles in generate._role_data()[1]["openstack_group_roles"].items():
+        names = [name for role in roles for name in generate._file_variables(role)]
+        plays.append({
+            "hosts": group, "gather_facts": False, "roles": roles,
+            "tasks": [{
+                "name": "Record", "tags": ["record"], "delegate_to": "localhost",
+                "ansible.builtin.copy": {
+                    "content": "{{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} | to_json }}",
+                    "dest": f"{directory}/{group}.json", "mode": "0600",
+                },
+            }],
+        })
+    (directory / "record.yml").write_text(yaml.safe_dump(plays, sort_keys=False), encoding="utf-8")
+    done = run("-i", inventory_directory, directory / "record.yml", "--tags", "record", "-e", f"openstack_release={release}",
+               ANSIBLE_ROLES_PATH=str(ROLES), ANSIBLE_FILTER_PLUGINS=str(TREE / "filter_plugins"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {group: json.loads((directory / f"{group}.json").read_text(encoding="utf-8")) for group in TWO}
+
+
+def of_ansible(inventory_directory: Path, **options):
+    """The generator's inventory, from Ansible's reading of one."""
+    loader = DataLoader()
+    read = InventoryManager(loader, sources=[str(inventory_directory)])
+    hostvars = HostVars(read, VariableManager(loader=loader, inventory=read), loader)
+    return Inventory.of_ansible({"hostvars": hostvars, "groups": read.get_groups_dict()}, **options)
+
+
+@pytest.mark.parametrize("release", ["zed", "hibiscus"])
+@pytest.mark.parametrize("groups", [TWO, ONE], ids=["two hosts", "one host"])
+def test_files_are_those_that_ansible_makes(groups, release, tmp_path):
+    directory = write_inventory(tmp_path / "inventory", groups)
+    expected = ansible_entries(tmp_path, directory, release)
+    source = of_ansible(directory, release=release)
+    compared = 0
+    for group, variables in expected.items():
+        host = source.host(groups[group][0])
+        for name, entries in variables.items():
+            ours = [entry for entry in host.files() if entry["path"] in {entry["path"] for entry in entries}]
+            assert json.loads(json.dumps(host.find(name))) == entries, name
+            assert {entry["path"]: config_files.render(entry) for entry in ours if entry in host.find(name)} == {
+                entry["path"]: config_files.render(entry) for entry in entries
+            }, name
+            compared += len(entries)
+    assert compared > 25
+    text = texts(source)[groups["computes"][0], "/etc/nova/nova-compute.conf" if groups is ONE else "/etc/nova/nova.conf"]
+    assert "default_availability_zone = zone-example.org" in text
+    assert "instance_name_template = {{ not a template }}-%08x" in text
+    assert "images_type = qcow2" in text
+
+
+def test_the_playbook_writes_what_ansible_makes(tmp_path):
+    directory = write_inventory(tmp_path / "inventory", TWO)
+    expected = ansible_entries(tmp_path, directory, "zed")
+    out = tmp_path / "out"
+    arguments = ("-i", directory, TREE / "playbooks/config.yml", "-e", f"config_out={out}")
+    done = run(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for group, variables in expected.items():
+        for entry in [entry for entries in variables.values() for entry in entries]:
+            file = out / TWO[group][0] / entry["path"].lstrip("/")
+            assert file.read_text(encoding="utf-8") == config_files.render(entry), file
+            assert f"{file}" in done.stdout
+            assert not file.stat().st_mode & 0o077 or str(entry.get("mode", "0644"))[-1] != "0"
+    assert not any(secret in done.stdout + done.stderr for secret in [*SECRETS.values(), *HOSTILE.values()])
+    again = run(*arguments)
+    assert "changed=0" in again.stdout
+    hidden = run(*arguments, "-e", "config_secrets=hide")
+    assert "(only the values of hidden secrets)" in hidden.stdout
+    written = "".join(path.read_text(encoding="utf-8") for path in out.rglob("*") if path.is_file())
+    assert not any(secret in written for secret in [*SECRETS.values(), *HOSTILE.values()])
+
+
+# ---------------------------------------------------------------------------------------------------------- releases
+
+# The guide's own form for Ocata, which Ocata reads and has given up already.
+KNOWN = {("ocata", "rpc_backend"), ("ocata", "use_neutron")}
+each_release = pytest.mark.parametrize("release", [release.name for release in RELEASES])
+
+
+@each_release
+@pytest.mark.parametrize("virt_type", ["auto", "qemu"])
+@pytest.mark.parametrize("groups", [TWO, ONE], ids=["two hosts", "one host"])
+def test_nova_reads_every_option_that_we_set(release, groups, virt_type):
+    source = inventory(groups, release, nova_compute_virt_type=virt_type)
+    checked = 0
+    for file in generate.files(source):
+        if not Path(file.path).name.startswith("nova") or not file.path.endswith(".conf"):
+            assert "catalogue" not in file.entry
+            continue
+        wanted = file.entry["catalogue"]
+        assert wanted["release"] == release
+        assert wanted["node"] == ("" if groups is ONE else {"controller": "controller"}.get(file.host, "compute"))
+        found = validate(file.text, release, wanted["node"] or None)
+        assert [str(finding) for finding in found if (release, finding.option) not in KNOWN] == []
+        assert not errors(found)
+        checked += 1
+    assert checked == (3 if groups is TWO else 2)
+
+
+def test_the_guides_own_form_is_ocatas():
+    made = texts(inventory(release="ocata"))
+    controller, compute = made["controller", "/etc/nova/nova.conf"], made["compute1", "/etc/nova/nova.conf"]
+    for text in (controller, compute):
+        for line in ("rpc_backend = rabbit", "use_neutron = true", "firewall_driver = nova.virt.firewall.NoopFirewallDriver",
+                     "auth_uri = http://10.0.0.11:5000/v3", "auth_url = http://10.0.0.11:35357/v3", "os_region_name = RegionOne",
+                     "vncserver_listen = $my_ip", "url = http://10.0.0.11:9696", "api_servers = http://10.0.0.11:9292"):
+            assert f"\n{line}\n" in text, line
+        assert "rabbit_host" not in text
+    assert "/vnc_auto.html\n" in compute
+    emulated = texts(inventory(release="ocata", nova_compute_virt_type="qemu"))
+    assert "cpu_model = " in emulated["compute1", "/etc/nova/nova-compute.conf"]
+
+
+def test_the_api_is_served_as_the_release_can():
+    made = {release: texts(inventory(release=release)) for release in ("queens", "rocky", "zed", "gazpacho")}
+    files = {path for _host, path in set(made["rocky"]) - set(made["queens"])}
+    assert files == {"/etc/nova/nova-api-uwsgi.ini", "/etc/nova/nova-api-metadata-uwsgi.ini"}
+    ini = {release: made[release]["controller", "/etc/nova/nova-api-uwsgi.ini"] for release in ("zed", "gazpacho")}
+    assert "wsgi-file = /usr/bin/nova-api-wsgi" in ini["zed"] and "module" not in ini["zed"]
+    assert "module = nova.wsgi.osapi_compute" in ini["gazpacho"] and "wsgi-file" not in ini["gazpacho"]
+
+
+@pytest.mark.parametrize(("release", "more"), [
+    ("ocata", ["nova-cert", "nova-consoleauth"]), ("stein", ["nova-consoleauth"]), ("train", []), ("zed", []),
+])
+def test_services_that_only_old_releases_have(release, more):
+    host = inventory(release=release, openstack_host={"hostname": "c1"}).host("controller")
+    assert [unit["name"] for unit in host.find("__nova_controller_units")][5:] == more
+    assert list(host.find("__nova_controller_expected_services"))[3:] == more
+    packages = config_files.for_release(host.find("__nova_controller_packages"), release)
+    assert [name for name in packages if name in ("nova-cert", "nova-consoleauth")] == more
+
+
+# --------------------------------------------------------------------------------------------------------- variables
+
+
+def test_what_is_remembered_of_one_host_is_right_for_another():
+    """A result is used again only where everything that it was made from is the same."""
+    computes = [f"compute{number}" for number in range(8)]
+    groups = {"controllers": ["controller"], "computes": computes}
+    hosts = {
+        "compute1": {"openstack_public_host": "other.example.org"},
+        "compute3": {"openstack_rabbit_pass": "another-password"},
+        "compute5": {"nova_compute_host_overrides": {"nova.conf": {"DEFAULT": {"debug": True}}}},
+        "compute6": {"openstack_internal_host": "{{ inventory_hostname }}.example.org"},
+    }
+    together = texts(inventory(groups, hosts=hosts))
+    alone = {}
+    for name in ["controller", *computes]:
+        alone |= texts(inventory(groups, hosts=hosts), hosts=[name])
+    assert together == alone
+    assert "other.example.org" in together["compute1", "/etc/nova/nova.conf"]
+    assert "other.example.org" not in together["compute2", "/etc/nova/nova.conf"]
+    assert "another-password" not in together["compute4", "/etc/nova/nova.conf"]
+    assert "compute6.example.org" in together["compute6", "/etc/nova/nova.conf"]
+
+
+def test_precedence_is_ansibles():
+    """Role defaults, inventory, role variables, extra variables."""
+    source = Inventory({"controller": {**SECRETS, "openstack_management_address": "10.0.0.11", "openstack_workers": 7,
+                                       "openstack_uwsgi": "ignored"}}, {"controllers": ["controller"], "computes": []},
+                       extra={"openstack_region": "Extra"})
+    host = source.host("controller")
+    assert host.find("openstack_workers") == 7
+    assert host.find("openstack_uwsgi")["processes"] == 7
+    assert host.find("openstack_region") == "Extra"
+    assert host.find("openstack_rabbit_port") == 5672
+
+
+def value(template, **variables):
+    """What a variable of that template is."""
+    return inventory(x=template, **variables).host("controller").find("x")
+
+
+@pytest.mark.parametrize(("template", "expected"), [
+    ("{{ 6080 }}", 6080),
+    ("{{ {} }}", {}),
+    ("{{ none }}", None),
+    ("{{ 'a' }}{{ none }}b", "ab"),
+    ("{{ [1, 2] | map('string') }}", ["1", "2"]),
+    ("{{ {'a': 1}.items() }}", [("a", 1)]),
+    ("{% for i in [1, 2] %}{{ i }}{% endfor %}", "12"),
+    ("{% set y = 3 %}{{ y }}", 3),
+    ("{{ nothing.of.that | default('d') }}", "d"),
+    ("{{ {'a': {'b': 1}} | combine({'a': {'c': 2}}, recursive=true) }}", {"a": {"b": 1, "c": 2}}),
+    ("{{ [3, 1, 3] | unique }}", [3, 1]),
+    ("{{ 'a' is match('A', ignorecase=true) }}", True),
+    ("{{ groups.computes | map('extract', hostvars, 'openstack_management_address') }}", ["10.0.0.12"]),
+    ("{{ vars.openstack_management_address }}", "10.0.0.11"),
+    ("{{ lookup('ansible.builtin.env', 'KILONOVA_NOTHING') }}", ""),
+    (generate.Literal("{{ no template }}"), "{{ no template }}"),
+    ("text", "text"),
+])
+def test_templates(template, expected):
+    assert value(template) == expected
+
+
+@pytest.mark.parametrize(("overrides", "words"), [
+    ({"nova.conf": {"DEFAULT": {"debug": "{{ nowhere }}"}}}, ["compute1: ", "nova_compute_files", "'nowhere' is undefined"]),
+    ({"nova.conf": {"DEFAULT": {"debug": "{{ 1 | nofilter }}"}}}, ["compute1: ", "nofilter"]),
+    ({"nova.conf": {"DEFAULT": {"debug": "{{ oops"}}}, ["compute1: "]),
+    ({"nova.conf": {"DEFAULT": {"debug": {"a": 1}}}}, ["compute1: /etc/nova/nova.conf", "debug of [DEFAULT] is a mapping"]),
+    ({"nova.conf": {"DEFAULT": {"debug": "a\nb"}}}, ["compute1: /etc/nova/nova.conf"]),
+    ({"nova.conf": "text"}, ["compute1: /etc/nova/nova.conf", "not a mapping"]),
+    ("{{ nova_compute_overrides }}", ["compute1: ", "nova_compute_overrides refers to itself"]),
+    ("{{ 5 | literal }}{{ '\\\\$' | literal }}", ["compute1: "]),
+])
+def test_data_that_makes_no_file_names_host_and_place(overrides, words):
+    source = inventory(nova_compute_overrides=overrides)
+    with pytest.raises(GenerateError) as error:
+        texts(source)
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert not any(secret in str(error.value) for secret in SECRETS.values())
+    assert [complaint.host for complaint in generate.complaints(source)] == ["compute1"]
+
+
+def test_a_missing_secret_is_named():
+    groups = {"controllers": ["controller"], "computes": []}
+    source = Inventory({"controller": {"openstack_management_address": "10.0.0.1"}}, groups)
+    with pytest.raises(GenerateError, match="openstack_keystone_dbpass"):
+        texts(source)
+    assert "NOVA_PASS" in texts(source, hide=True)["controller", "/etc/nova/nova.conf"]
+
+
+# ------------------------------------------------------------------------------------------------------------ secrets
+
+
+def test_hidden_files_have_placeholders_and_no_secret():
+    overrides = {"nova.conf": {"barbican_service_user": {"password": "an-operators-own"}, "DEFAULT": {"debug": True}}}
+    made = texts(inventory(nova_controller_overrides=overrides), hide=True)
+    everything = "".join(made.values())
+    assert not any(secret in everything for secret in [*SECRETS.values(), "an-operators-own"])
+    text = made["controller", "/etc/nova/nova.conf"]
+    assert "transport_url = rabbit://openstack:RABBIT_PASS@10.0.0.11:5672/" in text
+    assert "connection = mysql+pymysql://nova:NOVA_DBPASS@10.0.0.11:3306/nova_api" in text
+    assert "send_service_user_token = true" in text
+    assert "password = (hidden)" in text
+    assert all(word in everything for word in generate.placeholders().values())
+
+
+def test_a_vaulted_value_is_no_template():
+    class AnsibleVaultEncryptedUnicode:
+        def __str__(self):
+            return "{{ x }}"
+
+    assert value(AnsibleVaultEncryptedUnicode()) == "{{ x }}"
+
+
+# ------------------------------------------------------------------------------------------------------------ writing
+
+
+def test_writing_is_repeatable_and_removes_only_what_it_wrote(tmp_path):
+    first = generate.write(generate.files(inventory()), tmp_path)
+    assert first.new and not (first.changed or first.unchanged or first.removed)
+    nova = tmp_path / "compute1/etc/nova/nova.conf"
+    assert nova.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "controller/usr/local/sbin/openstack-bridges").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "controller/root/admin-openrc").stat().st_mode & 0o777 == 0o600
+    mine = tmp_path / "compute1/etc/nova/mine.conf"
+    mine.write_text("kept")
+    before = nova.stat().st_mtime_ns
+    second = generate.write(generate.files(inventory()), tmp_path)
+    assert len(second.unchanged) == len(first.new) and not (second.new or second.changed or second.removed)
+    assert nova.stat().st_mtime_ns == before
+    third = generate.write(generate.files(inventory({"controllers": ["controller"], "computes": []})), tmp_path)
+    assert not nova.exists() and mine.exists()
+    assert set(third.removed) == {name for name in first.new if name.startswith("compute1/")}
+
+
+def test_differences_are_shown_once_and_without_secrets(tmp_path):
+    groups = {"controllers": ["controller"], "computes": [f"compute{number}" for number in range(60)]}
+    generate.write(generate.files(inventory(groups)), tmp_path)
+    overrides = {"nova.conf": {"DEFAULT": {"debug": True}}}
+    changed = inventory(groups, openstack_nova_pass="changed-password", nova_compute_overrides=overrides)
+    plan = generate.write(generate.files(changed), tmp_path, check_mode=True)
+    assert "debug" not in (tmp_path / "compute0/etc/nova/nova.conf").read_text()
+    done = generate.write(generate.files(changed), tmp_path)
+    assert (plan.changed, plan.diffs) == (done.changed, done.diffs)
+    lines = generate.report(done, tmp_path)
+    assert [line for line in lines if line.startswith("+debug")] == ["+debug = true"]
+    assert "--- compute0/etc/nova/nova.conf, compute1/etc/nova/nova.conf, compute2/etc/nova/nova.conf and 57 more" in lines
+    assert any("60 hosts  0640  /etc/nova/nova-compute.conf (60 unchanged)" in line for line in lines)
+    assert not any("changed-password" in line or SECRETS["openstack_nova_pass"] in line for line in lines)
+
+
+@pytest.mark.parametrize("host", ["..", "a/b", "."])
+def test_no_host_leads_out_of_the_directory(host, tmp_path):
+    source = inventory({"controllers": [host], "computes": []})
+    with pytest.raises(GenerateError, match="no place for a file"):
+        generate.write(generate.files(source), tmp_path / "out")
+
+
+# --------------------------------------------------------------------------------------------------------- validating
+
+
+def test_overrides_are_checked_like_ours():
+    overrides = {"nova.conf": {"vnc": {"vncserver_listn": "x"}, "database": {"connection": "mysql://a:secret@b/c"},
+                               "DEFAULT": {"osapi_max_limit": "many"}, "glance": {"api_servers": "http://x"}}}
+    found = generate.complaints(inventory(release="zed", nova_compute_overrides=overrides))
+    told = generate.lines(found, "error")
+    assert len(told) == 3
+    assert all(line.startswith("compute1: /etc/nova/nova.conf [") for line in told)
+    assert any("did you mean [vnc] server_listen?" in line for line in told)
+    assert "secret" not in "".join(told)
+    assert ["api_servers" in line for line in generate.lines(found, "warning")] == [False, True]
+
+
+def test_the_same_complaint_about_many_hosts_is_one_line():
+    groups = {"controllers": ["controller"], "computes": [f"compute{number}" for number in range(10)]}
+    found = generate.complaints(inventory(groups, nova_compute_overrides={"nova.conf": {"DEFAULT": {"debgu": True}}}))
+    assert [line.split(": ")[0] for line in generate.lines(found, "error")] == ["compute0, compute1, compute2 and 7 more"]
+
+
+def test_the_preflight_stops_before_a_host_is_reached(tmp_path):
+    directory = write_inventory(tmp_path / "inventory", TWO)
+    hosts = (directory / "hosts.yml").read_text().replace("ansible_connection: local", "ansible_connection: nowhere")
+    (directory / "hosts.yml").write_text(hosts)
+    override = {"nova_controller_overrides": {"nova.conf": {"api": {"auth_strategie": "keystone"}}}}
+    done = run("-i", directory, TREE / "playbooks/preflight.yml", "-e", json.dumps(override))
+    assert done.returncode != 0
+    assert "controller: /etc/nova/nova.conf [api] auth_strategie = keystone: " in done.stdout + done.stderr
+    assert "nowhere" not in done.stdout + done.stderr

@@ -1,0 +1,317 @@
+"""The parts of the verification that need no cloud: order of rows, words, frames of a WebSocket, what the hosts said."""
+
+import importlib
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kilonova import verification
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+# Ansible ships them to a host as ansible.module_utils.kilonova_verify; they name each other relatively.
+sys.path.insert(0, str(PROJECT / "module_utils"))
+shared, engine, guest, rows, tenant, text = (
+    importlib.import_module(f"kilonova_verify.{name}") for name in ("context", "engine", "guest", "rows", "tenant", "text")
+)
+
+
+class Context:
+    """As much of a run's context as the engine asks for."""
+
+    def __init__(self):
+        self.ran, self.lock = [], threading.Lock()
+
+    def begin(self, row):
+        with self.lock:
+            self.ran.append(row.name)
+
+    def end(self, row, outcome):
+        pass
+
+
+def row(name, run=lambda c: None, needs=(), after=(), always=False):
+    return engine.Row(name, name, run, tuple(needs), tuple(after), always)
+
+
+def fail(_context):
+    raise engine.Failure("it is broken", fault="a fault")
+
+
+def skip(_context):
+    raise engine.Skip("there is none")
+
+
+def statuses(outcomes):
+    return {outcome.name: outcome.status for outcome in outcomes}
+
+
+# -- the order of rows
+
+
+def test_the_rows_are_a_graph_without_a_circle():
+    engine.check(rows.ROWS)
+
+
+def test_every_row_has_a_title():
+    assert [item.name for item in rows.ROWS if not item.title] == []
+    assert len({item.title for item in rows.ROWS}) == len(rows.ROWS)
+
+
+def test_a_row_that_names_a_later_one_is_refused():
+    with pytest.raises(ValueError, match="row a names b"):
+        engine.check([row("a", needs=["b"]), row("b")])
+
+
+def test_two_rows_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="two rows are called a"):
+        engine.check([row("a"), row("a")])
+
+
+def test_picked_rows_bring_what_they_need_and_nothing_else():
+    names = [item.name for item in engine.pick(rows.ROWS, ["console"])]
+    assert names == ["project", "token", "image", "network", "boot", "active", "console"]
+
+
+def test_an_unknown_row_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"no such row: bot; there are .*boot"):
+        engine.pick(rows.ROWS, ["bot"])
+
+
+def test_no_pick_is_all():
+    assert engine.pick(rows.ROWS, []) == rows.ROWS
+
+
+def test_a_row_that_needs_a_failed_one_is_skipped_with_the_first_cause():
+    graph = [row("a", fail), row("b", needs=["a"]), row("c", needs=["b"]), row("d")]
+    outcomes = {outcome.name: outcome for outcome in engine.Runner(graph).run(Context())}
+    assert statuses(outcomes.values()) == {"a": "failed", "b": "skipped", "c": "skipped", "d": "passed"}
+    assert outcomes["c"].reason == "needs a, which failed"
+    assert outcomes["a"].as_dict()["fault"] == "a fault"
+
+
+def test_a_row_after_a_failed_one_runs():
+    graph = [row("a", fail), row("b", after=["a"])]
+    assert statuses(engine.Runner(graph).run(Context())) == {"a": "failed", "b": "passed"}
+
+
+def test_independent_rows_run_side_by_side():
+    together = threading.Barrier(3, timeout=5)
+    graph = [row(name, lambda c: together.wait() and None) for name in "abc"]
+    assert set(statuses(engine.Runner(graph).run(Context())).values()) == {"passed"}
+
+
+def test_a_stopped_run_skips_what_has_not_begun_but_removes():
+    runner = None
+
+    def stop(_context):
+        runner.stop.set()
+
+    runner = engine.Runner([row("a", stop), row("b", after=["a"]), row("c", after=["b"], always=True)])
+    context = Context()
+    assert statuses(runner.run(context)) == {"a": "passed", "b": "skipped", "c": "passed"}
+    assert context.ran == ["a", "c"]
+
+
+def test_an_error_of_a_row_is_a_failure_with_its_place():
+    outcome = engine.Runner([row("a", lambda c: {}["x"])]).run(Context())[0]
+    assert (outcome.status, outcome.reason) == ("failed", "KeyError: 'x'")
+    assert any("KeyError" in line for line in outcome.extra["traceback"])
+
+
+def test_a_wait_says_what_it_waited_for_and_what_was_said_last():
+    context = shared.Context.__new__(shared.Context)
+    context.stop, context.p = threading.Event(), {"timeout": 240}
+    with pytest.raises(engine.Failure, match=r"waited 0\.02 s for the moon; last: a cloud"):
+        context.wait("the moon", lambda: None, 0.02, every=0.01, said=lambda: "a cloud")
+    context.stop.set()
+    with pytest.raises(engine.Stopped):
+        context.wait("the moon", lambda: None)
+
+
+# -- words
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("rabbit://openstack:MYL8jkk1S@10.20.0.11:5672/", "rabbit://openstack:***@10.20.0.11:5672/"),
+        ("password = abc", "password = ***"),
+        ("{'adminPass': 'xyz', 'name': 'a'}", "{'adminPass': '***', 'name': 'a'}"),
+        ('"memcache_secret_key": "q"', '"memcache_secret_key": "***"'),
+        ("http://c:6080/vnc_lite.html?path=%3Ftoken%3D518bf820-4e57", "http://c:6080/vnc_lite.html?path=%3Ftoken%3D***"),
+        ("Path: '/?token=518bf820-4e57'", "Path: '/?token=***'"),
+        ("X-Auth-Token: gAAAAABlY2xvdWQgdG9rZW4gZm9yIHRlc3Rz", "X-Auth-Token: ***"),
+        ("X-Auth-Token: {SHA256}0123", "X-Auth-Token: {SHA256}0123"),
+        ("seen gAAAAABlY2xvdWQgdG9rZW4gZm9yIHRlc3Rz here", "seen *** here"),
+        ("GET /v2.1/servers status: 200", "GET /v2.1/servers status: 200"),
+        ("mysql+pymysql://nova:p%40ss@db/nova", "mysql+pymysql://nova:***@db/nova"),
+    ],
+)
+def test_secrets_are_masked(line, shown):
+    assert text.mask(line) == shown
+
+
+def test_metadata_of_the_console():
+    console = 'x\r\nKILONOVA-META: {"uuid": "1", "meta": {"a": "b"}}\r\nKILONOVA-META: {"uu\r\n'
+    assert text.metadata(console) == {"uuid": "1", "meta": {"a": "b"}}
+    assert text.metadata("nothing") == {}
+
+
+def test_news_of_a_console_that_goes_on_and_of_one_begun_anew():
+    assert text.news("old\n", "old\nnew\n") == "new\n"
+    assert text.news("old\n", "new\n") == "new\n"
+    assert text.news("", "new\n") == "new\n"
+
+
+def test_terminal_sequences_are_left_out():
+    assert text.plain("\x1b[6n\x1b[1;31mred\x1b[0m\r\n") == "red\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("Corrupt image download. Hash was a expected b", "upload it again"),
+        (
+            "NeutronAdminCredentialConfigurationInvalid: Networking client is experiencing an unauthorized exception.",
+            "[neutron] username",
+        ),
+        ("MessagingTimeout: Timed out waiting for a reply to message ID 1", "RabbitMQ"),
+        ("waited 240 s for the lease on the console", "neutron-dhcp-agent"),
+        ("KILONOVA: metadata-missing at 40s", "metadata_proxy_shared_secret"),
+        ("noVNC websocket: [Errno 111] Connection refused", "nova-novncproxy"),
+        ("No valid host was found. There are not enough hosts available.", "openstack hypervisor list"),
+    ],
+)
+def test_words_of_a_failure_point_somewhere(words, advice):
+    assert advice in " ".join(text.hints(words))
+
+
+# -- guests
+
+
+def test_checksum_is_that_of_rfc_1071():
+    assert guest.checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0x220D
+    assert guest.checksum(b"\x01") == 0xFEFF
+
+
+@pytest.mark.parametrize("size", [3, 125, 126, 65535, 65536])
+def test_frames_of_every_length(size):
+    head = b"\x82" + (
+        bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big") if size < 65536 else b"\x7f" + size.to_bytes(8, "big")
+    )
+    whole = head + b"x" * size
+    assert guest.frame_of(whole + b"rest") == ((2, b"x" * size), b"rest")
+    for cut in (1, len(head) - 1, len(whole) - 1):
+        assert guest.frame_of(whole[:cut]) == (None, whole[:cut])
+
+
+# -- leftovers of other runs
+
+
+def test_a_run_is_abandoned_when_its_process_or_its_time_is_over():
+    now = time.time()
+    description = json.dumps({"kilonova": "verify", "host": "controller", "pid": 7, "until": now + 60})
+    assert not tenant.abandoned(description, now, "controller", lambda pid: True)
+    assert tenant.abandoned(description, now, "controller", lambda pid: False)
+    # The process of another host cannot be asked for: its time decides.
+    assert not tenant.abandoned(description, now, "elsewhere", lambda pid: False)
+    assert tenant.abandoned(description, now + 61, "elsewhere", lambda pid: True)
+
+
+@pytest.mark.parametrize("description", ["", "a person's words", "{}", "[]"])
+def test_what_no_run_described_is_abandoned(description):
+    assert tenant.abandoned(description, 0, "controller", lambda pid: True)
+
+
+def test_a_run_describes_itself_so_that_it_is_not_abandoned():
+    assert not tenant.abandoned(tenant.describe(60), time.time(), "elsewhere", lambda pid: False)
+    assert tenant.process_alive(1 << 30) is False
+
+
+@pytest.mark.parametrize(
+    ("content", "allowed"),
+    [("[DEFAULT]\nallow_resize_to_same_host = true\n", True), ("[DEFAULT]\nx = y\n", False), ("broken", False)],
+)
+def test_nova_conf_tells_whether_a_resize_may_stay(tmp_path, content, allowed):
+    path = tmp_path / "nova.conf"
+    path.write_text(content)
+    assert rows.same_host_allowed(str(path)) is allowed
+    assert rows.same_host_allowed(str(tmp_path / "none")) is False
+
+
+# -- what the hosts said
+
+
+def result(status="failed"):
+    return {
+        "name": "kilonova-verify-00000000",
+        "begun": 1.0,
+        "seconds": 2.0,
+        "servers": ["u1"],
+        "request_ids": ["req-1"],
+        "rows": [
+            {
+                "name": "boot",
+                "title": "Boots",
+                "status": status,
+                "seconds": 1.0,
+                "started": 0.0,
+                "detail": "",
+                "reason": "it is broken",
+                "fault": "No valid host",
+                "requests": [{"request_id": "req-1", "method": "POST", "path": "/servers", "status": 202}],
+                "look_at": ["the scheduler"],
+            },
+            {
+                "name": "delete",
+                "title": "Deletes",
+                "status": "passed",
+                "seconds": 1.0,
+                "started": 1.0,
+                "detail": "",
+                "reason": "",
+            },
+        ],
+    }
+
+
+def test_a_failed_row_has_the_lines_of_its_request_and_the_units_that_do_not_run():
+    hosts = {
+        "controller": {
+            "logs": {"req-1": ["nova-api: quiet INFO line", "nova-scheduler: 2026 ERROR loud"], "req-2": ["another's"]},
+            "units": [],
+        },
+        "compute1": {"logs": {}, "units": ["nova-compute.service is inactive"], "left": []},
+    }
+    whole = verification.assemble(result(), hosts)
+    row = whole["rows"][0]
+    assert row["logs"] == {"controller": ["nova-scheduler: 2026 ERROR loud"]}
+    assert row["look_at"] == ["compute1: nova-compute.service is inactive", "the scheduler"]
+    assert whole["counts"] == {"passed": 2, "failed": 1, "skipped": 0}
+    assert whole["rows"][-1]["name"] == "disk"
+    lines = verification.lines(whole)
+    assert any("fault: No valid host" in line for line in lines)
+    assert lines[-1] == "2 passed, 1 failed, 0 skipped, 2 s"
+
+
+def test_what_is_left_on_a_disk_fails():
+    hosts = {"compute1": {"left": ["directory /var/lib/nova/instances/u1"]}}
+    row = verification.assemble(result("passed"), hosts)["rows"][-1]
+    assert (row["status"], row["reason"]) == ("failed", "compute1: directory /var/lib/nova/instances/u1")
+
+
+def test_the_documentation_has_every_row():
+    documented = (PROJECT / "docs/verify.md").read_text()
+    extra = ["leftovers", "removal", "disk"]
+    assert [name for name in [*(item.name for item in rows.ROWS), *extra] if f"`{name}`" not in documented] == []
+
+
+def test_defaults_and_specification_agree():
+    defaults = yaml.safe_load((PROJECT / "roles/verify/defaults/main.yml").read_text())
+    specs = yaml.safe_load((PROJECT / "roles/verify/meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    assert {name: spec["default"] for name, spec in specs.items()} == defaults
