@@ -4,6 +4,13 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
+from ansible.plugins.connection import ConnectionBase
+
 DOCUMENTATION = """
 name: podman_exec
 short_description: Run tasks in a podman container, one podman call per task
@@ -27,15 +34,10 @@ extends_documentation_fragment:
   - connection_pipelining
 """
 
-import os
-import shlex
-import subprocess
-
-from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
-from ansible.plugins.connection import ConnectionBase
-
 
 class Connection(ConnectionBase):
+    """One `podman exec` per task; errors of podman itself mean that the host is unreachable."""
+
     transport = "podman_exec"
     has_pipelining = True
 

@@ -8,4 +8,4 @@ class FilterModule:
 
     def filters(self):
         """Return name -> function."""
-        return {"tempest_report": tempest.report, "tempest_summary": tempest.summary}
+        return {"tempest_report": tempest.report, "tempest_seconds": tempest.seconds, "tempest_summary": tempest.summary}

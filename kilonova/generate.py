@@ -37,6 +37,7 @@ TREE = config_files.ROLES.parent
 # One result per combination of what it depends on; something that is another on every host is not worth remembering.
 REMEMBERED = 4
 _SIMPLE = re.compile(r"\{\{\s*(?!(?:none|true|false)\b)([A-Za-z_]\w*)\s*\}\}", re.ASCII | re.IGNORECASE)
+_FACTS = re.compile(r"'(openstack_host|ansible_\w+)' is undefined|has no attribute ")
 _VAULTED = ("EncryptedString", "AnsibleVaultEncryptedUnicode")
 
 
@@ -46,6 +47,11 @@ class GenerateError(ValueError):
     def __init__(self, message: str, host: str = "") -> None:
         super().__init__(f"{host}: {message}" if host else message)
         self.message, self.host = message, host
+
+    @property
+    def needs_host(self) -> bool:
+        """Whether only the host may know what is missing: its facts, or a part of something."""
+        return bool(_FACTS.search(self.message))
 
 
 # -------------------------------------------------------------------------------------------------------------- Jinja
@@ -183,13 +189,21 @@ class Literal(str):
 
 def _ansible_trusts(text: str) -> bool:
     """Whether Ansible would take `text`, from an inventory, for a template."""
-    try:
+    if _keeps_types():
         from ansible.template import is_trusted_as_template
-    except ImportError:  # ansible-core 2.18 marks what it does not trust
-        from ansible.utils.unsafe_proxy import AnsibleUnsafe
 
-        return not isinstance(text, AnsibleUnsafe)
-    return is_trusted_as_template(text)
+        return is_trusted_as_template(text)
+    from ansible.utils.unsafe_proxy import AnsibleUnsafe
+
+    return not isinstance(text, AnsibleUnsafe)
+
+
+@functools.cache
+def _keeps_types() -> bool:
+    """Whether a template of Ansible's gives a value of any type, as from ansible-core 2.19 on; before, None was an empty text."""
+    from ansible import template
+
+    return hasattr(template, "is_trusted_as_template")
 
 
 class Inventory:
@@ -415,6 +429,8 @@ class Host:
         try:
             scope = _Scope(self) if "{%" in source else self._scope
             value = _joined(list(_template(source).root_render_func(scope)))
+            if value is None and not _keeps_types():
+                value = ""
         finally:
             used, self._used = self._used, outer
             self._used |= used
@@ -441,7 +457,8 @@ class Host:
                         raise _explained(error, self.name, variable) from error
                     raise
                 if undefined is not None:
-                    raise GenerateError(f"{variable}: {undefined._undefined_message}", self.name)
+                    where = ": ".join(str(key) for key in [variable, *undefined[1]] if key != "layers")
+                    raise GenerateError(f"{where}: {undefined[0]._undefined_message}", self.name)
                 entries += found
         paths = [entry["path"] for entry in entries]
         twice = next((path for path in paths if paths.count(path) > 1), None)
@@ -460,16 +477,18 @@ def _explained(error: Exception, host: str, variable: str) -> GenerateError:
     return GenerateError(said if variable in said else f"{variable}: {said}", host)
 
 
-def _first_undefined(value: Any) -> _Undefined | None:
-    """Return something undefined in `value`, None when everything is defined."""
+def _first_undefined(value: Any) -> tuple[_Undefined, list[Any]] | None:
+    """Return something undefined in `value` and the keys that lead to it, None when everything is defined."""
     if isinstance(value, _Undefined):
-        return value
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    for item in inner:
+        return value, []
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for key, item in inner:
         if type(item) is not str:
             found = _first_undefined(item)
             if found is not None:
-                return found
+                # A file is known by its path, not by its number.
+                name = item["path"] if isinstance(item, dict) and "path" in item else key
+                return found[0], [name, *found[1]]
     return None
 
 
@@ -618,7 +637,10 @@ def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[
 
 
 def complaints(inventory: Inventory, hosts: Iterable[str] | None = None) -> list[Complaint]:
-    """Check every host's files that the catalogue knows; what keeps a file from being made is one more complaint."""
+    """Check every host's files that the catalogue knows.
+
+    What keeps a file from being made is one more complaint; only a warning if the host's own facts may be all that is missing.
+    """
     found = []
     for name in inventory.hosts() if hosts is None else hosts:
         try:
@@ -628,7 +650,10 @@ def complaints(inventory: Inventory, hosts: Iterable[str] | None = None) -> list
                 except ValueError as error:
                     raise GenerateError(f"{entry['path']}: {error}", name) from error
         except GenerateError as error:
-            found.append(Complaint(name, error.message))
+            if error.needs_host:
+                found.append(Complaint(name, f"not checked before the host is asked: {error.message}", "warning"))
+            else:
+                found.append(Complaint(name, error.message))
     return found
 
 

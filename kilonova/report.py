@@ -28,8 +28,16 @@ def collect(directory: Path, now: datetime | None = None) -> dict[str, Any]:
     for part in PARTS:
         path = directory / f"{part}.json"
         report[part] = json.loads(path.read_text()) if path.exists() else None
+    report["guide"] = guide(report["guide"])
     report["console"] = console_picture(directory, report["verify"])
     return report
+
+
+def guide(lines: list[dict[str, Any]] | None) -> dict[str, Any] | None:
+    """The guide's lines beside what they become, with how many stay as they are."""
+    if lines is None:
+        return None
+    return {"same": sum(line["becomes"] == line["guide"] for line in lines), "rows": lines}
 
 
 def console_picture(directory: Path, verify: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 # subunit's word -> ours; every other word is a failure.
@@ -69,6 +70,12 @@ def report(tests: Iterable[dict[str, Any]], regex: str, seconds: float, release:
     return {
         "regex": regex, "release": release, "tempest": version, **count, "seconds": round(float(seconds), 1), "tests": rows,
     }
+
+
+def seconds(run: dict[str, Any]) -> float:
+    """How long a command took, by the `start` and `end` that Ansible returns."""
+    begin, end = (datetime.fromisoformat(str(run[key])) for key in ("start", "end"))
+    return (end - begin).total_seconds()
 
 
 def summary(found: dict[str, Any]) -> list[str]:

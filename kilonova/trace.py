@@ -36,6 +36,9 @@ _EVENTLET = re.compile(r'(\S+) - - \[[^]]*\] "(\S+) (\S+) HTTP/[\d.]+" (\d+) \S+
 _JOURNAL = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+[+-]\d\d:?\d\d) \S+ ([^\s\[:]+)(?:\[\d+\])?: (.*)")
 # 2026-11-21 00:21:41.330+0000: starting up libvirt version: 9.0.0
 _LIBVIRT = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+[+-]\d{4}): (.*)")
+# 2026-11-21 01:19:59.892 8094 ERROR nova.compute.manager [instance: ...] BrokenPipeError: [Errno 32] Corrupt image download.
+_ERROR = re.compile(r"^\S+ \S+ \d+ (?:ERROR|CRITICAL) \S+ (?:\[(?:None |req-|-)[^]]*\] )?(.*)")
+_RAISED = re.compile(r"^(?:[a-z]\w*\.)*[A-Z]\w*: \S")
 _REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 _SERVICES = {"keystone": "keystone", "rabbit@": "rabbitmq"}
 
@@ -143,12 +146,35 @@ class Case:
         self.ids = {i for i in (launch.get("global_request_id"), launch.get("request_id")) if i}
         self.addresses = addresses or {}
         self.ports = [port["id"] for port in launch.get("ports", [])] or self._ports_of_rows()
-        self.host = launch.get("host") or ""
+        self.host = launch.get("host") or self._host_of_evidence()
+        self.api_hosts = {entry.host for entry in self.all if entry.service in ("nova-api", "keystone")}
         self.asked = _moment(launch.get("asked"))
         self.answered = _moment(launch.get("answered"))
 
     def _ports_of_rows(self) -> list[str]:
         return [row["id"] for row in self.rows("neutron.ports")]
+
+    def _host_of_evidence(self) -> str:
+        """The compute node that worked on it: Nova forgets it when a launch fails."""
+        events = [row["host"] for row in self.rows("nova.instance_actions_events") if row.get("host")]
+        lines = [entry.host for entry in self.all if entry.service == "nova-compute" and self.ids & set(entry.request_ids)]
+        return (lines or events or [""])[0]
+
+    def errors(self) -> list[dict[str, str]]:
+        """What services logged as an error of this launch: with its request id, or the exception that ends its traceback."""
+        found: dict[tuple[str, str], dict[str, str]] = {}
+        for entry in self.all:
+            match = _ERROR.match(entry.text)
+            if not match:
+                continue
+            said = match[1].strip()
+            named = self.instance and said.startswith(f"[instance: {self.instance}]")
+            said = said.removeprefix(f"[instance: {self.instance}]").strip()
+            # A traceback has the instance in each line; of those, only the exception itself says why.
+            if (self.ids & set(entry.request_ids) and said) or (named and _RAISED.match(said)):
+                row = {"time": _shown(entry), "host": entry.host, "service": entry.service, "text": said}
+                found.setdefault((entry.service, said), row)
+        return list(found.values())
 
     def client(self, moment: str, text: str, **more: Any) -> Entry | None:
         """What the client itself saw."""
@@ -164,6 +190,9 @@ class Case:
         `ours`: has one of the launch's request ids. `of_compute`: the request came from the compute node (or did not).
         """
         compute = {self.addresses.get(self.host, self.host)} - {""}
+        if self.host in self.api_hosts:
+            # All in one: the address tells nothing.
+            of_compute = None
         for entry in self.all:
             if entry.service != service or (host and entry.host != host):
                 continue
@@ -322,7 +351,8 @@ def _token_checked(asker: str) -> Callable[[Case], Answer]:
             if service == asker:
                 break
             given.append(found)
-        if found or request is None:
+        # nova-api is the first to get the token, so it must have asked.
+        if found or request is None or asker == "nova-api":
             return found
         return "absent", "another service had the token checked, and they share memcached: Keystone was not asked again"
 
@@ -602,7 +632,7 @@ TODAY: tuple[Step, ...] = (
     ),
     Step(
         "today", 18, "neutron-api", "neutron-dhcp-agent", "neutron-dhcp-agent", "The DHCP agent knows the port",
-        _dhcp_configured,
+        _dhcp_configured, optional=True,
     ),
     Step(
         "today", 19, "nova-compute", "glance-api", "glance-api", "The image, unless the host has it",
@@ -695,6 +725,7 @@ def report(launch: dict[str, Any], evidence: list[dict[str, Any]], addresses: di
         "request_id": launch.get("request_id", ""),
         "problem": problem,
         "fault": launch.get("fault") or {},
+        "errors": case.errors(),
         "first_missing": {key: missing[key] for key in ("step", "from", "to", "title", "note")} if missing else None,
         "steps": described,
     }
@@ -709,7 +740,9 @@ def verdict(found: dict[str, Any]) -> str:
         where = f" First hop without evidence: {hop} (today's step {missing['step']})." if missing else ""
         where = where or " Every hop left evidence."
         said = f" {missing['note']}." if missing and missing["note"] else ""
-        return f"The launch of {name} failed: {found['problem'].rstrip('. ')}.{where}{said}"
+        logged = next((error for error in reversed(found["errors"]) if _RAISED.match(error["text"])), None)
+        cause = f" {logged['service']} on {logged['host']} logged: {logged['text'][:300]}." if logged else ""
+        return f"The launch of {name} failed: {found['problem'].rstrip('. ')}.{where}{said}{cause}"
     states = [step["state"] for step in found["steps"] if step["flow"] == "guide"]
     seen, replaced, absent = (states.count(state) for state in ("seen", "replaced", "absent"))
     text = (

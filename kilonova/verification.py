@@ -44,9 +44,11 @@ def explained(row: dict[str, Any], hosts: dict[str, dict[str, Any]]) -> dict[str
         lines = [line for line in lines if not any(word in line for word in NOISE)]
         # Errors first: a request that failed late has many quiet lines before.
         loud = [line for line in lines if any(word in line for word in (" ERROR ", " CRITICAL ", " WARNING "))]
-        chosen = (loud or lines)[-LINES:] or said.get("errors", [])[-LINES // 2 :]
-        if chosen:
+        if chosen := (loud or lines)[-LINES:]:
             logs[host] = chosen
+    if not logs:
+        # Nobody logged these requests: then the errors of the same time are the next best thing.
+        logs = {host: said["errors"][-LINES // 2 :] for host, said in hosts.items() if said.get("errors")}
     advice = [item for said in hosts.values() for request in wanted for item in said.get("advice", {}).get(request, [])]
     stopped = [f"{host}: {unit}" for host, said in hosts.items() for unit in said.get("units", [])]
     return {**row, "logs": logs, "look_at": list(dict.fromkeys([*stopped, *row.get("look_at", []), *advice]))}

@@ -20,12 +20,13 @@ short_description: Boot one instance that can be followed through every service
 description:
   - Logs in anew, so that the token is one that no service has seen, and creates an instance with a global
     C(X-Openstack-Request-Id). Waits until it is ACTIVE and, when asked, until its console shows a pattern.
+  - A leftover of that name is removed first.
   - A launch that fails is a result, not a failure of the module; the answer of the cloud is in C(launch.problem).
   - With C(state=absent), removes the instance and waits until it is gone.
 options:
   auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
   region: {type: str, required: true, description: Region of the endpoints.}
-  state: {type: str, choices: [present, absent], default: present}
+  state: {type: str, choices: [present, absent], default: present, description: C(absent) removes the instance.}
   name: {type: str, required: true, description: Name of the instance.}
   image: {type: str, description: Name or id.}
   flavor: {type: str, description: Name or id.}
@@ -61,6 +62,7 @@ def reply_problem(reply):
 
 def launch(cloud, parameters):
     """Create the instance and say what happened, and when."""
+    remove(cloud, parameters)
     image = cloud.image.find_image(parameters["image"], ignore_missing=False)
     flavor = cloud.compute.find_flavor(parameters["flavor"], ignore_missing=False)
     network = cloud.network.find_network(parameters["network"], ignore_missing=False)

@@ -29,30 +29,40 @@ description:
   - Removes first what an interrupted run has left.
   - Never fails for a row; the result has them all.
 options:
-  auth: {type: dict, required: true, description: The administrator's.}
-  region: {type: str, required: true}
-  name: {type: str, required: true, description: 'kilonova-verify- and eight hexadecimal digits.'}
+  auth:
+    type: dict
+    required: true
+    description: The administrator's login.
+    suboptions:
+      auth_url: {type: str, required: true, description: URL of the Identity service.}
+      username: {type: str, required: true, description: User name.}
+      password: {type: str, required: true, description: Password.}
+      project_name: {type: str, required: true, description: Project.}
+      user_domain_name: {type: str, default: Default, description: Domain of the user.}
+      project_domain_name: {type: str, default: Default, description: Domain of the project.}
+  region: {type: str, required: true, description: Region of the endpoints.}
+  name: {type: str, required: true, description: kilonova-verify- and eight hexadecimal digits.}
   rows: {type: list, elements: str, default: [], description: Rows to run with what they need; all where none is named.}
   directory: {type: path, required: true, description: Where the run keeps its state while it goes on; root's alone.}
-  image: {type: str, required: true}
-  external_network: {type: str, default: '', description: Name or id; the first one where empty.}
+  image: {type: str, required: true, description: Name or id of the image of the instances.}
+  external_network: {type: str, default: '', description: Name or id of the external network; the first one where empty.}
   flavor: {type: dict, required: true, description: 'ram (MiB), disk (GiB), vcpus, extra_specs.'}
   larger: {type: dict, default: {}, description: What the flavor of a resize has otherwise.}
-  subnet: {type: str, required: true}
-  second_subnet: {type: str, required: true}
+  subnet: {type: str, required: true, description: Addresses of the run's own network.}
+  second_subnet: {type: str, required: true, description: Addresses of the network that is attached later.}
   console: {type: dict, required: true, description: 'Patterns boot, lease, metadata, new_interface; {address} is the address.'}
-  ssh_user: {type: str, default: '', description: Empty where the guest has no ssh.}
-  port: {type: int, default: 80}
+  ssh_user: {type: str, default: '', description: User that the key pair lets in; empty where the guest has no ssh.}
+  port: {type: int, default: 80, description: Port of the guest that answers HTTP.}
   picture: {type: bool, default: true, description: Wait for a browser's picture of the console.}
-  picture_limit: {type: int, default: 150}
+  picture_limit: {type: int, default: 150, description: Seconds to wait for it.}
   image_check_limit: {type: int, default: 256, description: MiB up to which the image's data is read.}
   soft_reboot_limit: {type: int, default: 115, description: Seconds; Nova waits 120 before it uses force.}
   timeout: {type: int, default: 240, description: Seconds for each thing that is waited for.}
   limit: {type: int, default: 1800, description: Seconds for the whole run.}
-  threads: {type: int, default: 8}
-  role: {type: str, default: member}
-  nova_conf: {type: path, default: /etc/nova/nova.conf}
-  cacert: {type: str, default: ''}
+  threads: {type: int, default: 8, description: Rows side by side.}
+  role: {type: str, default: member, description: Role that makes a user a member of a project.}
+  nova_conf: {type: path, default: /etc/nova/nova.conf, description: Where allow_resize_to_same_host is read.}
+  cacert: {type: str, default: '', description: 'File of certificate authorities, where the endpoints need one.'}
 """
 
 

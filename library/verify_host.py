@@ -12,13 +12,19 @@ from ansible.module_utils.kilonova_verify.text import hints, mask
 DOCUMENTATION = r"""
 module: verify_host
 short_description: Read a host's logs, units and disk for a verification; changes nothing
+description:
+  - Returns log lines by request id, errors of the time, units that are enabled and do not run, and what is left of instances.
 options:
   request_ids: {type: list, elements: str, default: [], description: Requests whose log lines are wanted.}
   servers: {type: list, elements: str, default: [], description: Instances of which nothing may be left.}
   since: {type: float, default: 0, description: Logs that were not written to since then (seconds since 1970) are not read.}
   lines: {type: int, default: 40, description: Lines of each request at most.}
-  instances: {type: path, default: /var/lib/nova/instances}
-  services: {type: list, elements: str, description: Names of directories below /var/log, and prefixes of units.}
+  instances: {type: path, default: /var/lib/nova/instances, description: Directory of the instances' disks.}
+  services:
+    type: list
+    elements: str
+    default: [nova, neutron, glance, placement, keystone, cinder]
+    description: Names of directories below /var/log, and first words of units.
 """
 
 SERVICES = ["nova", "neutron", "glance", "placement", "keystone", "cinder"]

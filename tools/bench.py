@@ -89,7 +89,8 @@ def sync_floor() -> float:
         recreate = "".join(f"DROP DATABASE {name}; CREATE DATABASE {name};" for name in databases)
         finished([inside("controller", "mariadb", "-e", recreate)])
         user = service.split()[0]
-        total += seconds(lambda user=user, command=command: finished([inside("controller", "runuser", "-u", user, "--", *command)]))
+        argv = ["runuser", "-u", user, "--", *command]
+        total += seconds(lambda argv=argv: finished([inside("controller", *argv)]))
     return total
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
@@ -81,16 +81,26 @@ def pick(rows: list[Row], names: list[str]) -> list[Row]:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ValueError(f"no such row: {', '.join(unknown)}; there are {', '.join(known)}")
-    if not names:
-        return list(rows)
     wanted: set[str] = set()
-    pending = [*names, *(row.name for row in rows if row.always)]
+    pending = [*(names or known), *(row.name for row in rows if row.always)]
     while pending:
         name = pending.pop()
         if name not in wanted:
             wanted.add(name)
             pending += known[name].needs
-    return [row for row in rows if row.name in wanted]
+    # A row that stays away must not take the order of those around it along: they use the same servers.
+    before = ancestors(rows)
+    order = {name: tuple(other for other in known if other in before[name] & wanted) for name in wanted}
+    return [replace(row, after=order[row.name]) for row in rows if row.name in wanted]
+
+
+def ancestors(rows: list[Row]) -> dict[str, set[str]]:
+    """All rows that each row waits for, near and far."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        near = {*row.needs, *row.after}
+        found[row.name] = near.union(*(found[name] for name in near))
+    return found
 
 
 def obstacle(row: Row, outcomes: dict[str, Outcome]) -> str:

@@ -638,10 +638,7 @@ def live_migrate(c):
     return f"from {before} to {after}, and it answers"
 
 
-LAST = "rebuild live_migrate server_group east_west quota"
-
-
-@row(needs="boot", after=LAST)
+@row(needs="boot", after=" ".join(item.name for item in ROWS))
 def delete(c):
     """Deleted instances are gone."""
     mine = c.me.get("compute", "/servers")["servers"]

@@ -86,6 +86,10 @@ def test_report():
     assert all(row["reason"] for row in found["tests"] if row["status"] != "passed")
 
 
+def test_seconds_of_a_command():
+    assert tempest.seconds({"start": "2026-11-21 01:16:01.100000", "end": "2026-11-21 01:17:02.600000"}) == 61.5
+
+
 def test_unknown_status_is_no_success():
     assert tempest.report([{"id": "x", "status": "new", "seconds": 0, "text": ""}], "x", 1)["failed"] == 1
 

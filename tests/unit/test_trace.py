@@ -182,6 +182,14 @@ def test_a_line_of_keystone_counts_once(recorded):
     assert len(lines) == len(set(lines)) >= 1
 
 
+def test_all_in_one(recorded):
+    """Controller and compute node are one host: one address, one name."""
+    text = json.dumps(recorded).replace("10.20.0.21", "10.20.0.11").replace("compute1", "controller")
+    found = report_of(json.loads(text) | {"addresses": {"controller": "10.20.0.11"}})
+    assert found["first_missing"] is None
+    assert not [step for step in found["steps"] if step["state"] == "unseen"]
+
+
 def test_table_is_for_people(recorded):
     found = report_of(recorded)
     lines = trace.table(found)
@@ -240,6 +248,33 @@ def test_api_refuses(recorded):
     found = report_of(data)
     assert (found["first_missing"]["from"], found["first_missing"]["to"]) == ("nova-api", "glance-api")
     assert trace.verdict(found).startswith("The launch of kilonova-trace failed: HTTP 500")
+
+
+def test_the_exception_that_ended_the_launch_is_named(recorded):
+    data = without(recorded, "os_vif", "libvirt", "network-vif-plugged", "os-server-external-events")
+    instance = data["launch"]["id"]
+    head = "2026-11-21 00:47:41.892 8094 ERROR nova.compute.manager"
+    context = f"[{GLOBAL} {LOCAL} user project - - default default]"
+    log = next(host for host in data["evidence"] if host["host"] == "compute1")["lines"]
+    for text in (
+        f"{context} [instance: {instance}] Instance failed to spawn: BrokenPipeError: [Errno 32] Corrupt image download.",
+        f"[instance: {instance}] Traceback (most recent call last):",
+        f'[instance: {instance}]   File "/usr/lib/python3/dist-packages/nova/image/glance.py", line 1, in download',
+        f"[instance: {instance}] BrokenPipeError: [Errno 32] Corrupt image download. Hash was c3f5 expected ed15",
+        "[instance: 00000000-0000-0000-0000-000000000000] ValueError: of another instance",
+    ):
+        log.append(["/var/log/nova/nova-compute.log", f"{head} {text}"])
+    # Nova forgets the host of an instance that it could not build.
+    data["launch"].update(problem="the instance is in ERROR: Exceeded maximum number of retries.", host="", active="")
+    found = report_of(data)
+    assert found["instance"]["host"] == "compute1"
+    # The first is Placement's answer to a race with the periodic task, which the launch survived.
+    assert [error["text"].split()[-3:] for error in found["errors"]][1:] == [
+        ["Corrupt", "image", "download."], ["c3f5", "expected", "ed15"],
+    ]
+    assert len(found["errors"]) == 3
+    assert found["first_missing"]["title"].startswith("The instance's interface is plugged")
+    assert "nova-compute on compute1 logged: BrokenPipeError: [Errno 32] Corrupt image" in trace.verdict(found)
 
 
 def test_event_that_never_came(recorded):

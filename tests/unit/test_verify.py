@@ -83,7 +83,18 @@ def test_an_unknown_row_is_refused_with_the_known_ones():
 
 
 def test_no_pick_is_all():
-    assert engine.pick(rows.ROWS, []) == rows.ROWS
+    assert [item.name for item in engine.pick(rows.ROWS, [])] == [item.name for item in rows.ROWS]
+
+
+def test_the_order_of_picked_rows_is_kept_when_those_between_stay_away():
+    graph = [row("a"), row("b", after=["a"]), row("c", after=["b"])]
+    assert [(item.name, item.after) for item in engine.pick(graph, ["a", "c"])] == [("a", ()), ("c", ("a",))]
+
+
+@pytest.mark.parametrize("names", [[], ["nothing_left", "console"], ["delete", "novnc_rfb", "http"]])
+def test_nothing_is_deleted_before_everything_else_has_ended(names):
+    chosen = {item.name: item for item in engine.pick(rows.ROWS, names)}
+    assert set(chosen["delete"].after) == set(chosen) - {"delete", "nothing_left"}
 
 
 def test_a_row_that_needs_a_failed_one_is_skipped_with_the_first_cause():
