@@ -4,7 +4,7 @@ VENV := .venv
 ANSIBLE := $(VENV)/bin/ansible-playbook
 LOCK ?= requirements/lock.txt
 
-.PHONY: help cloud test secrets site destroy bench lint unit molecule
+.PHONY: verify trace tempest report help cloud test secrets site destroy bench lint unit molecule
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,6 +32,18 @@ unit: $(VENV)/ready ## tests of the Python parts and of the roles' data
 
 molecule: $(VENV)/ready ## deploy, deploy again, verify and destroy a sandbox of its own
 	PATH=$(CURDIR)/$(VENV)/bin:$$PATH $(VENV)/bin/molecule test
+
+verify: $(VENV)/ready ## live a tenant's day on the cloud of INVENTORY (VERIFY=boot,console picks rows)
+	$(ANSIBLE) -i $(INVENTORY) playbooks/verify.yml $(if $(VERIFY),-e verify_rows=$(VERIFY))
+
+trace: $(VENV)/ready ## follow one launch through every service
+	$(ANSIBLE) -i $(INVENTORY) playbooks/trace.yml
+
+tempest: $(VENV)/ready ## run Tempest on the cloud (TEMPEST=regex, smoke tests without it)
+	$(ANSIBLE) -i $(INVENTORY) playbooks/tempest.yml $(if $(TEMPEST),-e tempest_regex='$(TEMPEST)')
+
+report: $(VENV)/ready ## make build/report/index.html of what was verified, traced and tested
+	$(ANSIBLE) playbooks/report.yml
 
 bench: $(VENV)/ready ## measure a fresh and an unchanged run against their floor
 	$(VENV)/bin/python -m tools.bench

@@ -184,7 +184,11 @@ def main():
     try:
         title = "Leftovers of interrupted runs are removed"
         try:
-            extra.append(remove(admin, calls, tenant.leftovers(admin, p["name"]), title, "leftovers"))
+            found = tenant.leftovers(admin, p["name"])
+            for item in found:
+                # A killed run leaves its key here as well.
+                shutil.rmtree(os.path.join(os.path.dirname(p["directory"]), item["name"]), ignore_errors=True)
+            extra.append(remove(admin, calls, found, title, "leftovers"))
         except engine.Failure as error:
             extra.append(engine.Outcome("leftovers", title, engine.FAILED, reason=str(error)).as_dict())
         outcomes = runner.run(shared)
