@@ -55,7 +55,7 @@ class Connection(ConnectionBase):
         command += [self.get_option("remote_addr"), *argv]
         source = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
         try:
-            result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, **source)
+            result = subprocess.run(command, capture_output=True, check=False, **source)
         except FileNotFoundError as error:
             raise AnsibleConnectionFailure(f"{command[0]} is not installed on this machine") from error
         # podman's own failures: 125 in itself (no such container, not running), 255 from the runtime.
