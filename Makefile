@@ -31,6 +31,7 @@ unit: $(VENV)/ready ## tests of the Python parts and of the roles' data
 	$(VENV)/bin/python -m pytest
 
 molecule: $(VENV)/ready ## deploy, deploy again, verify and destroy a sandbox of its own
+	$(VENV)/bin/python -m kilonova.secrets inventories/sandbox
 	PATH=$(CURDIR)/$(VENV)/bin:$$PATH $(VENV)/bin/molecule test
 
 verify: $(VENV)/ready ## live a tenant's day on the cloud of INVENTORY (VERIFY=boot,console picks rows)
