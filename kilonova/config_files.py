@@ -120,12 +120,15 @@ def _ini_value(value: Any) -> str:
 def _plain(data: Any) -> Any:
     """Copy `data` as built-in types: Ansible's tagged strings and lazy containers are not for other libraries."""
     if isinstance(data, Mapping):
-        return {str(key): _plain(value) for key, value in data.items()}
+        return {_plain(key) if isinstance(key, str) else str(key): _plain(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
         return [_plain(value) for value in data]
     if isinstance(data, bool) or data is None:
         return data
-    for kind in (int, float, str):
+    if isinstance(data, str):
+        # Not str(data): an unsafe string of ansible-core 2.18 answers with itself.
+        return str.__str__(data)
+    for kind in (int, float):
         if isinstance(data, kind):
             return kind(data)
     return data

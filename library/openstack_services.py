@@ -139,7 +139,9 @@ def main():
         if properties.get("UnitFileState") not in ("enabled", "enabled-runtime", "generated", "static", "alias", "indirect"):
             enable.append(name)
             plan.append("enable %s" % name)
-        changed = differences(state.get(name, {}), unit["reads"])
+        known = state.get(name, {})
+        # Only what this call knows of: on a host that is controller and compute node, two roles name the same unit.
+        changed = differences({path: known[path] for path in unit["reads"] if path in known}, unit["reads"])
         if properties.get("ActiveState") not in ("active", "activating", "reloading"):
             act["start"].append(name)
             plan.append("start %s" % name)
@@ -172,7 +174,7 @@ def main():
             systemctl(verb, *chosen)
         wait(module, wave, result, acted)
         # Only now: a run that dies before this line restarts them again.
-        new_state.update({unit["name"]: unit["reads"] for unit in wave})
+        new_state.update({unit["name"]: {**new_state.get(unit["name"], {}), **unit["reads"]} for unit in wave})
         if new_state != load_state():
             save_state(new_state)
     module.exit_json(**result)

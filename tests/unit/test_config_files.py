@@ -285,3 +285,15 @@ def test_units_read_what_they_say_except_what_they_ignore():
 def test_a_unit_that_reads_an_unknown_file_is_refused():
     with pytest.raises(ValueError, match=r"^unit a reads /etc/b, which is not among the files /etc/default/proxy$"):
         units_with_digests([{"name": "a", "reads": ["/etc/b"]}], [PROXY])
+
+
+def test_strings_of_ansible_reach_other_libraries_as_plain_ones():
+    """ansible-core 2.18's unsafe strings answer str() with themselves, and PyYAML refuses them."""
+
+    class Unsafe(str):
+        def __str__(self):
+            return self
+
+    plain = config_files._plain({Unsafe("clouds"): [Unsafe("admin")]})
+    assert [type(key) for key in plain] == [str]
+    assert type(plain["clouds"][0]) is str
