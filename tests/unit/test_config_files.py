@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from oslo_config import cfg
 
 from kilonova.config_files import (
+    _plain,
     combine_layers,
     digests,
     for_release,
@@ -294,6 +295,6 @@ def test_strings_of_ansible_reach_other_libraries_as_plain_ones():
         def __str__(self):
             return self
 
-    plain = config_files._plain({Unsafe("clouds"): [Unsafe("admin")]})
+    plain = _plain({Unsafe("clouds"): [Unsafe("admin")]})
     assert [type(key) for key in plain] == [str]
     assert type(plain["clouds"][0]) is str
