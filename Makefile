@@ -4,7 +4,7 @@ VENV := .venv
 ANSIBLE := $(VENV)/bin/ansible-playbook
 LOCK ?= requirements/lock.txt
 
-.PHONY: verify trace tempest report help cloud test secrets site destroy bench lint unit molecule
+.PHONY: verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -22,13 +22,16 @@ secrets: $(VENV)/ready ## generate the secrets that INVENTORY lacks
 destroy: $(VENV)/ready ## remove the sandbox (IMAGE=1: its base image too)
 	$(ANSIBLE) -i $(INVENTORY) playbooks/destroy.yml -e sandbox_remove_image=$(if $(IMAGE),true,false)
 
-test: lint unit molecule ## lint, unit tests and the molecule scenario (a real deployment)
+test: lint unit recreate molecule ## lint, unit tests and the molecule scenario (a real deployment)
 
 lint: $(VENV)/ready ## ansible-lint, yamllint and ruff
 	$(VENV)/bin/ruff check . && $(VENV)/bin/yamllint --strict . && $(VENV)/bin/ansible-lint --strict --offline
 
 unit: $(VENV)/ready ## tests of the Python parts and of the roles' data
 	$(VENV)/bin/python -m pytest
+
+recreate: $(VENV)/ready ## re-create the option catalogue of two releases from their packages, and compare
+	$(VENV)/bin/python -m pytest -m recreate
 
 molecule: $(VENV)/ready ## deploy, deploy again, verify and destroy a sandbox of its own
 	$(VENV)/bin/python -m kilonova.secrets inventories/sandbox
