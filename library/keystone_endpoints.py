@@ -1,8 +1,12 @@
 #!/usr/bin/python3
 """Register services in Keystone: users, roles, services and endpoints, compared and repaired in one process."""
 
+import sys
+
 from ansible.module_utils.basic import AnsibleModule
 
+# keystoneauth1 would import the profiler and eventlet with it, which takes longer than a registration.
+sys.modules.setdefault("osprofiler", None)
 try:
     import openstack
     from keystoneauth1 import exceptions
