@@ -116,7 +116,9 @@ class Cloud:
         """tempest.conf without the lines that hold a secret."""
         cloud, p = self.cloud, self.p
         nova = nova_options(p["nova_conf"])
-        yes = lambda section, option, default: nova(section, option, default).strip().lower() in ("true", "1", "yes", "on")  # noqa: E731
+        def yes(section, option, default):
+            return nova(section, option, default).strip().lower() in ("true", "1", "yes", "on")
+
         catalogue = {service["type"] for service in cloud.session.auth.get_access(cloud.session).service_catalog.catalog}
         images, flavors = self.images(), self.flavors()
         external = self.external_network()
