@@ -22,6 +22,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -75,6 +76,8 @@ STATE_SECTORS = 40 * 2048
 DISK_SIGNATURE = b"KILO"
 # Nothing in the image tells when it was built, so the same parts make the same image.
 EPOCH = 1_700_000_000
+# Images in the cache that were not used for this long are removed.
+KEEP_SECONDS = 30 * 24 * 3600
 
 
 class BuildError(Exception):
@@ -443,7 +446,8 @@ def build(files: Path, cache: Path, target: Path) -> dict[str, object]:
         initrd = initial_file_system(files, root, modules)
         image = qcow2(bootable_disk(work, root, kernel.read_bytes(), initrd))
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
+    # A name of its own, because a run beside this one may build the same.
+    partial = target.with_suffix(f".{os.getpid()}")
     partial.write_bytes(image)
     partial.replace(target)
     return {
@@ -461,6 +465,9 @@ def provide(files: Path, cache: Path, rebuild: bool = False, check: bool = False
     target = cache / f"kilonova-guest-{recipe}.qcow2"
     manifest = target.with_suffix(".json")
     if target.exists() and manifest.exists() and not rebuild:
+        if not check:
+            for path in (target, manifest):
+                path.touch()
         return {"changed": False, "path": str(target), **json.loads(manifest.read_text())}
     if check:
         return {"changed": True, "path": str(target), "kernel": "", "sha256": "", "packages": []}
@@ -468,9 +475,10 @@ def provide(files: Path, cache: Path, rebuild: bool = False, check: bool = False
         raise BuildError(f"The guest is built on {ARCHITECTURE} only. Set guest_image_url and guest_image_checksum")
     made_of = build(files, cache, target)
     manifest.write_text(json.dumps(made_of, indent=2) + "\n")
+    # A run beside this one, or another checkout, may use an image of another recipe; one that nobody has taken for long goes.
     for old in cache.glob("kilonova-guest-*"):
-        if old not in (target, manifest):
-            old.unlink()
+        if old.stat().st_mtime < time.time() - KEEP_SECONDS:
+            old.unlink(missing_ok=True)
     return {"changed": True, "path": str(target), **made_of}
 
 

@@ -1,9 +1,10 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """The guide's last step: `openstack compute service list`, until it shows every service of every host enabled and up."""
 
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_auth import AUTH
 
 try:
     import openstack
@@ -35,18 +36,7 @@ def main():
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "auth": {
-                "type": "dict",
-                "required": True,
-                "options": {
-                    "auth_url": {"type": "str", "required": True},
-                    "username": {"type": "str", "required": True},
-                    "password": {"type": "str", "required": True, "no_log": True},
-                    "project_name": {"type": "str", "required": True},
-                    "user_domain_name": {"type": "str", "default": "Default"},
-                    "project_domain_name": {"type": "str", "default": "Default"},
-                },
-            },
+            "auth": AUTH,
             "region": {"type": "str", "required": True},
             "expected": {"type": "dict", "required": True},
             "timeout": {"type": "int", "default": 120},

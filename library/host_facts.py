@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Read in one call what the playbooks must know of a host. Changes nothing."""
 
 import os

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Bootstrap the Identity service: keys, the administrator and the Identity endpoints."""
 
 import os

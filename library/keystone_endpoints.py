@@ -1,9 +1,10 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Register services in Keystone: users, roles, services and endpoints, compared and repaired in one process."""
 
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_auth import AUTH
 
 # keystoneauth1 would import the profiler and eventlet with it, which takes longer than a registration.
 sys.modules.setdefault("osprofiler", None)
@@ -161,18 +162,7 @@ def main():
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "auth": {
-                "type": "dict",
-                "required": True,
-                "options": {
-                    "auth_url": {"type": "str", "required": True},
-                    "username": {"type": "str", "default": "admin"},
-                    "password": {"type": "str", "required": True, "no_log": True},
-                    "project_name": {"type": "str", "default": "admin"},
-                    "user_domain_name": {"type": "str", "default": "Default"},
-                    "project_domain_name": {"type": "str", "default": "Default"},
-                },
-            },
+            "auth": AUTH,
             "region": {"type": "str", "required": True},
             "project": {"type": "str", "default": "service"},
             "services": {

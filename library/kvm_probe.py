@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Whether KVM runs guests on this host, found out by running one."""
 
 import json

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Launch an instance: image, flavor, networks, router, security rules, instance and floating address, then ask it."""
 
 import os
@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_auth import AUTH
 
 try:
     import openstack
@@ -201,18 +202,7 @@ def main():
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "auth": {
-                "type": "dict",
-                "required": True,
-                "options": {
-                    "auth_url": {"type": "str", "required": True},
-                    "username": {"type": "str", "required": True},
-                    "password": {"type": "str", "required": True, "no_log": True},
-                    "project_name": {"type": "str", "required": True},
-                    "user_domain_name": {"type": "str", "default": "Default"},
-                    "project_domain_name": {"type": "str", "default": "Default"},
-                },
-            },
+            "auth": AUTH,
             "region": {"type": "str", "required": True},
             "name": {"type": "str", "required": True},
             "image": {"type": "dict", "required": True},

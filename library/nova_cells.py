@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Nova's cells: cell0, cell1 and the mapping of the compute hosts, compared with the database and repaired."""
 
 import subprocess

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Services that run, are enabled, answer, and run with the configuration that is in place now."""
 
 import json

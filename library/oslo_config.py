@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Write configuration files on a host: compare, keep the original once, replace atomically."""
 
 import base64

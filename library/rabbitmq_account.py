@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """The OpenStack account of RabbitMQ with its permissions, and no guest."""
 
 import base64

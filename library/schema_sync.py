@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Populate a service's database: run the schema migrations of the installed release, only when they are not all applied."""
 
 import ast

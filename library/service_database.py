@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Create databases, accounts and grants on a MariaDB server, and repair what drifted, in one connection."""
 
 import hashlib

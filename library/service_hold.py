@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """Keep services from being started by their packages before they are configured."""
 
 import os

@@ -4,6 +4,7 @@
 import configparser
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_auth import AUTH
 
 try:
     import openstack
@@ -195,18 +196,7 @@ def main():
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "auth": {
-                "type": "dict",
-                "required": True,
-                "options": {
-                    "auth_url": {"type": "str", "required": True},
-                    "username": {"type": "str", "required": True},
-                    "password": {"type": "str", "required": True, "no_log": True},
-                    "project_name": {"type": "str", "required": True},
-                    "user_domain_name": {"type": "str", "default": "Default"},
-                    "project_domain_name": {"type": "str", "default": "Default"},
-                },
-            },
+            "auth": AUTH,
             "region": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "name": {"type": "str", "default": "tempest"},

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """A tenant's day on the cloud, row by row, in one process; everything that it makes is removed again."""
 
 import json
@@ -9,6 +9,7 @@ import signal
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_auth import AUTH
 from ansible.module_utils.kilonova_verify import atlas, context, engine, rows, tenant
 from ansible.module_utils.kilonova_verify.cloud import Calls, Cloud
 from ansible.module_utils.kilonova_verify.text import mask
@@ -29,17 +30,7 @@ description:
   - Removes first what an interrupted run has left.
   - Never fails for a row; the result has them all.
 options:
-  auth:
-    type: dict
-    required: true
-    description: The administrator's login.
-    suboptions:
-      auth_url: {type: str, required: true, description: URL of the Identity service.}
-      username: {type: str, required: true, description: User name.}
-      password: {type: str, required: true, description: Password.}
-      project_name: {type: str, required: true, description: Project.}
-      user_domain_name: {type: str, default: Default, description: Domain of the user.}
-      project_domain_name: {type: str, default: Default, description: Domain of the project.}
+  auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
   region: {type: str, required: true, description: Region of the endpoints.}
   name: {type: str, required: true, description: kilonova-verify- and eight hexadecimal digits.}
   rows: {type: list, elements: str, default: [], description: Rows to run with what they need; all where none is named.}
@@ -104,17 +95,9 @@ def remove(admin, calls, found, title, name):
 
 def main():
     """Entry point."""
-    auth = {
-        "auth_url": {"type": "str", "required": True},
-        "username": {"type": "str", "required": True},
-        "password": {"type": "str", "required": True, "no_log": True},
-        "project_name": {"type": "str", "required": True},
-        "user_domain_name": {"type": "str", "default": "Default"},
-        "project_domain_name": {"type": "str", "default": "Default"},
-    }
     module = AnsibleModule(
         argument_spec={
-            "auth": {"type": "dict", "required": True, "options": auth},
+            "auth": AUTH,
             "region": {"type": "str", "required": True},
             "name": {"type": "str", "required": True},
             "rows": {"type": "list", "elements": "str", "default": []},

@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python
 """What this host knows of a verification: log lines of its requests, units that should run, and what is left of instances."""
 
 import glob

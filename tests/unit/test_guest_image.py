@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
 import struct
@@ -228,7 +229,6 @@ def test_cached_image_is_taken_without_building(tmp_path: Path, monkeypatch: pyt
     files.mkdir()
     (files / "init").write_text("#!/bin/sh\n")
     cache.mkdir()
-    (cache / "kilonova-guest-old.qcow2").write_text("old")
     made = {"kernel": "6.1", "sha256": "0", "packages": []}
 
     def build(_files: Path, _cache: Path, target: Path) -> dict[str, object]:
@@ -244,6 +244,36 @@ def test_cached_image_is_taken_without_building(tmp_path: Path, monkeypatch: pyt
     assert sorted(path.suffix for path in cache.iterdir()) == [".json", ".qcow2"]
     assert guest_image.provide(files, cache) == {**first, "changed": False}
     assert guest_image.provide(files, cache, rebuild=True)["changed"]
+
+
+def test_images_of_other_recipes_go_when_long_unused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, cache = tmp_path / "files", tmp_path / "cache"
+    files.mkdir()
+    (files / "init").write_text("#!/bin/sh\n")
+
+    def build(_files: Path, _cache: Path, target: Path) -> dict[str, object]:
+        target.parent.mkdir(exist_ok=True)
+        target.write_text("image")
+        return {"kernel": "6.1", "sha256": "0", "packages": []}
+
+    monkeypatch.setattr(guest_image, "build", build)
+    monkeypatch.setattr(guest_image.shutil, "which", lambda _name: None)
+
+    def provide_another(text: str) -> Path:
+        (files / "init").write_text(text)
+        return Path(str(guest_image.provide(files, cache)["path"]))
+
+    first = provide_another("#!/bin/sh\n# first\n")
+    month_ago = guest_image.time.time() - guest_image.KEEP_SECONDS - 60
+    os.utime(first, (month_ago, month_ago))
+    assert provide_another("#!/bin/sh\n# first\n") == first
+    second = provide_another("#!/bin/sh\n# second\n")
+    assert first.exists(), "it was used a moment ago"
+    os.utime(first, (month_ago, month_ago))
+    provide_another("#!/bin/sh\n# second\n")
+    assert first.exists(), "a run that builds nothing removes nothing"
+    provide_another("#!/bin/sh\n# third\n")
+    assert second.exists() and not first.exists()
 
 
 def test_missing_program_names_the_remedy() -> None:
