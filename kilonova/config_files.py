@@ -103,8 +103,9 @@ def _environment() -> jinja2.Environment:
     environment.filters["ini_value"] = _ini_value
     environment.filters["shell"] = shlex.quote
     environment.filters["to_yaml"] = lambda data: yaml.safe_dump(
-        # Never folded: a line that continues a secret would not be hidden from a diff (mask).
-        _plain(data), sort_keys=False, allow_unicode=True, width=float("inf"),
+        # Never folded: a line that continues a secret would not be hidden from a diff (mask). What is not ASCII is escaped,
+        # because a line break of Unicode would be read as a space.
+        _plain(data), sort_keys=False, width=float("inf"),
     )
     return environment
 

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from oslo_config import cfg
 
@@ -151,6 +151,7 @@ def test_the_shell_reads_back_every_password(tmp_path, secret):
 
 
 @given(SECRETS)
+@example("0123456789abcdef\x85")
 def test_clouds_yaml_is_read_back(secret):
     clouds = {"clouds": {"admin": {"auth": {"username": "admin", "password": secret}, "identity_api_version": 3}}}
     text = render({"path": "/x", "template": "clouds.yaml.j2", "variables": {"clouds": clouds}})
