@@ -42,7 +42,7 @@ class ActionModule(ActionBase):
                     self._show(row)
             if state and state.get("picture") and not pictured:
                 pictured = True
-                answer = console.picture(state["picture"]["url"], Path(str(arguments["picture"])), state["picture"]["name"])
+                answer = console.picture(path=Path(str(arguments["picture"])), **state["picture"])
                 self._answer(directory, answer)
                 result["picture"] = answer["text"]
             if state and state["ended"]:

@@ -191,7 +191,7 @@ def units_with_digests(units: Iterable[Mapping[str, Any]], files: Iterable[Mappi
         reads = {
             path: {section: digest for section, digest in known[path].items() if section not in ignored} for path in paths
         }
-        kept = {key: value for key, value in unit.items() if key in ("name", "answers", "queues", "after", "action")}
+        kept = {key: value for key, value in unit.items() if key in ("name", "answers", "queues", "after", "action", "runs")}
         result.append({**kept, "reads": reads})
     return result
 

@@ -90,7 +90,7 @@ class Launch:
             network.find_subnet(provider["network"]),
             lambda: network.create_subnet(
                 name=provider["network"], network_id=outside.id, ip_version=4, cidr=provider["subnet"],
-                gateway_ip=provider["gateway"], is_dhcp_enabled=False,
+                gateway_ip=provider["gateway"],
                 allocation_pools=[{"start": provider["pool"][0], "end": provider["pool"][1]}],
             ),
         )

@@ -27,7 +27,8 @@ options:
     description: >-
       name; reads (path to section to digest, what the unit reads); answers (an http URL, or host:port; optional); queues (names
       of RabbitMQ queues that must have a consumer once the unit was started; optional); after (units of this list that must
-      answer before this one is touched; optional); action (restart or reload).
+      answer before this one is touched; optional); action (restart or reload); runs (whether it shall run; without it, yes. What
+      shall not run is stopped and disabled).
   timeout: {type: int, default: 180, description: Seconds to wait for all answers.}
 """
 
@@ -119,17 +120,21 @@ def main():
                     "queues": {"type": "list", "elements": "str", "default": []},
                     "after": {"type": "list", "elements": "str", "default": []},
                     "action": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
+                    "runs": {"type": "bool", "default": True},
                 },
             },
             "timeout": {"type": "int", "default": 180},
         },
         supports_check_mode=True,
     )
-    units = module.params["units"]
-    names = [unit["name"] for unit in units]
+    units = [unit for unit in module.params["units"] if unit["runs"]]
+    idle = [unit["name"] for unit in module.params["units"] if not unit["runs"]]
     state = load_state()
-    shown = show(names)
+    shown = show([unit["name"] for unit in module.params["units"]])
     plan, enable, act = [], [], {"start": [], "restart": [], "reload": []}
+    # A unit that the packages of this host do not have needs nothing. Before they are installed, it counts as one that they have.
+    disable = [name for name in idle if must_be_disabled(shown[name], module.check_mode)]
+    plan += ["disable %s" % name for name in disable]
     for unit in units:
         name, properties = unit["name"], shown[unit["name"]]
         if properties.get("LoadState") == "masked":
@@ -155,10 +160,10 @@ def main():
     if plan:
         # A unit's own file, or a drop-in of it, may be what changed.
         systemctl("daemon-reload")
-    if enable:
-        rc, output = systemctl("enable", *enable)
+    for command, chosen in ((("disable", "--now"), disable), (("enable",), enable)):
+        rc, output = systemctl(*command, *chosen) if chosen else (0, "")
         if rc:
-            module.fail_json(msg="systemctl enable %s: %s" % (" ".join(enable), output), **result)
+            module.fail_json(msg="systemctl %s %s: %s" % (command[0], " ".join(chosen), output), **result)
     new_state = dict(state)
     for wave in ([unit for unit in units if not unit["after"]], [unit for unit in units if unit["after"]]):
         mine = {unit["name"] for unit in wave}
@@ -178,6 +183,14 @@ def main():
         if new_state != load_state():
             save_state(new_state)
     module.exit_json(**result)
+
+
+def must_be_disabled(properties, check_mode):
+    """Whether a unit that shall not run does, or would at the next start of the host."""
+    if properties.get("LoadState") == "not-found":
+        return check_mode
+    enabled = properties.get("UnitFileState") in ("enabled", "enabled-runtime")
+    return enabled or properties.get("ActiveState") in ("active", "activating", "reloading")
 
 
 def wait(module, units, result, acted):

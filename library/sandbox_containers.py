@@ -77,6 +77,10 @@ options:
         description: Whether there is no way out.
         type: bool
         default: false
+      mtu:
+        description: Bytes of the largest packet.
+        type: int
+        default: 1500
       addresses:
         description: Address of each host, in the order of O(hosts).
         type: list
@@ -432,7 +436,8 @@ class Sandbox:
         for network in self.params["networks"]:
             if network["name"] not in networks:
                 # Names come from /etc/hosts and the host's name servers, so podman's own one stays away.
-                options = ["--disable-dns", f"--subnet={network['subnet']}", f"--label={self.label}"]
+                options = ["--disable-dns", f"--subnet={network['subnet']}", f"--label={self.label}",
+                           f"--opt=mtu={network['mtu']}"]
                 self.podman("network", "create", *options, *["--internal"] * network["internal"], network["name"])
         commands = {name: ["podman", "start", name] for name in started}
         if new:
@@ -476,6 +481,7 @@ def main() -> None:
         "variable": {"type": "str", "required": True},
         "interface": {"type": "str", "required": True},
         "internal": {"type": "bool", "default": False},
+        "mtu": {"type": "int", "default": 1500},
         "addresses": {"type": "list", "elements": "str", "required": True},
         "address_variable": {"type": "str", "required": True},
     }

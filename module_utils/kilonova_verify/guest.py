@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import ssl
 import struct
 import subprocess
 import time
@@ -41,10 +42,15 @@ def ping(address: str, timeout: float = 2.0) -> float | None:
     return None
 
 
-def http(url: str, timeout: float = 5.0) -> tuple[int, str]:
+def trusting(cacert: str) -> ssl.SSLContext:
+    """What checks certificates by the host's own authorities, or by those of a file."""
+    return ssl.create_default_context(cafile=cacert or None)
+
+
+def http(url: str, timeout: float = 5.0, cacert: str = "") -> tuple[int, str]:
     """Status and text of a page; status 0 with the error's text where nobody answers."""
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as reply:
+        with urllib.request.urlopen(url, timeout=timeout, context=trusting(cacert)) as reply:
             return reply.status, reply.read(65536).decode("utf-8", "replace")
     except urllib.error.HTTPError as error:
         return error.code, str(error)
@@ -86,7 +92,7 @@ class WebSocketError(OSError):
     """The other side does not speak as RFC 6455 says."""
 
 
-def websocket_greeting(url: str, want: int = 12, timeout: float = 15.0) -> bytes:
+def websocket_greeting(url: str, want: int = 12, timeout: float = 15.0, cacert: str = "") -> bytes:
     """Open the WebSocket of a noVNC URL and return the first bytes that the VNC server says.
 
     The URL is Nova's, such as http://controller:6080/vnc_lite.html?path=%3Ftoken%3D…
@@ -99,9 +105,7 @@ def websocket_greeting(url: str, want: int = 12, timeout: float = 15.0) -> bytes
     with socket.create_connection((parts.hostname, port), timeout=timeout) as plain:
         link = plain
         if parts.scheme == "https":
-            import ssl
-
-            link = ssl.create_default_context().wrap_socket(plain, server_hostname=parts.hostname)
+            link = trusting(cacert).wrap_socket(plain, server_hostname=parts.hostname)
         host = parts.hostname + (f":{parts.port}" if parts.port else "")
         lines = [
             f"GET /{path.lstrip('/')} HTTP/1.1",

@@ -230,7 +230,7 @@ def test_the_api_is_served_as_the_release_can():
 ])
 def test_services_that_only_old_releases_have(release, more):
     host = inventory(release=release, openstack_host={"hostname": "c1"}).host("controller")
-    assert [unit["name"] for unit in host.find("__nova_controller_units")][5:] == more
+    assert [unit["name"] for unit in host.find("__nova_controller_units") if unit.get("runs", True)][5:] == more
     assert list(host.find("__nova_controller_expected_services"))[3:] == more
     packages = config_files.for_release(host.find("__nova_controller_packages"), release)
     assert [name for name in packages if name in ("nova-cert", "nova-consoleauth")] == more

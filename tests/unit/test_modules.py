@@ -341,6 +341,8 @@ class Systemd:
         for name in names:
             if verb == "enable":
                 self.units[name]["UnitFileState"] = "enabled"
+            elif verb == "disable":
+                self.units.get(name, {}).update(UnitFileState="disabled", ActiveState="inactive")
             elif verb in ("start", "restart", "reload"):
                 self.units[name]["ActiveState"] = self.starts.get(name, "active")
         return 0, ""
@@ -363,6 +365,17 @@ def test_a_fresh_unit_is_enabled_and_started_and_then_left_alone(run, systemd):
     assert systemd.calls == ["enable nova-api", "start nova-api"]
     assert run(systemd.code, units=[unit("nova-api")]) == {"changed": False, "actions": [], "diff": {"before": "", "after": ""}}
     assert stat.S_IMODE(os.stat(systemd.code.STATE).st_mode) == 0o600
+
+
+def test_a_unit_that_shall_not_run_is_disabled_and_then_left_alone(run, systemd):
+    systemd.add("spice", ActiveState="inactive")
+    systemd.add("serial", UnitFileState="disabled")
+    systemd.add("absent", LoadState="not-found", ActiveState="inactive", UnitFileState="")
+    units = [unit(name, runs=False) for name in ("spice", "serial", "absent")]
+    assert run(systemd.code, units=units)["actions"] == ["disable spice", "disable serial"]
+    assert systemd.calls == ["disable --now spice serial"]
+    assert not run(systemd.code, units=units)["changed"]
+    assert len(systemd.calls) == 1
 
 
 def test_only_what_reads_a_changed_section_is_restarted(run, systemd):

@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import socketserver
+import ssl
 import sys
 import threading
 import time
@@ -219,6 +221,28 @@ def test_frames_of_every_length(size):
     assert guest.frame_of(whole + b"rest") == ((2, b"x" * size), b"rest")
     for cut in (1, len(head) - 1, len(whole) - 1):
         assert guest.frame_of(whole[:cut]) == (None, whole[:cut])
+
+
+class Proxy(socketserver.BaseRequestHandler):
+    """A console proxy: a page, or a WebSocket on which a VNC server says its greeting."""
+
+    def handle(self):
+        asked = self.request.recv(4096)
+        if b"Upgrade: websocket" in asked:
+            self.request.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x82\x0cRFB 003.008\n")
+        else:
+            self.request.sendall(b"HTTP/1.0 200 OK\r\n\r\nnoVNC")
+
+
+def test_a_console_over_tls_is_checked_by_the_given_authorities(over_tls):
+    base, cacert = over_tls(Proxy)
+    url = f"{base}/vnc_lite.html?path=%3Ftoken%3Dx"
+    assert guest.http(url, cacert=cacert) == (200, "noVNC")
+    assert guest.websocket_greeting(url, cacert=cacert) == b"RFB 003.008\n"
+    status, said = guest.http(url)
+    assert (status, "certificate verify failed" in str(said)) == (0, True)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        guest.websocket_greeting(url)
 
 
 # -- leftovers of other runs

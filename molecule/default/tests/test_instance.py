@@ -20,6 +20,19 @@ def server(cloud):
     return cloud.compute.find_server("first", ignore_missing=False)
 
 
+@pytest.fixture
+def outside(cloud, server):
+    """An instance on the provider network itself."""
+    network = cloud.network.find_network("provider", ignore_missing=False)
+    flavor = cloud.compute.find_flavor("m1.tiny", ignore_missing=False)
+    made = cloud.compute.create_server(
+        name="outside", image_id=server.image.id, flavor_id=flavor.id, networks=[{"uuid": network.id}]
+    )
+    yield made
+    cloud.compute.delete_server(made)
+    cloud.compute.wait_for_delete(made)
+
+
 @pytest.fixture(scope="module")
 def floating(cloud, server):
     """Its floating address."""
@@ -56,3 +69,12 @@ def test_it_survives_a_hard_reboot(cloud, server, get, floating):
     wait_for(lambda: cloud.compute.get_server(server.id).status == "ACTIVE", "the instance to be ACTIVE again")
     wait_for(lambda: "boot complete" in console(cloud, server), "the end of its second boot")
     assert "hello from first" in wait_for(lambda: (reply := get(f"http://{floating}/"))[0] == 200 and reply[1], "its answer")
+
+
+def test_an_instance_on_the_provider_network_answers(cloud, outside, get):
+    """Every compute node carries the provider network, with its addresses and metadata."""
+    cloud.compute.wait_for_server(outside, wait=240)
+    address = next(cloud.network.ports(device_id=outside.id)).fixed_ips[0]["ip_address"]
+    text = wait_for(lambda: "boot complete" in (text := console(cloud, outside)) and text, "the end of its boot")
+    assert "metadata-ok from the service" in text
+    assert "hello from outside" in wait_for(lambda: (reply := get(f"http://{address}/"))[0] == 200 and reply[1], "its answer")

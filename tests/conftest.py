@@ -1,0 +1,37 @@
+"""What tests of several kinds need."""
+
+import shutil
+import socketserver
+import ssl
+import subprocess
+import threading
+
+import pytest
+
+
+@pytest.fixture
+def over_tls(tmp_path):
+    """Serve by a handler over TLS, with a certificate that nobody knows: over_tls(handler) -> (URL, the certificate's file)."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    files = ["-keyout", tmp_path / "key.pem", "-out", tmp_path / "ca.pem"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *files, *names], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "ca.pem", tmp_path / "key.pem")
+    servers = []
+
+    def serve(handler):
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        # A client that does not trust it hangs up.
+        server.handle_error = lambda *_arguments: None
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return f"https://localhost:{server.server_address[1]}", str(tmp_path / "ca.pem")
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
