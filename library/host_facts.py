@@ -15,7 +15,7 @@ short_description: What the playbooks must know of a host, in one call
 description:
   - A full fact gathering costs seconds per host; the playbooks need a handful of values.
   - Returns hostname, distribution (id, codename, title), addresses (address to interface), packages (installed, name to
-    version), services_held (a run was killed inside apt), memory_mib, disk_free_mib, kernel, datapath
+    version), install_interrupted (a run was killed inside apt), memory_mib, disk_free_mib, kernel, datapath
     (C(system) when the kernel has Open vSwitch, else C(netdev)).
 """
 
@@ -85,8 +85,10 @@ def openvswitch_in_kernel():
     return False
 
 
-def services_held():
-    """Whether a killed run left the file of the module service_hold."""
+def install_interrupted():
+    """Whether a killed run left the file of the module service_hold, or of byte_compilation."""
+    if os.path.lexists("/usr/share/python3/bcep/kilonova"):
+        return True
     try:
         with open("/usr/sbin/policy-rc.d", encoding="utf-8", errors="replace") as stream:
             return "Written by Kilonova" in stream.read()
@@ -108,7 +110,7 @@ def main():
             "memory_mib": memory_mib(),
             "disk_free_mib": disk.f_bavail * disk.f_frsize // 2**20,
             "kernel": os.uname().release,
-            "services_held": services_held(),
+            "install_interrupted": install_interrupted(),
             "datapath": "system" if openvswitch_in_kernel() else "netdev",
         },
     )
