@@ -32,6 +32,7 @@ class FilterModule:
             "for_release": _explained(config_files.for_release),
             "literal": _explained(config_files.literal),
             "options_for_release": _explained(config_files.options_for_release),
+            "nova_version": _explained(lambda value: releases.find(str(value)).nova),
             "release_name": _explained(lambda value: releases.find(str(value)).name),
             "role_packages": _explained(config_files.role_packages),
             "service_url": _explained(service_url),

@@ -11,7 +11,8 @@ module: byte_compilation
 short_description: Byte-compile the packages' Python modules once, in parallel, instead of package by package
 description:
   - Debian's Python packages call py3compile one after the other while dpkg waits, which is a third of an installation.
-  - Uses what py3compile offers for it, a file of exclusions in C(/usr/share/python3/bcep). No tool of the distribution is replaced.
+  - Uses what py3compile offers for it, a file of exclusions in C(/usr/share/python3/bcep); no tool of the distribution is
+    replaced.
   - The compiled files are the ones that py3compile would have written (same place, same format).
 options:
   state:
