@@ -112,7 +112,8 @@ def test_inventories_set_variables_that_a_role_knows():
     for path in TREE.glob("inventories/**/*.yml"):
         text = path.read_text(encoding="utf-8")
         names = set(re.findall(r"^\s*([a-z]\w*_\w+):", text, re.MULTILINE))
-        own = {name for name in names if re.search(rf"{{{{[^}}]*\b{name}\b", text)}  # a name that the inventory gives to a part of others
+        # a name that the inventory gives to a part of others
+        own = {name for name in names if re.search(rf"{{{{[^}}]*\b{name}\b", text)}
         unknown = {name for name in names - own - known if not name.startswith("ansible_")}
         assert not unknown, path
 
