@@ -3,7 +3,7 @@
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from kilonova import generate, preflight
+from kilonova import config_files, generate, preflight
 
 
 class ActionModule(ActionBase):
@@ -35,14 +35,24 @@ class ActionModule(ActionBase):
         problems = preflight.check_groups(members)
         for release in dict.fromkeys(str(hostvars[host].get("openstack_release", arguments["release"])) for host in hosts):
             problems += preflight.check_release(release, arguments["distributions"])
+        backends, known = arguments["backends"], {}
+        if not problems:
+            for host in hosts:
+                release = hostvars[host].get("openstack_release", arguments["release"])
+                default = config_files.for_release(arguments["default_backends"], str(release))
+                known[host] = {"release": release, "backend": str(hostvars[host].get("openstack_network_backend", default))}
+            problems += preflight.check_backends(known, backends)
         names = ("openstack_management_address", "openstack_tunnel_address")
         problems += preflight.check_addresses({host: {name: hostvars[host].get(name) for name in names} for host in hosts})
         for group, secrets in arguments["secrets"].items():
             for host in members.get(group, ())[:1]:
+                if group == "computes":
+                    more = backends.get(known.get(host, {}).get("backend"), {}).get("compute_secrets", ())
+                    secrets = {**secrets, **{name: arguments["secrets"]["controllers"][name] for name in more}}
                 values = {name: hostvars[host].get(name) for name in secrets}
-                known = {problem.variable for problem in problems}
+                named = {problem.variable for problem in problems}
                 found = preflight.check_secrets(values, secrets, group)
-                problems += [problem for problem in found if problem.variable not in known]
+                problems += [problem for problem in found if problem.variable not in named]
         return problems
 
     def _files(self, task_vars):

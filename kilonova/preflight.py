@@ -67,6 +67,35 @@ def check_release(value: Any, distributions: Mapping[str, Mapping[str, str]]) ->
     return []
 
 
+def check_backends(hosts: Mapping[str, Mapping[str, Any]], backends: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+    """Every host's network backend exists in its release, and all hosts have the same.
+
+    `hosts` has `release` and `backend` of each; the releases are known to be ones.
+    """
+    problems, first = [], None
+    for host, asked in hosts.items():
+        backend, release = asked["backend"], releases.find(asked["release"])
+        allowed = [name for name, row in backends.items() if _has(row, release)]
+        remedy = f"choose one of: {', '.join(allowed)}"
+        if backend not in backends:
+            what = "is no network backend"
+        elif backend not in allowed:
+            last = backends[backend].get("until")
+            span = f"until {releases.find(last).title}" if last else f"from {releases.find(backends[backend]['since']).title} on"
+            what = f"{release.title} does not have it, only releases {span}"
+        elif backend != (first := first or (host, backend))[1]:
+            what, remedy = f"{first[0]} has {first[1]}", "set one backend for all hosts, in group_vars/all"
+        else:
+            continue
+        problems.append(Problem(host, "openstack_network_backend", str(backend), what, remedy))
+    return problems
+
+
+def _has(row: Mapping[str, Any], release: releases.Release) -> bool:
+    """Whether `release` is in the row's `since`..`until`, both optional."""
+    return releases.find(row.get("since", releases.OLDEST)) <= release <= releases.find(row.get("until", releases.NEWEST))
+
+
 def check_addresses(hosts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
     """Every host has a valid management address of its own; a tunnel address that is given is valid as well."""
     problems, seen = [], {}

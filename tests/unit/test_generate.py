@@ -55,7 +55,7 @@ EXTRAS = """
     site_domain: "{{ ['example', 'org'] | join('.') }}"
     site_debug: "{{ inventory_hostname in groups['computes'] }}"
     rabbitmq_overrides: {disk_free_limit.absolute: 1GB}
-    neutron_openvswitch_datapath: "{{ 'netdev' if site_debug else 'system' }}"
+    openstack_datapath: "{{ 'netdev' if site_debug else 'system' }}"
     nova_compute_overrides:
       nova.conf:
         DEFAULT:
@@ -93,7 +93,7 @@ def ansible_entries(directory: Path, inventory_directory: Path, release: str):
     """What Ansible itself gives to `oslo_config`: the roles are in the play for their variables, their tasks do not run."""
     plays = []
     for group, roles in generate._role_data()[1]["openstack_group_roles"].items():
-        names = [name for role in roles for name in generate._file_variables(role)]
+        names = ["openstack_host_roles", *(name for role in roles for name in generate._file_variables(role))]
         plays.append({
             "hosts": group, "gather_facts": False, "roles": roles,
             "tasks": [{
@@ -110,7 +110,11 @@ def ansible_entries(directory: Path, inventory_directory: Path, release: str):
     done = run("-i", inventory_directory, directory / "record.yml", *only,
                ANSIBLE_ROLES_PATH=str(ROLES), ANSIBLE_FILTER_PLUGINS=str(TREE / "filter_plugins"))
     assert done.returncode == 0, done.stdout + done.stderr
-    return {group: json.loads((directory / f"{group}.json").read_text(encoding="utf-8")) for group in TWO}
+    found = {group: json.loads((directory / f"{group}.json").read_text(encoding="utf-8")) for group in TWO}
+    # Roles of other network backends are in the play as well, and not on the host.
+    wanted = {group: [name for role in values.pop("openstack_host_roles") for name in generate._file_variables(role)]
+              for group, values in found.items()}
+    return {group: {name: value for name, value in values.items() if name in wanted[group]} for group, values in found.items()}
 
 
 def of_ansible(inventory_directory: Path, **options):

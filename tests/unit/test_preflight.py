@@ -4,7 +4,15 @@ import pytest
 import yaml
 
 from kilonova.config_files import ROLES
-from kilonova.preflight import check_addresses, check_groups, check_host, check_hostnames, check_release, check_secrets
+from kilonova.preflight import (
+    check_addresses,
+    check_backends,
+    check_groups,
+    check_host,
+    check_hostnames,
+    check_release,
+    check_secrets,
+)
 
 DISTRIBUTIONS = {
     "zed": {"id": "debian", "codename": "bookworm", "title": "Debian 12 (bookworm)"},
@@ -12,7 +20,8 @@ DISTRIBUTIONS = {
 }
 CHOOSE = "choose one of: zed (Debian 12 (bookworm)), epoxy (Debian 13 (trixie))"
 REMEDY = "run `make secrets INVENTORY=...`, which writes a strong one, or set it in group_vars/all/secrets.yml"
-SECRETS = yaml.safe_load((ROLES / "openstack" / "vars" / "main.yml").read_text())["openstack_secrets"]
+SHARED = yaml.safe_load((ROLES / "openstack" / "vars" / "main.yml").read_text())
+SECRETS, BACKENDS = SHARED["openstack_secrets"], SHARED["openstack_network_backends"]
 
 
 def lines(problems):
@@ -69,6 +78,47 @@ def test_an_unknown_release_names_the_nearest():
 def test_a_release_that_no_distribution_carries():
     what = "no distribution that is supported here carries this release"
     assert lines(check_release("yoga", DISTRIBUTIONS)) == [f"inventory: openstack_release = yoga: {what}; {CHOOSE}"]
+
+
+# --------------------------------------------------------------------------------------------------- network backend
+
+
+def asked(*pairs):
+    """Hosts a, b, ... with a release and a network backend each."""
+    return {host: {"release": release, "backend": backend} for host, (release, backend) in zip("abc", pairs, strict=False)}
+
+
+@pytest.mark.parametrize(
+    ("release", "backend"),
+    [("zed", "linuxbridge"), ("26", "ovn"), ("victoria", "openvswitch"), ("2025.1", "ovn"), (2026.2, "openvswitch")],
+)
+def test_a_backend_that_the_release_has(release, backend):
+    assert check_backends(asked((release, backend), (release, backend)), BACKENDS) == []
+
+
+@pytest.mark.parametrize(
+    ("hosts", "problem"),
+    [
+        (
+            [("epoxy", "linuxbridge")],
+            "a: openstack_network_backend = linuxbridge: 2025.1 Epoxy does not have it, only releases until Zed; "
+            "choose one of: ovn, openvswitch",
+        ),
+        (
+            [("train", "ovn")],
+            "a: openstack_network_backend = ovn: Train does not have it, only releases from Ussuri on; "
+            "choose one of: openvswitch, linuxbridge",
+        ),
+        ([("zed", "calico")], "a: openstack_network_backend = calico: is no network backend; "
+                              "choose one of: ovn, openvswitch, linuxbridge"),
+        (
+            [("zed", "ovn"), ("zed", "openvswitch")],
+            "b: openstack_network_backend = openvswitch: a has ovn; set one backend for all hosts, in group_vars/all",
+        ),
+    ],
+)
+def test_a_backend_that_the_release_has_not(hosts, problem):
+    assert lines(check_backends(asked(*hosts), BACKENDS)) == [problem]
 
 
 # --------------------------------------------------------------------------------------------------------- addresses
