@@ -25,7 +25,7 @@ FILE = {"path": "/etc/x.conf", "layers": {"guide": {"DEFAULT": {"a": 1}}}}
         ("release_name", (2025.1,), "epoxy"),
         ("for_release", ({"zed": ["a"]}, "2023.1"), ["a"]),
         ("options_for_release", ([{"since": "zed", "options": {"a": {"b": 1}}}], "zed"), {"a": {"b": 1}}),
-        ("role_packages", (["memcached", "neutron_compute"], "zed"), ["memcached"]),
+        ("role_packages", (["memcached", "openstack_bridges"], "zed"), ["memcached"]),
         ("units_with_digests", ([{"name": "u", "reads": []}], [FILE]), [{"name": "u", "reads": {}}]),
     ],
 )
