@@ -8,7 +8,7 @@ LOCK ?= requirements/lock.txt
 export KILONOVA_RELEASE := $(or $(RELEASE),$(KILONOVA_RELEASE))
 export KILONOVA_COMPUTES := $(or $(COMPUTES),$(KILONOVA_COMPUTES))
 
-.PHONY: verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
+.PHONY: test-releases verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -40,6 +40,10 @@ recreate: $(VENV)/ready ## re-create the option catalogue of two releases from t
 molecule: $(VENV)/ready ## deploy, deploy again, verify and destroy a sandbox of its own
 	$(VENV)/bin/python -m kilonova.secrets inventories/sandbox
 	PATH=$(CURDIR)/$(VENV)/bin:$$PATH $(VENV)/bin/molecule test
+
+test-releases: $(VENV)/ready ## the same for every release that Debian carries
+	$(VENV)/bin/python -m kilonova.secrets inventories/sandbox
+	PATH=$(CURDIR)/$(VENV)/bin:$$PATH; for scenario in zed epoxy latest; do molecule test --scenario-name $$scenario || exit; done
 
 verify: $(VENV)/ready ## live a tenant's day on the cloud of INVENTORY (VERIFY=boot,console picks rows)
 	$(ANSIBLE) -i $(INVENTORY) playbooks/verify.yml $(if $(VERIFY),-e verify_rows=$(VERIFY))

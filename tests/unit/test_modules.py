@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import stat
+import subprocess
 import threading
 from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -751,3 +752,115 @@ def test_a_real_keystone_is_read_right_and_not_changed(real, register, change, a
     entry = json.loads(json.dumps(real.entry))
     change(entry)
     assert register(real, entry, check_mode=True, password=real.password) == actions(entry)
+
+
+# ---------------------------------------------------------------------------------------------------- byte compilation
+
+
+def test_byte_compilation_is_put_off_and_done_once(run, monkeypatch, tmp_path):
+    code = load("byte_compilation")
+    modules = tmp_path / "dist-packages"
+    modules.mkdir()
+    (modules / "service.py").write_text("answer = 42\n")
+    monkeypatch.setattr(code, "EXCLUSIONS", str(tmp_path / "bcep" / "kilonova"))
+    monkeypatch.setattr(code, "MODULES", str(modules))
+    assert not run(code, state="done")["changed"]
+    assert run(code, True, state="deferred")["changed"]
+    assert not (tmp_path / "bcep").exists()
+    assert run(code, state="deferred")["changed"]
+    # The format of py3compile: kind, versions, directory.
+    assert (tmp_path / "bcep" / "kilonova").read_text().split("|")[0] == "dir"
+    assert not run(code, state="deferred")["changed"]
+    assert run(code, state="done")["changed"]
+    assert list(modules.glob("__pycache__/service.*.pyc"))
+    assert not (tmp_path / "bcep" / "kilonova").exists()
+
+
+# ----------------------------------------------------------------------------------------------------------- migration
+
+
+@pytest.fixture
+def migration(run, monkeypatch, tmp_path):
+    """The module on a host whose user nova has its home below tmp_path."""
+    code = load("migration_keys")
+    account = pwd.struct_passwd(("nova", "x", os.getuid(), os.getgid(), "", str(tmp_path / "nova"), "/bin/sh"))
+    monkeypatch.setattr(code.pwd, "getpwnam", lambda name: account)
+    (tmp_path / "host.pub").write_text("ssh-ed25519 HOST root@compute1\n")
+    monkeypatch.setattr(code, "HOST_KEY", str(tmp_path / "host.pub"))
+    return lambda check_mode=False, **arguments: run(code, check_mode, directory=str(tmp_path / "ssh"), **arguments)
+
+
+@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
+def test_a_compute_nodes_key_is_made_once_and_stays_private(migration, tmp_path):
+    assert migration(True, address="10.0.0.31")["peer"] == {"address": "10.0.0.31", "key": "", "host_key": "ssh-ed25519 HOST"}
+    assert not (tmp_path / "nova").exists()
+    made = migration(address="10.0.0.31")
+    assert made["changed"]
+    assert made["peer"]["key"].startswith("ssh-ed25519 ")
+    assert stat.S_IMODE((tmp_path / "nova/.ssh/id_ed25519").stat().st_mode) == 0o600
+    again = migration(address="10.0.0.31")
+    assert not again["changed"]
+    assert again["peer"] == made["peer"]
+
+
+def test_peers_are_let_in_kept_and_forgotten(migration, tmp_path):
+    two, three = ({"address": f"10.0.0.{n}", "key": f"ssh-ed25519 U{n}", "host_key": f"ssh-ed25519 H{n}"} for n in (32, 33))
+    addresses = ["10.0.0.32", "10.0.0.33"]
+    assert migration(True, peers=[two, three], addresses=addresses)["changed"]
+    assert not (tmp_path / "ssh").exists()
+    migration(peers=[two, three], addresses=addresses)
+    allowed = 'from="10.0.0.32",restrict ssh-ed25519 U32\nfrom="10.0.0.33",restrict ssh-ed25519 U33\n'
+    assert (tmp_path / "ssh/authorized_keys").read_text() == allowed
+    assert (tmp_path / "ssh/known_hosts").read_text() == "10.0.0.32 ssh-ed25519 H32\n10.0.0.33 ssh-ed25519 H33\n"
+    # A run with --limit does not ask everybody.
+    assert not migration(peers=[two], addresses=addresses)["changed"]
+    assert (tmp_path / "ssh/authorized_keys").read_text() == allowed
+    # A node that has left the inventory.
+    assert migration(peers=[two], addresses=["10.0.0.32"])["changed"]
+    assert "10.0.0.33" not in (tmp_path / "ssh/authorized_keys").read_text() + (tmp_path / "ssh/known_hosts").read_text()
+
+
+@pytest.fixture
+def command(tmp_path):
+    """What sshd runs for a peer's command: command("touch /path") returns its exit status."""
+    entry = {"path": "/x", "template": "nova-migration-command.j2",
+             "variables": {"instances": str(tmp_path / "instances"), "sftp_server": "/bin/false"}}
+    script = tmp_path / "command"
+    script.write_text(config_files.render(entry))
+    (tmp_path / "instances").mkdir()
+    (tmp_path / "bin").mkdir()
+    for name in ("logger", "virt-ssh-helper"):
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+
+    def runs(text):
+        return subprocess.run(
+            ["sh", str(script)], env=environment | {"SSH_ORIGINAL_COMMAND": text}, capture_output=True, check=False
+        ).returncode
+
+    return runs
+
+
+def test_a_peer_may_copy_disks_and_reach_libvirt(command, tmp_path):
+    instances = tmp_path / "instances"
+    assert command(f"mkdir -p {instances}/one") == 0
+    assert command(f"touch {instances}/one/probe") == 0
+    assert (instances / "one/probe").exists()
+    assert command(f"rm {instances}/one/probe") == 0
+    assert command(f"rm -rf {instances}/one") == 0
+    assert not (instances / "one").exists()
+    assert command("virt-ssh-helper qemu:///system") == 0
+    assert command("/bin/false") == 1  # the SFTP server of this test
+
+
+@pytest.mark.parametrize("text", [
+    "", "sh", "id", "touch /etc/passwd", "touch {0}/../x", "rm -rf {0}", "rm -rf {0}/", "rm -rf / {0}/one", "rm -f {0}/one",
+    "touch {0}/x;id", "touch {0}/x $(id)", "mkdir -p {0}/x /y", "scp -f {0}/one", "scp -t /etc", "virt-ssh-helper x y",
+    "sh -c 'touch {0}/x'",
+])
+def test_a_peer_may_nothing_else(command, tmp_path, text):
+    (tmp_path / "instances/one").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    assert command(text.format(tmp_path / "instances")) == 126
+    assert sorted(tmp_path.rglob("*")) == before
