@@ -472,6 +472,29 @@ def test_host_facts_read_addresses_and_packages(monkeypatch):
     assert code.packages() == {"nova-api": "2:26.2.2-1"}
 
 
+def test_a_file_that_the_host_told_of_is_not_asked_for_again(monkeypatch, tmp_path):
+    code = load("host_facts")
+    path = tmp_path / "nova.conf"
+    path.write_text("[DEFAULT]\nmy_ip = 10.0.0.11\n")
+    path.chmod(0o640)
+    state = tmp_path / "services.json"
+    state.write_text(json.dumps({"nova-api": {str(path): {"DEFAULT": "..."}, str(tmp_path / "gone"): {}}}))
+    real_open = open
+    monkeypatch.setattr(code, "open", lambda name, *rest, **more: real_open(
+        state if name == "/var/lib/kilonova/services.json" else name, *rest, **more), raising=False)
+    told = {"openstack_host": {"files": code.files()}}
+    assert list(told["openstack_host"]["files"]["digests"]) == [str(path)]
+    owner = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name}
+    entry = {"path": str(path), "mode": "0640", **owner}
+    spec = importlib.util.spec_from_file_location("action_oslo_config", LIBRARY.parent / "action_plugins/oslo_config.py")
+    action = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(action)
+    assert action._is_there(entry, path.read_text(), told)
+    assert not action._is_there(entry, path.read_text() + "debug = true\n", told)
+    assert not action._is_there({**entry, "mode": "0600"}, path.read_text(), told)
+    assert not action._is_there(entry, path.read_text(), {})
+
+
 # -------------------------------------------------------------------------------------------------------------- files
 
 
