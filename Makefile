@@ -8,7 +8,7 @@ LOCK ?= requirements/lock.txt
 export KILONOVA_RELEASE := $(or $(RELEASE),$(KILONOVA_RELEASE))
 export KILONOVA_COMPUTES := $(or $(COMPUTES),$(KILONOVA_COMPUTES))
 
-.PHONY: test-releases verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
+.PHONY: plan remove-compute test-trust test-releases verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -17,8 +17,14 @@ help: ## list the targets
 cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=epoxy, COMPUTES=2)
 	$(ANSIBLE) -i $(INVENTORY) playbooks/cloud.yml
 
-site: $(VENV)/ready ## install onto the hosts of INVENTORY
-	$(ANSIBLE) -i $(INVENTORY) playbooks/site.yml
+site: $(VENV)/ready ## install onto the hosts of INVENTORY (LIMIT=localhost,controllers,compute2)
+	$(ANSIBLE) -i $(INVENTORY) playbooks/site.yml $(if $(LIMIT),--limit '$(LIMIT)')
+
+plan: $(VENV)/ready ## list what `make site` would change, and change nothing
+	$(ANSIBLE) -i $(INVENTORY) playbooks/site.yml --check --diff $(if $(LIMIT),--limit '$(LIMIT)')
+
+remove-compute: $(VENV)/ready ## take the compute node COMPUTE out of the cloud; refused while instances are there
+	$(ANSIBLE) -i $(INVENTORY) playbooks/remove_compute.yml -e remove_compute_name='$(COMPUTE)'
 
 secrets: $(VENV)/ready ## generate the secrets that INVENTORY lacks
 	$(VENV)/bin/python -m kilonova.secrets $(INVENTORY)
@@ -27,6 +33,9 @@ destroy: $(VENV)/ready ## remove the sandbox (IMAGE=1: its base image too)
 	$(ANSIBLE) -i $(INVENTORY) playbooks/destroy.yml -e sandbox_remove_image=$(if $(IMAGE),true,false)
 
 test: lint unit recreate molecule ## lint, unit tests and the molecule scenario (a real deployment)
+
+test-trust: $(VENV)/ready ## plans, crashes, rollbacks, removed hosts, secrets and wrong input, on real deployments (an hour)
+	$(VENV)/bin/python -m pytest tests/trust
 
 lint: $(VENV)/ready ## ansible-lint, yamllint and ruff
 	$(VENV)/bin/ruff check . && $(VENV)/bin/yamllint --strict . && $(VENV)/bin/ansible-lint --strict --offline

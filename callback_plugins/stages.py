@@ -1,29 +1,36 @@
-"""Show how long each stage of a run took, and say when nothing had to be changed."""
+"""Show how long each stage of a run took, what a plan would change, who failed and how to go on."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from pathlib import Path
 
+from ansible import context
 from ansible.plugins.callback import CallbackBase
+
+from kilonova import runs
 
 DOCUMENTATION = """
 name: stages
 type: aggregate
-short_description: Seconds per play at the end of a run
+short_description: Seconds per play at the end of a run, what a plan would change, and how to go on after a failure
 description:
   - A play is a page of the install guide, so its time tells where an installation spends its own.
-  - Says in one line when the run changed nothing.
+  - Says in one line when the run changed nothing, and with C(--check) lists everything that the run would change.
+  - Names every host that failed or was down, with its task, and the command that runs those again.
   - Writes the seconds of every task to the file that KILONOVA_TIMES names, for `make bench`.
+  - Writes every change (host, task, what was done) to the file that KILONOVA_RECORD names, as one JSON object per line and at
+    once, so that the record of a run that was killed is there too.
 requirements:
   - enabled in ansible.cfg (callbacks_enabled)
 """
 
 
 class CallbackModule(CallbackBase):
-    """Plays in their order, with their seconds."""
+    """Plays in their order, with their seconds; changes; failures."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -35,6 +42,16 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self._stages: list[tuple[str, float]] = []
         self._tasks: list[tuple[str, float]] = []
+        self._changes: list[runs.Change] = []
+        self._failures: list[runs.Failure] = []
+        self._playbook = ""
+        self._record = os.environ.get("KILONOVA_RECORD")
+
+    def v2_playbook_on_start(self, playbook):
+        """Remember what is run."""
+        self._playbook = os.path.relpath(playbook._file_name)
+        if self._record:
+            Path(self._record).write_text("")
 
     def v2_playbook_on_play_start(self, play):
         """A play begins; the one before it has ended."""
@@ -43,9 +60,37 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_task_start(self, task, is_conditional):
         """A task begins; the one before it has ended."""
         self._tasks.append((task.get_name().strip(), time.monotonic()))
+        if self._record:
+            self._write({"begun": task.get_name().strip()})
+
+    def v2_runner_on_ok(self, result):
+        """Remember what was changed."""
+        host, task = result._host.get_name(), result._task.get_name().strip()
+        for item in runs.items(result._result):
+            self._changes.append(runs.Change(host, task, item))
+            if self._record:
+                self._write({"host": host, "task": task, "item": item})
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        """Remember where a host stopped."""
+        if not ignore_errors:
+            self._failed(result, "failed")
+
+    def v2_runner_on_unreachable(self, result):
+        """Remember where a host was lost."""
+        self._failed(result, "unreachable")
+
+    def _failed(self, result, how):
+        host = result._host
+        needed = host.get_name() == "localhost" or "controllers" in (group.name for group in host.get_groups())
+        self._failures.append(runs.Failure(host.get_name(), result._task.get_name().strip(), how, needed))
+
+    def _write(self, line):
+        with open(self._record, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
 
     def v2_playbook_on_stats(self, stats):
-        """Print the table."""
+        """Print the table, the plan and the failures."""
         if not self._stages:
             return
         now = time.monotonic()
@@ -59,6 +104,14 @@ class CallbackModule(CallbackBase):
         for (name, start), end in zip(self._stages, ends, strict=True):
             self._display.display(f"{name:<{width}} {end - start:7.1f} s")
         self._display.display(f"{'total':<{width}} {ends[-1] - self._stages[0][1]:7.1f} s")
-        hosts = stats.processed
-        if hosts and not any(stats.changed.get(host) or stats.failures.get(host) or stats.dark.get(host) for host in hosts):
+        if context.CLIARGS.get("check") and not self._failures:
+            self._display.display("\nPLAN", color="bright blue")
+            for line in runs.plan(self._changes):
+                self._display.display(line, color="yellow" if self._changes else "green")
+        elif stats.processed and not self._failures and not any(stats.changed.get(host) for host in stats.processed):
             self._display.display("Nothing had to be changed on any host.", color="green")
+        if self._failures:
+            command = ["ansible-playbook", *(part for path in context.CLIARGS.get("inventory") or () for part in ("-i", path))]
+            self._display.display("\nNOT FINISHED", color="bright red")
+            for line in runs.unfinished(self._failures, shlex.join([*command, self._playbook])):
+                self._display.display(line, color="red")

@@ -178,7 +178,7 @@ def digests(files: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
 def units_with_digests(units: Iterable[Mapping[str, Any]], files: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return `units` for the module openstack_services: what each reads becomes digests of what it reads.
 
-    `reads` is a list of paths (default: all `files`); `ignores` names sections that this unit does not use.
+    `reads` is a list of paths (default: all `files`); `ignores` names sections that this unit does not use: their digest is "".
     """
     known = digests(files)
     result = []
@@ -187,10 +187,8 @@ def units_with_digests(units: Iterable[Mapping[str, Any]], files: Iterable[Mappi
         unknown = [path for path in paths if path not in known]
         if unknown:
             raise ValueError(f"unit {unit['name']} reads {unknown[0]}, which is not among the files {', '.join(known)}")
-        ignored = set(unit.get("ignores") or ())
-        reads = {
-            path: {section: digest for section, digest in known[path].items() if section not in ignored} for path in paths
-        }
+        ignored = dict.fromkeys(unit.get("ignores") or (), "")
+        reads = {path: {**known[path], **ignored} for path in paths}
         kept = {key: value for key, value in unit.items() if key in ("name", "answers", "queues", "after", "action", "runs")}
         result.append({**kept, "reads": reads})
     return result

@@ -61,13 +61,14 @@ def addresses():
 
 
 def packages():
-    """Name -> version of every package that is installed and configured."""
-    found = {}
+    """Name -> version of every package that is installed and configured, and whether any is neither so nor gone."""
+    found, unfinished = {}, False
     for line in command("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\\n").splitlines():
         status, name, version = [*line.split(" ", 2), "", ""][:3]
         if status == "installed":
             found[name] = version
-    return found
+        unfinished = unfinished or status not in ("installed", "config-files", "not-installed")
+    return found, unfinished
 
 
 def memory_mib():
@@ -91,7 +92,7 @@ def openvswitch_in_kernel():
 
 
 def install_interrupted():
-    """Whether a killed run left the file of the module service_hold, or of byte_compilation."""
+    """Whether a killed run left what the module openstack_packages has there for the time of its work."""
     if os.path.lexists("/usr/share/python3/bcep/kilonova"):
         return True
     try:
@@ -126,18 +127,19 @@ def main():
     """Entry point."""
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
     disk = os.statvfs("/var")
+    installed, unfinished = packages()
     module.exit_json(
         changed=False,
         host={
             "hostname": socket.gethostname(),
             "distribution": distribution(),
             "addresses": addresses(),
-            "packages": packages(),
+            "packages": installed,
             "memory_mib": memory_mib(),
             "disk_free_mib": disk.f_bavail * disk.f_frsize // 2**20,
             "files": files(),
             "kernel": os.uname().release,
-            "install_interrupted": install_interrupted(),
+            "install_interrupted": unfinished or install_interrupted(),
             "datapath": "system" if openvswitch_in_kernel() else "netdev",
         },
     )

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 
+from ansible.module_utils import kilonova_database as database
 from ansible.module_utils.basic import AnsibleModule
 
 try:
@@ -38,21 +39,30 @@ options:
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
 """
 
-KEYS = {"fernet_setup": "/etc/keystone/fernet-keys/0", "credential_setup": "/etc/keystone/credential-keys/0"}
+# Each repository begins with two keys; with one, the setup was killed in between, and would not go on.
+KEYS = {"fernet_setup": "/etc/keystone/fernet-keys", "credential_setup": "/etc/keystone/credential-keys"}
 ADMIN = """
 SELECT password_hash FROM `{db}`.password
 JOIN `{db}`.local_user ON local_user.id = password.local_user_id
 JOIN `{db}`.assignment ON assignment.actor_id = local_user.user_id AND assignment.type = 'UserProject'
 JOIN `{db}`.project ON project.id = assignment.target_id AND project.name = 'admin'
 JOIN `{db}`.role ON role.id = assignment.role_id AND role.name = 'admin'
+JOIN `{db}`.system_assignment ON system_assignment.actor_id = local_user.user_id AND system_assignment.role_id = role.id
 WHERE local_user.name = 'admin' ORDER BY password.id DESC LIMIT 1
 """
 
 
-def administrator_is_right(params):
+def administrator_is_right(module):
     """Whether user, project and role `admin` exist and the stored hash fits the password."""
+    params = module.params
     try:
         connection = pymysql.connect(unix_socket=params["unix_socket"], user="root")
+    except pymysql.MySQLError:
+        if not module.check_mode or not database.on_disk(params["database"], "password"):
+            return False
+        database.warn_of_guess(module, "the administrator")
+        return True
+    try:
         with connection, connection.cursor() as cursor:
             cursor.execute(ADMIN.format(db=params["database"]))
             row = cursor.fetchone()
@@ -93,11 +103,14 @@ def main():
     actions = []
 
     commands = []
-    for command, key in KEYS.items():
-        if not os.path.exists(key):
-            actions.append("create the keys of %s" % os.path.dirname(key))
+    for command, directory in KEYS.items():
+        keys = os.listdir(directory) if os.path.isdir(directory) else []
+        if len(keys) < 2:
+            for key in () if module.check_mode else keys:
+                os.unlink(os.path.join(directory, key))
+            actions.append("create the keys of %s" % directory)
             commands.append([command, "--keystone-user", "keystone", "--keystone-group", "keystone"])
-    if pymysql is None or checkpw is None or not administrator_is_right(p):
+    if pymysql is None or checkpw is None or not administrator_is_right(module):
         actions.append("bootstrap the Identity service")
         commands.append(["bootstrap", "--bootstrap-region-id", p["region"]])
         for interface, url in p["endpoints"].items():

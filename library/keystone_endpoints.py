@@ -3,6 +3,7 @@
 
 import sys
 
+from ansible.module_utils import kilonova_database as database
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova_auth import AUTH
 
@@ -13,6 +14,11 @@ try:
     from keystoneauth1 import exceptions
 except ImportError:  # check mode on a fresh host: the package comes with this very run
     openstack = None
+try:
+    import pymysql
+except ImportError:
+    pymysql = None
+UNREADABLE = (AttributeError, pymysql.MySQLError) if pymysql else (AttributeError,)
 
 DOCUMENTATION = r"""
 module: keystone_endpoints
@@ -27,6 +33,8 @@ options:
     description: auth_url, username, password, project_name, user_domain_name, project_domain_name.
   region: {type: str, required: true, description: Region of the endpoints.}
   project: {type: str, default: service, description: Project of the service users.}
+  roles: {type: list, elements: str, default: [], description: Roles that must exist beside those that a service's user gets.}
+  unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: 'MariaDB''s local socket, asked in check mode only.'}
   services:
     type: list
     elements: dict
@@ -103,6 +111,9 @@ def register(connection, registry, params):
     regions = registry.get("regions")
     if not first(regions, id=params["region"]):
         registry.change("create region %s" % params["region"], "POST", "/regions", {"region": {"id": params["region"]}})
+    for name in params["roles"]:
+        if not first(roles, name=name):
+            roles.append(registry.ensure("role", name, None, {"name": name}))
     for entry in params["services"]:
         if entry.get("user"):
             ensure_user(connection, registry, entry, auth_url, domain, project, roles, users)
@@ -137,7 +148,7 @@ def ensure_user(connection, registry, entry, auth_url, domain, project, roles, u
     if existing is not None and project["id"] != "(new)":
         query = {"user.id": user["id"], "scope.project.id": project["id"]}
         assigned = {item["role"]["id"] for item in registry.get("role_assignments", **query) if "role" in item}
-    for role_name in entry["user"].get("roles") or ["admin"]:
+    for role_name in entry["user"]["roles"]:
         role = first(roles, name=role_name)
         if role is None:
             role = registry.ensure("role", role_name, None, {"name": role_name})
@@ -147,14 +158,48 @@ def ensure_user(connection, registry, entry, auth_url, domain, project, roles, u
             registry.change("add role %s to user %s in project %s" % (role_name, name, project["name"]), "PUT", path)
 
 
-def everything(params):
-    """What a run on an empty Keystone does: the prediction while there is none to ask."""
-    actions = ["create project %s" % params["project"]]
+def registered(params):
+    """Types of the services that the Identity service's database has; None when its server cannot be asked.
+
+    With the project among them, since both are made by the same call.
+    """
+    try:
+        connection = pymysql.connect(unix_socket=params["unix_socket"], user="root")
+    except UNREADABLE:
+        return None
+    with connection, connection.cursor() as cursor:
+        try:
+            cursor.execute("SELECT COUNT(*) FROM keystone.project WHERE name = %s", (params["project"],))
+            if not cursor.fetchone()[0]:
+                return set()
+            cursor.execute("SELECT type FROM keystone.service")
+            return {row[0] for row in cursor.fetchall()}
+        except pymysql.MySQLError:
+            return set()
+
+
+def foresee(module):
+    """What a run does once there is a Keystone to ask: everything, where its database has nothing of it yet."""
+    params = module.params
+    known = registered(params)
+    actions, guessed = [], []
     for entry in params["services"]:
+        if entry["type"] in known if known is not None else database.on_disk("keystone", "endpoint"):
+            guessed.append(entry["name"])
+            continue
+        if entry["type"] == "identity":
+            # The bootstrap makes service and endpoints, and gives no description.
+            actions += ["create project %s" % params["project"], *["create role %s" % name for name in params["roles"]]]
+            actions.append("correct description of service %s" % entry["name"])
+            continue
         if entry.get("user"):
-            actions.append("create user %s" % entry["user"]["name"])
+            where = "user %s in project %s" % (entry["user"]["name"], params["project"])
+            actions.append("create user %(name)s" % entry["user"])
+            actions += ["add role %s to %s" % (role, where) for role in entry["user"]["roles"]]
         actions.append("create service %s" % entry["name"])
         actions += ["create endpoint %s %s %s" % (entry["type"], kind, url) for kind, url in entry["endpoints"].items()]
+    if guessed:
+        module.warn("Keystone does not answer yet: what it has of %s cannot be compared and counts as right" % ", ".join(guessed))
     return actions
 
 
@@ -165,6 +210,8 @@ def main():
             "auth": AUTH,
             "region": {"type": "str", "required": True},
             "project": {"type": "str", "default": "service"},
+            "roles": {"type": "list", "elements": "str", "default": []},
+            "unix_socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
             "services": {
                 "type": "list",
                 "elements": "dict",
@@ -179,7 +226,7 @@ def main():
                         "options": {
                             "name": {"type": "str", "required": True},
                             "password": {"type": "str", "required": True, "no_log": True},
-                            "roles": {"type": "list", "elements": "str"},
+                            "roles": {"type": "list", "elements": "str", "default": ["admin"]},
                         },
                     },
                 },
@@ -192,7 +239,7 @@ def main():
     if openstack is None:
         if not module.check_mode:
             module.fail_json(msg="python3-openstacksdk is missing on this host; the role keystone installs it")
-        actions = everything(params)
+        actions = foresee(module)
     else:
         try:
             connection = openstack.connect(
@@ -203,11 +250,12 @@ def main():
             register(connection, registry, params)
             actions = registry.actions
         except (exceptions.ClientException, openstack.exceptions.SDKException) as error:
-            if not (module.check_mode and isinstance(error, exceptions.ConnectFailure)):
+            # In check mode, Keystone or the administrator's password may become right by this very run.
+            if not (module.check_mode and isinstance(error, (exceptions.ConnectFailure, exceptions.Unauthorized))):
                 module.fail_json(
                     msg="Keystone at %s (user %s): %s" % (params["auth"]["auth_url"], params["auth"]["username"], error)
                 )
-            actions = everything(params)
+            actions = foresee(module)
     module.exit_json(
         changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
     )

@@ -4,6 +4,7 @@
 import subprocess
 import time
 
+from ansible.module_utils import kilonova_database as database
 from ansible.module_utils.basic import AnsibleModule
 
 try:
@@ -43,6 +44,15 @@ def nova_manage(module, *arguments):
     if done.returncode:
         module.fail_json(msg="nova-manage cell_v2 %s failed: %s" % (arguments[0], output.strip()[-600:]))
     return output
+
+
+def answers(module):
+    """Whether there is a server to ask."""
+    try:
+        pymysql.connect(unix_socket=module.params["unix_socket"], user="root").close()
+    except UNREADABLE:
+        return False
+    return True
 
 
 def query(module, statement, arguments=()):
@@ -117,7 +127,10 @@ def main():
         if not module.check_mode:
             nova_manage(module, *arguments)
 
-    if module.params["hosts"] is None:
+    table = "cell_mappings" if module.params["hosts"] is None else "host_mappings"
+    if module.check_mode and not answers(module) and database.on_disk("nova_api", table):
+        database.warn_of_guess(module, "nova_api.%s" % table)
+    elif module.params["hosts"] is None:
         map_cells(module, do)
     else:
         discover_hosts(module, do)

@@ -1,7 +1,6 @@
 #!/usr/bin/python
 """Services that run, are enabled, answer, and run with the configuration that is in place now."""
 
-import json
 import os
 import socket
 import subprocess
@@ -9,30 +8,38 @@ import time
 import urllib.error
 import urllib.request
 
+from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: openstack_services
 short_description: The guide's "service nova-api restart", only where it is needed
 description:
-  - Enables and starts units, and restarts those that read a configuration that changed since they were last restarted here.
+  - Starts and enables units, and restarts those that read a configuration that changed since they were last restarted here.
   - What each unit was last restarted with is kept in C(/var/lib/kilonova/services.json), so a run that died between writing a
     file and restarting its reader is completed by the next run.
-  - Then waits until each unit answers, by asking it.
+  - Then waits until each unit answers, by asking it. The files that it runs with then are copied to C(/var/lib/kilonova/good).
+  - A unit that does not survive its new configuration gets that copy back and is restarted with it; the task fails with both.
 options:
   units:
     type: list
     elements: dict
     required: true
     description: >-
-      name; reads (path to section to digest, what the unit reads); answers (an http URL, or host:port; optional); queues (names
-      of RabbitMQ queues that must have a consumer once the unit was started; optional); after (units of this list that must
-      answer before this one is touched; optional); action (restart or reload); runs (whether it shall run; without it, yes. What
-      shall not run is stopped and disabled).
+      name; reads (path to section to digest, what the unit reads; the digest of a section that it does not use is empty);
+      answers (an http URL, or host:port; optional); queues (names of RabbitMQ queues that must have a consumer once the unit was
+      started; optional); after (units of this list that must answer before this one is touched; optional); action (restart or
+      reload); runs (whether it shall run; without it, yes. What shall not run is stopped and disabled).
   timeout: {type: int, default: 180, description: Seconds to wait for all answers.}
+  settle:
+    type: int
+    default: 10
+    description: Seconds that a unit must live with a changed configuration, where nothing but its process can be asked.
 """
 
-STATE = "/var/lib/kilonova/services.json"
+ENABLED = ("enabled", "enabled-runtime", "generated", "static", "alias", "indirect")
+# Where Debian's packages note that it was them who masked a unit, because they were removed.
+MASKED_BY_PACKAGE = "/var/lib/systemd/deb-systemd-helper-masked/%s.service"
 
 
 def systemctl(*arguments):
@@ -43,35 +50,18 @@ def systemctl(*arguments):
 
 def show(names):
     """Unit -> its properties, in one call."""
-    output = systemctl("show", "--property=Id,LoadState,ActiveState,SubState,UnitFileState,Names", *names)[1]
+    wanted = "--property=Id,LoadState,ActiveState,SubState,UnitFileState,InvocationID"
+    output = systemctl("show", wanted, *names)[1]
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n")]
     return dict(zip(names, blocks, strict=False))
-
-
-def load_state():
-    """What each unit was last restarted with."""
-    try:
-        with open(STATE, encoding="utf-8") as stream:
-            return json.load(stream)
-    except (OSError, ValueError):
-        return {}
-
-
-def save_state(state):
-    """Replace the state file atomically; digests of secrets are for root only."""
-    os.makedirs(os.path.dirname(STATE), mode=0o755, exist_ok=True)
-    descriptor = os.open(STATE + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        json.dump(state, stream, indent=1, sort_keys=True)
-    os.rename(STATE + ".new", STATE)
 
 
 def differences(old, new):
     """Say which files and sections differ: ['[vnc] of /etc/nova/nova.conf']."""
     found = []
     for path in sorted(set(old) | set(new)):
-        before, after = old.get(path, {}), new.get(path, {})
-        sections = [name for name in sorted(set(before) | set(after)) if before.get(name) != after.get(name)]
+        used = [{name: digest for name, digest in side.get(path, {}).items() if digest} for side in (old, new)]
+        sections = services.differing(*used)
         if sections == ["*"]:
             found.append(path)
         elif sections:
@@ -124,12 +114,18 @@ def main():
                 },
             },
             "timeout": {"type": "int", "default": 180},
+            "settle": {"type": "int", "default": 10},
         },
         supports_check_mode=True,
     )
     units = [unit for unit in module.params["units"] if unit["runs"]]
     idle = [unit["name"] for unit in module.params["units"] if not unit["runs"]]
-    state = load_state()
+    paths = list(dict.fromkeys(path for unit in units for path in unit["reads"]))
+    state = services.load_state()
+    if module.check_mode:
+        # A real run has these marks from oslo_config, which put the files right.
+        for path in paths:
+            services.mark_edits(state, path)
     shown = show([unit["name"] for unit in module.params["units"]])
     plan, enable, act = [], [], {"start": [], "restart": [], "reload": []}
     # A unit that the packages of this host do not have needs nothing. Before they are installed, it counts as one that they have.
@@ -137,17 +133,23 @@ def main():
     plan += ["disable %s" % name for name in disable]
     for unit in units:
         name, properties = unit["name"], shown[unit["name"]]
-        if properties.get("LoadState") == "masked":
+        # In check mode, the package may come with this very run, and takes a mask of its own away.
+        coming = module.check_mode and (
+            properties.get("LoadState") == "not-found" or os.path.lexists(MASKED_BY_PACKAGE % name)
+        )
+        if properties.get("LoadState") == "masked" and not coming:
             module.fail_json(msg="unit %s is masked on this host; run `systemctl unmask %s` or remove the mask" % (name, name))
-        if properties.get("LoadState") == "not-found" and not module.check_mode:
+        if properties.get("LoadState") == "not-found" and not coming:
             module.fail_json(msg="unit %s does not exist on this host; is the package installed?" % name)
-        if properties.get("UnitFileState") not in ("enabled", "enabled-runtime", "generated", "static", "alias", "indirect"):
+        stopped = properties.get("ActiveState") not in ("active", "activating", "reloading")
+        if properties.get("UnitFileState") not in ENABLED:
             enable.append(name)
-            plan.append("enable %s" % name)
+            # What is started is enabled as well, whether or not its package did so.
+            plan += [] if stopped else ["enable %s" % name]
         known = state.get(name, {})
         # Only what this call knows of: on a host that is controller and compute node, two roles name the same unit.
         changed = differences({path: known[path] for path in unit["reads"] if path in known}, unit["reads"])
-        if properties.get("ActiveState") not in ("active", "activating", "reloading"):
+        if stopped:
             act["start"].append(name)
             plan.append("start %s" % name)
         elif changed:
@@ -164,24 +166,29 @@ def main():
         rc, output = systemctl(*command, *chosen) if chosen else (0, "")
         if rc:
             module.fail_json(msg="systemctl %s %s: %s" % (command[0], " ".join(chosen), output), **result)
-    new_state = dict(state)
+    done = []
     for wave in ([unit for unit in units if not unit["after"]], [unit for unit in units if unit["after"]]):
         mine = {unit["name"] for unit in wave}
-        acted = False
-        for verb, chosen in act.items():
-            chosen = [name for name in chosen if name in mine]
+        acted = {verb: [name for name in chosen if name in mine] for verb, chosen in act.items()}
+        for verb, chosen in acted.items():
             if not chosen:
                 continue
-            acted = True
             if verb == "start":
                 systemctl("reset-failed", *chosen)
             # A service that cannot start says so below, with its journal; the others go on meanwhile.
             systemctl(verb, *chosen)
-        wait(module, wave, result, acted)
-        # Only now: a run that dies before this line restarts them again.
-        new_state.update({unit["name"]: {**new_state.get(unit["name"], {}), **unit["reads"]} for unit in wave})
-        if new_state != load_state():
-            save_state(new_state)
+        acted = {name for chosen in acted.values() for name in chosen}
+        done += [unit for unit in wave if unit["name"] in acted]
+        silent = wait(module, wave, acted)
+        if silent:
+            go_back(module, silent, paths, done, result)
+    # Only now: a run that dies before this line restarts them again.
+    new_state = dict(state)
+    new_state.update({unit["name"]: {**state.get(unit["name"], {}), **unit["reads"]} for unit in units})
+    if new_state != state:
+        services.save_state(new_state)
+    for path in paths:
+        services.keep_good(path)
     module.exit_json(**result)
 
 
@@ -193,8 +200,8 @@ def must_be_disabled(properties, check_mode):
     return enabled or properties.get("ActiveState") in ("active", "activating", "reloading")
 
 
-def wait(module, units, result, acted):
-    """Until every unit is active and answers; otherwise fail with what the first silent one says of itself."""
+def wait(module, units, acted):
+    """Until every unit is active and answers; returns the name of the first that does not and why, or None."""
     deadline = time.monotonic() + module.params["timeout"]
     waiting = {unit["name"]: unit.get("answers") for unit in units}
     # Asking RabbitMQ takes a second, so only for what was just started.
@@ -216,27 +223,66 @@ def wait(module, units, result, acted):
             else:
                 reason[name] = "%s (%s)" % (active, shown[name].get("SubState"))
                 if active == "failed":
-                    report(module, name, reason[name], result)
+                    return name, reason[name]
         if waiting and time.monotonic() > deadline:
             name = next(iter(waiting))
-            report(module, name, "no answer within %d s, last: %s" % (module.params["timeout"], reason[name]), result)
+            return name, "no answer within %d s, last: %s" % (module.params["timeout"], reason[name])
         if waiting:
             time.sleep(0.5)
-    if acted:
-        # Type=simple units are "active" before they have read their configuration: look once more.
-        shown = show([unit["name"] for unit in units])
-        for unit in units:
-            if shown[unit["name"]].get("ActiveState") == "failed":
-                report(module, unit["name"], "failed right after its start", result)
+    return survive(module, [unit for unit in units if unit["name"] in acted])
 
 
-def report(module, name, reason, result):
-    """Fail with the unit's own last words."""
-    journal = subprocess.run(
+def survive(module, units):
+    """Units that cannot be asked are "active" before they have read their configuration: see that they stay so.
+
+    Those that run with their first configuration here are looked at once; the run's last play asks for all of them.
+    """
+    names = [unit["name"] for unit in units if not (unit.get("answers") or unit["queues"])]
+    changed = [unit for unit in units if any(os.path.exists(services.good_path(path)) for path in unit["reads"])]
+    if not names:
+        return None
+    deadline = time.monotonic() + (module.params["settle"] if changed else 0)
+    first = show(names)
+    while True:
+        shown = show(names)
+        for name in names:
+            active = shown[name].get("ActiveState")
+            # Another invocation: it died, and systemd started it again.
+            if active != "active" or shown[name].get("InvocationID") != first[name].get("InvocationID"):
+                return name, "died right after its start (now %s, %s)" % (active, shown[name].get("SubState"))
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.5)
+
+
+def go_back(module, silent, paths, units, result):
+    """Put back the files that the unit ran with before, and fail with what happened to both configurations."""
+    name, reason = silent
+    reads = next((unit["reads"] for unit in units if unit["name"] == name), {})
+    journal = last_words(name)
+    restored = [path for path in paths if path in reads and services.put_back(path)]
+    if not restored:
+        module.fail_json(msg="service %s: %s" % (name, reason), journal=journal, **result)
+    again = [unit for unit in units if set(unit["reads"]) & set(restored)]
+    systemctl("daemon-reload")
+    systemctl("reset-failed", *[unit["name"] for unit in again])
+    systemctl("restart", *[unit["name"] for unit in again])
+    still = wait(module, again, {unit["name"] for unit in again})
+    outcome = "%s %s again with it" % (", ".join(unit["name"] for unit in again), "runs" if len(again) == 1 else "run")
+    if still:
+        outcome = "but service %s does not run with it either: %s" % still
+    module.fail_json(
+        msg="service %s does not run with its new configuration: %s; %s was put back as it was before, %s"
+        % (name, reason, ", ".join(restored), outcome), journal=journal, restored=restored, **result
+    )
+
+
+def last_words(name):
+    """The end of the unit's journal."""
+    return subprocess.run(
         ["journalctl", "--unit", name, "--lines", "15", "--no-pager", "--output", "cat"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-    ).stdout.decode("utf-8", "replace")
-    module.fail_json(msg="service %s: %s" % (name, reason), journal=journal.splitlines(), **result)
+    ).stdout.decode("utf-8", "replace").splitlines()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pwd
 import re
 import shutil
 
+from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -17,6 +18,7 @@ description:
   - Called by the action plugin of the same name, which renders the files where Ansible runs.
   - The first time a file that we did not write is replaced, it is kept as C(<path>.orig), as the install guide does
     (C(cp /etc/nova/nova.conf /etc/nova/nova.conf.orig)).
+  - Notes, for M(openstack_services), which sections somebody changed by hand.
 options:
   files:
     description: Files with path, owner, group, mode and base64 content.
@@ -118,12 +120,18 @@ def main():
         if module.check_mode:
             continue
         if keep:
-            shutil.copy2(path, original)
-            os.chown(original, state.st_uid, state.st_gid)
+            # Under its name only when it is whole: it is never made again.
+            shutil.copy2(path, original + ".kilonova")
+            os.chown(original + ".kilonova", state.st_uid, state.st_gid)
+            os.rename(original + ".kilonova", original)
         if same_content:
             os.chown(path, uid, gid)
             os.chmod(path, mode)
         else:
+            # First: a run that dies here, or between here and the restart, leaves the mark.
+            known = services.load_state()
+            if services.mark_edits(known, path):
+                services.save_state(known)
             write(path, content, uid, gid, mode)
     module.exit_json(
         changed=bool(changed),

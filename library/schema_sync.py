@@ -2,10 +2,12 @@
 """Populate a service's database: run the schema migrations of the installed release, only when they are not all applied."""
 
 import ast
+import json
 import os
 import re
 import subprocess
 
+from ansible.module_utils import kilonova_database as database
 from ansible.module_utils.basic import AnsibleModule
 
 try:
@@ -19,8 +21,8 @@ short_description: The guide's "su -s /bin/sh -c 'nova-manage db sync' nova", on
 description:
   - Compares the revisions in C(alembic_version) with the heads of the installed migration scripts. That takes milliseconds,
     where asking the service's own command takes seconds.
-  - When a sync that began with an empty database was killed, its half-made tables are removed before the next attempt.
-    MariaDB's DDL is not transactional, and the migrations refuse tables that exist.
+  - When a sync that began with an empty database was killed, its half-made tables are removed before the next attempt of the
+    same release. MariaDB's DDL is not transactional, and the migrations refuse tables that exist.
 options:
   databases: {type: list, elements: str, required: true, description: Databases whose revisions are compared.}
   migrations: {type: path, required: true, description: Directory of the alembic scripts, searched with its subdirectories.}
@@ -104,27 +106,28 @@ def main():
             module.fail_json(msg="MariaDB does not answer on %s: %s" % (p["unix_socket"], error))
         connection = None
     if connection is None:
-        finish(module, p, p["databases"], {})
+        behind = [name for name in p["databases"] if not database.on_disk(name, "alembic_version")]
+        if behind != p["databases"]:
+            database.warn_of_guess(module, "the schema of %s" % ", ".join(p["databases"]))
+        finish(module, p, behind, {})
     with connection, connection.cursor() as cursor:
         before = {name: applied(cursor, name) for name in p["databases"]}
-        behind = [name for name in p["databases"] if before[name] != wanted]
+        # In check mode, the scripts may come with this very run: then only what has no schema at all is sure to be behind.
+        behind = [name for name in p["databases"] if before[name] != (wanted or before[name] or None)]
         if behind and not module.check_mode:
             os.makedirs(MARKS, mode=0o700, exist_ok=True)
-            marks = {name: os.path.join(MARKS, name) for name in behind}
-            for name, mark in marks.items():
+            for name in behind:
                 present = tables(cursor, name)
-                if present and os.path.exists(mark):
+                if present and marked(name) == sorted(wanted):
                     cursor.execute("SET FOREIGN_KEY_CHECKS = 0")
                     for table in present:
                         cursor.execute("DROP TABLE `%s`.`%s`" % (name, table))
                     cursor.execute("SET FOREIGN_KEY_CHECKS = 1")
                 elif not present:
-                    open(mark, "w", encoding="ascii").close()
+                    with open(os.path.join(MARKS, name), "w", encoding="ascii") as stream:
+                        json.dump(sorted(wanted), stream)
             for command in p["commands"]:
                 run(module, command)
-            for mark in marks.values():
-                if os.path.exists(mark):
-                    os.unlink(mark)
             after = {name: applied(cursor, name) for name in p["databases"]}
             wrong = [name for name in p["databases"] if after[name] != wanted]
             if wrong:
@@ -132,7 +135,25 @@ def main():
                     msg="database %s is at %s after the sync, the installed release's scripts end at %s"
                     % (wrong[0], sorted(after[wrong[0]]), sorted(wanted))
                 )
+        if not module.check_mode:
+            for name in p["databases"]:
+                unmark(name)
     finish(module, p, behind, before)
+
+
+def marked(database):
+    """The heads that a sync of this database was on its way to from nothing, when it was killed; None if there was none."""
+    try:
+        with open(os.path.join(MARKS, database), encoding="ascii") as stream:
+            return json.load(stream)
+    except (OSError, ValueError):
+        return None
+
+
+def unmark(database):
+    """The database is whole. A mark that stayed would have a later release's sync empty it."""
+    if os.path.exists(os.path.join(MARKS, database)):
+        os.unlink(os.path.join(MARKS, database))
 
 
 def run(module, command):
@@ -151,9 +172,9 @@ def run(module, command):
 
 def finish(module, params, behind, before):
     """Report which databases were, or would be, brought up to date."""
-    lines = ["populate %s (at %s)\n" % (name, ", ".join(sorted(before.get(name, ()))) or "no revision") for name in behind]
+    actions = ["populate %s (at %s)" % (name, ", ".join(sorted(before.get(name, ()))) or "no revision") for name in behind]
     module.exit_json(
-        changed=bool(behind), databases=behind, diff={"before": "", "after": "".join(lines)},
+        changed=bool(behind), actions=actions, diff={"before": "", "after": "".join("%s\n" % line for line in actions)},
         commands=params["commands"] if behind else [],
     )
 

@@ -4,6 +4,7 @@
 import hashlib
 import re
 
+from ansible.module_utils import kilonova_database as database
 from ansible.module_utils.basic import AnsibleModule
 
 try:
@@ -46,17 +47,15 @@ def main():
         supports_check_mode=True,
     )
     p = module.params
-    wanted = ["create database %s" % name for name in p["databases"]]
-    wanted += ["create account '%s'@'%s'" % (p["user"], host) for host in p["hosts"]]
     if pymysql is None:
         if module.check_mode:
-            module.exit_json(changed=True, actions=wanted, diff=diff(wanted))
+            foresee(module)
         module.fail_json(msg="python3-pymysql is missing on this host; the role mysql installs it")
     try:
         connection = pymysql.connect(unix_socket=p["unix_socket"], user="root", charset="utf8mb4", autocommit=True)
     except pymysql.MySQLError as error:
         if module.check_mode:
-            module.exit_json(changed=True, actions=wanted, diff=diff(wanted))
+            foresee(module)
         module.fail_json(msg="MariaDB does not answer on %s: %s" % (p["unix_socket"], error))
     actions = []
     with connection, connection.cursor() as cursor:
@@ -90,6 +89,20 @@ def main():
                        account)
         for host in sorted(set(accounts) - set(p["hosts"])):
             do("remove account '%s'@'%s'" % (p["user"], host), "DROP USER %s@%s", (p["user"], host))
+    module.exit_json(changed=bool(actions), actions=actions, diff=diff(actions))
+
+
+def foresee(module):
+    """Exit with what will be done, where there is no server to ask yet."""
+    p = module.params
+    missing = [name for name in p["databases"] if not database.on_disk(name)]
+    actions = ["create database %s" % name for name in missing]
+    if missing == p["databases"]:
+        for host in p["hosts"]:
+            shown = "'%s'@'%s'" % (p["user"], host)
+            actions += ["create account %s" % shown, *["grant all privileges on %s to %s" % (name, shown) for name in missing]]
+    else:
+        database.warn_of_guess(module, "account %s" % p["user"])
     module.exit_json(changed=bool(actions), actions=actions, diff=diff(actions))
 
 

@@ -50,7 +50,7 @@ class Failed(Exception):
 class Module:
     """AnsibleModule without its host: the arguments come from the test, the result is raised."""
 
-    arguments, check_mode = {}, False
+    arguments, check_mode, warnings = {}, False, []
 
     def __init__(self, argument_spec, supports_check_mode=False):
         """Check the arguments as AnsibleModule does."""
@@ -60,6 +60,9 @@ class Module:
         self.params = checked.validated_parameters
 
     get_bin_path = staticmethod(shutil.which)
+
+    def warn(self, text):
+        Module.warnings.append(text)
 
     def exit_json(self, **result):
         raise Exit(result)
@@ -74,6 +77,7 @@ def run(monkeypatch):
 
     def runs(code, check_mode=False, **arguments):
         monkeypatch.setattr(code, "AnsibleModule", type("Fake", (Module,), {"arguments": arguments, "check_mode": check_mode}))
+        Module.warnings.clear()
         with pytest.raises(Exit) as ended:
             code.main()
         return ended.value.args[0]
@@ -247,6 +251,17 @@ def test_password_hash_is_that_of_rabbitmqs_documentation():
     assert made == "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
 
 
+def test_a_server_that_is_not_there_yet(run, monkeypatch, tmp_path):
+    code = load("rabbitmq_account")
+    monkeypatch.setattr(code, "DATA", str(tmp_path))
+    arguments = {"user": "openstack", "password": "canary-canary-canary", "host": "127.0.0.1", "port": 1}
+    everything = ["create user openstack", "grant openstack all permissions on vhost /", "delete user guest"]
+    assert run(code, check_mode=True, **arguments)["actions"] == everything
+    (tmp_path / "rabbit@controller").mkdir()  # it ran once, and is stopped
+    assert run(code, check_mode=True, **arguments)["actions"] == []
+    assert "count as what they were" in Module.warnings[0]
+
+
 ACCOUNT = "user openstack\npermission openstack / .* .* .*\n"
 
 
@@ -268,7 +283,8 @@ def test_the_account_is_repaired_and_its_password_in_no_argument(run, monkeypatc
     monkeypatch.setattr(code, "rabbitmqctl", lambda _module, *arguments: commands.append(arguments) or answer)
     monkeypatch.setattr(code, "login_works", lambda _params: right_password)
     monkeypatch.setattr(code.shutil, "chown", lambda *_arguments: None)
-    monkeypatch.setattr(Module, "get_bin_path", staticmethod(lambda name: f"/usr/sbin/{name}"))
+    monkeypatch.setattr(code, "DATA", os.curdir)
+    monkeypatch.setattr(code, "listens", lambda _params: True)
     arguments = {"user": "openstack", "password": "canary-canary-canary", "host": "10.0.0.11"}
     assert run(code, check_mode=True, **arguments)["actions"] == actions
     assert [command[0] for command in commands] == ["eval"]
@@ -325,10 +341,10 @@ class Systemd:
 
     def __init__(self, code, monkeypatch, tmp_path):
         self.code, self.calls, self.units, self.starts = code, [], {}, {}
-        monkeypatch.setattr(code, "STATE", str(tmp_path / "kilonova" / "services.json"))
+        monkeypatch.setattr(code.services, "DIRECTORY", str(tmp_path / "kilonova"))
         monkeypatch.setattr(code, "systemctl", self.systemctl)
         monkeypatch.setattr(code, "show", lambda names: {name: dict(self.units[name]) for name in names})
-        monkeypatch.setattr(code, "report", lambda _module, name, reason, _result: (_ for _ in ()).throw(Failed(name, reason)))
+        monkeypatch.setattr(code, "last_words", lambda name: [f"the journal of {name}"])
         monkeypatch.setattr(code.time, "sleep", lambda _seconds: None)
 
     def add(self, *names, **properties):
@@ -345,7 +361,8 @@ class Systemd:
             elif verb == "disable":
                 self.units.get(name, {}).update(UnitFileState="disabled", ActiveState="inactive")
             elif verb in ("start", "restart", "reload"):
-                self.units[name]["ActiveState"] = self.starts.get(name, "active")
+                led_to = self.starts.get(name, "active")
+                self.units[name]["ActiveState"] = led_to() if callable(led_to) else led_to
         return 0, ""
 
 
@@ -362,10 +379,19 @@ def unit(name, digest="1", **more):
 
 def test_a_fresh_unit_is_enabled_and_started_and_then_left_alone(run, systemd):
     systemd.add("nova-api", ActiveState="inactive", UnitFileState="disabled")
-    assert run(systemd.code, units=[unit("nova-api")])["actions"] == ["enable nova-api", "start nova-api"]
+    assert run(systemd.code, units=[unit("nova-api")])["actions"] == ["start nova-api"]
     assert systemd.calls == ["enable nova-api", "start nova-api"]
     assert run(systemd.code, units=[unit("nova-api")]) == {"changed": False, "actions": [], "diff": {"before": "", "after": ""}}
-    assert stat.S_IMODE(os.stat(systemd.code.STATE).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(systemd.code.services.state_path()).st_mode) == 0o600
+
+
+def test_a_unit_that_runs_but_would_not_start_at_boot(run, systemd):
+    systemd.add("nova-api")
+    run(systemd.code, units=[unit("nova-api")])
+    systemd.units["nova-api"]["UnitFileState"] = "disabled"
+    systemd.calls.clear()
+    assert run(systemd.code, units=[unit("nova-api")])["actions"] == ["enable nova-api"]
+    assert systemd.calls == ["enable nova-api"]
 
 
 def test_a_unit_that_shall_not_run_is_disabled_and_then_left_alone(run, systemd):
@@ -403,7 +429,7 @@ def test_check_mode_touches_nothing(run, systemd):
     result = run(systemd.code, check_mode=True, units=[unit("nova-api"), unit("not-yet")])
     assert result["changed"]
     assert systemd.calls == []
-    assert not os.path.exists(systemd.code.STATE)
+    assert not os.path.exists(systemd.code.services.state_path())
 
 
 def test_a_restart_that_failed_is_done_again_by_the_next_run(run, systemd):
@@ -415,6 +441,79 @@ def test_a_restart_that_failed_is_done_again_by_the_next_run(run, systemd):
     systemd.units["nova-api"]["ActiveState"] = "active"  # somebody started it, with whatever it had
     systemd.starts.clear()
     assert run(systemd.code, units=[unit("nova-api", "2")])["changed"]
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch):
+    """A file that units read: conf("text") writes it, conf.unit(name, digest) reads it; oslo_config keeps its marks there too."""
+    path = tmp_path / "x.conf"
+
+    class Conf:
+        def __call__(self, text):
+            path.write_text(text)
+            path.chmod(0o640)
+
+        def unit(self, name, ignores=(), **digests):
+            return {"name": name, "reads": {str(path): {"DEFAULT": "1", **digests, **dict.fromkeys(ignores, "")}}}
+
+    monkeypatch.setattr(Conf, "path", path, raising=False)
+    return Conf()
+
+
+def test_what_was_changed_by_hand_restarts_what_reads_it(run, systemd, conf, files):
+    systemd.add("nova-api", "nova-scheduler", ActiveState="inactive")
+    units = [conf.unit("nova-api", ignores=["scheduler"]), conf.unit("nova-scheduler", scheduler="1")]
+    right = "[DEFAULT]\n# a comment\na = 1\n[scheduler]\nb = 1\n"
+    conf(right)
+    run(systemd.code, units=units)
+    systemd.calls.clear()
+    conf(right.replace("b = 1", "b = 2"))
+    restart = [f"restart nova-scheduler (changed: [scheduler] of {conf.path})"]
+    assert run(systemd.code, check_mode=True, units=units)["actions"] == restart
+    assert run(load("oslo_config"), files=[files("x.conf", right)])["changed"]
+    assert run(systemd.code, units=units)["actions"] == restart
+    assert systemd.calls == ["restart nova-scheduler"]
+    assert not run(systemd.code, units=units)["changed"]
+    conf(right.replace("a comment", "another"))
+    assert not run(systemd.code, check_mode=True, units=units)["changed"]
+    conf.path.unlink()
+    assert len(run(systemd.code, check_mode=True, units=units)["actions"]) == 2
+
+
+def test_a_configuration_that_a_service_does_not_survive_is_put_back(run, systemd, conf):
+    systemd.add("nova-api", "nova-scheduler", "libvirtd")
+    units = [conf.unit("nova-api"), conf.unit("nova-scheduler"), {"name": "libvirtd", "reads": {}}]
+    conf("[DEFAULT]\ngood = 1\n")
+    run(systemd.code, units=units)
+    conf("[DEFAULT]\nbad = 1\n")
+    systemd.calls.clear()
+    systemd.starts["nova-scheduler"] = lambda: "failed" if "bad" in conf.path.read_text() else "active"
+    changed = [conf.unit("nova-api", DEFAULT="2"), conf.unit("nova-scheduler", DEFAULT="2"), {"name": "libvirtd", "reads": {}}]
+    with pytest.raises(Failed) as failed:
+        run(systemd.code, units=changed)
+    assert failed.value.args[0]["msg"] == (
+        f"service nova-scheduler does not run with its new configuration: failed (None); {conf.path} was put back as it was "
+        "before, nova-api, nova-scheduler run again with it"
+    )
+    assert conf.path.read_text() == "[DEFAULT]\ngood = 1\n"
+    assert stat.S_IMODE(conf.path.stat().st_mode) == 0o640
+    assert systemd.calls == ["restart nova-api nova-scheduler"] * 2
+    # The next run finds nothing but what is still asked for.
+    assert not run(systemd.code, units=units)["changed"]
+    assert len(run(systemd.code, check_mode=True, units=changed)["actions"]) == 2
+
+
+def test_what_cannot_be_asked_must_live_a_while_with_a_changed_configuration(run, systemd, conf, monkeypatch):
+    systemd.add("nova-scheduler", InvocationID="1")
+    conf("[DEFAULT]\ngood = 1\n")
+    run(systemd.code, units=[conf.unit("nova-scheduler")])
+    conf("[DEFAULT]\nbad = 1\n")
+    # systemd starts it again and again, so that it looks active at any single moment.
+    monkeypatch.setattr(systemd.code.time, "sleep", lambda _seconds: systemd.units["nova-scheduler"].update(InvocationID="2"))
+    with pytest.raises(Failed) as failed:
+        run(systemd.code, units=[conf.unit("nova-scheduler", DEFAULT="2")])
+    assert "died right after its start" in failed.value.args[0]["msg"]
+    assert "put back" in failed.value.args[0]["msg"]
 
 
 def test_units_wait_for_those_that_they_come_after(run, systemd, monkeypatch):
@@ -469,7 +568,9 @@ def test_host_facts_read_addresses_and_packages(monkeypatch):
     }
     monkeypatch.setattr(code, "command", lambda *argv: outputs[argv[0]])
     assert code.addresses() == {"127.0.0.1": "lo", "10.0.0.11": "eth0", "fe80::1": "eth0", "10.1.0.1": "br-x:1"}
-    assert code.packages() == {"nova-api": "2:26.2.2-1"}
+    assert code.packages() == ({"nova-api": "2:26.2.2-1"}, True)
+    outputs["dpkg-query"] = "installed nova-api 2:26.2.2-1\nconfig-files old 1.0\n"
+    assert code.packages() == ({"nova-api": "2:26.2.2-1"}, False)
 
 
 def test_a_file_that_the_host_told_of_is_not_asked_for_again(monkeypatch, tmp_path):
@@ -558,21 +659,115 @@ def test_host_and_controller_hide_the_same():
     assert code.mask("password = canary\nurl = a://b:canary@c") == "password = (hidden)\nurl = a://b:(hidden)@c"
 
 
-def test_services_are_held_and_released_but_not_against_the_administrator(run, monkeypatch, tmp_path):
-    code, path = load("service_hold"), tmp_path / "policy-rc.d"
-    monkeypatch.setattr(code, "PATH", str(path))
-    assert run(code, check_mode=True, units=["nova-*"])["changed"]
-    assert not path.exists()
-    assert run(code, units=["nova-*", "keystone*"])["changed"]
-    assert not run(code, units=["nova-*", "keystone*"])["changed"]
-    held = {name: os.spawnl(os.P_WAIT, str(path), "policy-rc.d", name) for name in ("nova-api", "keystone", "mariadb")}
-    assert held == {"nova-api": 101, "keystone": 101, "mariadb": 0}
-    assert run(code, units=[], state="absent")["changed"]
-    assert not path.exists()
-    path.write_text("#!/bin/sh\nexit 101\n")
-    assert not run(code, units=["nova-*"])["changed"]
-    assert not run(code, units=[], state="absent")["changed"]
-    assert path.read_text() == "#!/bin/sh\nexit 101\n"
+# ----------------------------------------------------------------------------------------------------------- packages
+
+SIMULATED = """NOTE: This is only a simulation!
+Remv old-thing [1.0]
+Inst nova-common (2:26.2.2-1 Debian:12.9/stable [all])
+Inst libc6 [2.36-9] (2.36-10 Debian:12.9/stable [amd64]) []
+Inst nova-api (2:26.2.2-1 Debian:12.9/stable [all])
+Conf nova-common (2:26.2.2-1 Debian:12.9/stable [all])
+"""
+
+
+class Dpkg:
+    """apt-get and dpkg in memory."""
+
+    def __init__(self, code, monkeypatch, tmp_path):
+        self.code, self.calls, self.packages, self.fails = code, [], {}, False
+        self.policy, self.exclusions, self.modules = tmp_path / "policy-rc.d", tmp_path / "bcep" / "kilonova", tmp_path / "python"
+        self.modules.mkdir()
+        for name in ("policy", "exclusions"):
+            monkeypatch.setattr(code, name.upper(), str(getattr(self, name)))
+        monkeypatch.setattr(code, "PYTHON_MODULES", str(self.modules))
+        self.real_call = code.call
+        monkeypatch.setattr(code, "call", self.call)
+
+    def call(self, *argv):
+        words = [word for word in argv if not word.startswith("--") or word in ("--simulate", "--configure")]
+        if argv[0] == "dpkg-query":
+            return 0, "".join(f"{name} {status} ok\n" for name, status in self.packages.items())
+        if "compileall" in argv:
+            return self.real_call(*argv)
+        self.calls.append((" ".join(words), self.policy.exists() and self.exclusions.exists()))
+        if "--simulate" in argv:
+            return 0, SIMULATED
+        if self.fails:
+            return 100, "Reading...\nE: Unable to fetch some archives\n"
+        if argv[0] == "dpkg":
+            self.packages = dict.fromkeys(self.packages, "installed")
+        return 0, ""
+
+
+@pytest.fixture
+def dpkg(monkeypatch, tmp_path):
+    """A host's packages."""
+    return Dpkg(load("openstack_packages"), monkeypatch, tmp_path)
+
+
+INSTALLED = ["install nova-api 2:26.2.2-1", "install nova-common 2:26.2.2-1", "remove old-thing 1.0",
+             "upgrade libc6 2.36-9 to 2.36-10"]
+
+
+def test_packages_are_installed_with_their_services_held_back(run, dpkg):
+    arguments = {"names": ["nova-api", "there"], "units": ["nova-*", "keystone*"]}
+    dpkg.packages["there"] = "installed"
+    assert run(dpkg.code, check_mode=True, **arguments)["actions"] == INSTALLED
+    assert [held for _call, held in dpkg.calls] == [False, False]
+    dpkg.calls.clear()
+    assert run(dpkg.code, **arguments)["actions"] == INSTALLED
+    simulate = ("apt-get install --simulate nova-api", True)
+    assert dpkg.calls == [("apt-get update", True), simulate, ("apt-get install nova-api", True)]
+    assert not dpkg.policy.exists()
+    dpkg.packages["nova-api"] = "installed"
+    dpkg.calls.clear()
+    assert not run(dpkg.code, **arguments)["changed"]
+    assert dpkg.calls == []
+
+
+def test_byte_compilation_is_put_off_and_done_once(run, dpkg):
+    (dpkg.modules / "service.py").write_text("answer = 42\n")
+    dpkg.packages["nova-api"] = "installed"
+    dpkg.code.put_off_compilation()  # and killed
+    # The format of py3compile: kind, versions, directory.
+    assert dpkg.exclusions.read_text().split("|")[:2] == ["dir", "3.0-"]
+    actions = ["finish what a killed run left: the modules that it did not compile"]
+    assert run(dpkg.code, names=["nova-api"], units=["x"])["actions"] == actions
+    assert list(dpkg.modules.glob("__pycache__/service.*.pyc"))
+    assert not dpkg.exclusions.exists()
+    assert not run(dpkg.code, names=["nova-api"], units=["x"])["changed"]
+
+
+def test_the_policy_holds_units_and_no_others(dpkg):
+    dpkg.code.hold(["nova-*", "keystone*"])
+    held = {name: os.spawnl(os.P_WAIT, str(dpkg.policy), "policy-rc.d", name) for name in ("nova-api", "keystone", "cron")}
+    assert held == {"nova-api": 101, "keystone": 101, "cron": 0}
+
+
+def test_what_a_killed_run_left_is_finished(run, dpkg):
+    dpkg.code.hold(["nova-*"])
+    dpkg.packages["nova-common"] = "half-configured"
+    wanted = ["finish the installation of nova-common", "finish what a killed run left: the services that it held back"]
+    assert run(dpkg.code, check_mode=True, names=["nova-common"], units=["x"])["actions"] == [wanted[0], *INSTALLED, wanted[1]]
+    assert dpkg.policy.exists()
+    dpkg.calls.clear()
+    run(dpkg.code, names=["nova-common"], units=["x"])
+    assert dpkg.calls[0] == ("dpkg --configure -a", True)
+    assert not dpkg.policy.exists()
+
+
+def test_a_policy_of_the_administrator_stays(run, dpkg):
+    dpkg.policy.write_text("#!/bin/sh\nexit 101\n")
+    run(dpkg.code, names=["nova-api"], units=["nova-*"])
+    assert dpkg.policy.read_text() == "#!/bin/sh\nexit 101\n"
+
+
+def test_services_are_released_when_apt_fails(run, dpkg):
+    dpkg.fails = True
+    with pytest.raises(Failed) as failed:
+        run(dpkg.code, names=["nova-api"], units=["nova-*"])
+    assert failed.value.args[0]["msg"] == "apt-get update: E: Unable to fetch some archives"
+    assert not dpkg.policy.exists()
 
 
 # ----------------------------------------------------------------------------------------------------------- keystone
@@ -775,28 +970,6 @@ def test_a_real_keystone_is_read_right_and_not_changed(real, register, change, a
     entry = json.loads(json.dumps(real.entry))
     change(entry)
     assert register(real, entry, check_mode=True, password=real.password) == actions(entry)
-
-
-# ---------------------------------------------------------------------------------------------------- byte compilation
-
-
-def test_byte_compilation_is_put_off_and_done_once(run, monkeypatch, tmp_path):
-    code = load("byte_compilation")
-    modules = tmp_path / "dist-packages"
-    modules.mkdir()
-    (modules / "service.py").write_text("answer = 42\n")
-    monkeypatch.setattr(code, "EXCLUSIONS", str(tmp_path / "bcep" / "kilonova"))
-    monkeypatch.setattr(code, "MODULES", str(modules))
-    assert not run(code, state="done")["changed"]
-    assert run(code, True, state="deferred")["changed"]
-    assert not (tmp_path / "bcep").exists()
-    assert run(code, state="deferred")["changed"]
-    # The format of py3compile: kind, versions, directory.
-    assert (tmp_path / "bcep" / "kilonova").read_text().split("|")[0] == "dir"
-    assert not run(code, state="deferred")["changed"]
-    assert run(code, state="done")["changed"]
-    assert list(modules.glob("__pycache__/service.*.pyc"))
-    assert not (tmp_path / "bcep" / "kilonova").exists()
 
 
 # ----------------------------------------------------------------------------------------------------------- migration

@@ -1,0 +1,67 @@
+"""What a run changed, or would change, and where it stopped: for the callback that prints it and for the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+# More packages of one host than this are counted instead of printed.
+SHOWN = 30
+PACKAGES = ("install ", "upgrade ", "remove ")
+
+
+class Change(NamedTuple):
+    """One thing that a task did, or with --check would do, on a host."""
+
+    host: str
+    task: str
+    item: str
+
+
+class Failure(NamedTuple):
+    """Where a host left the run: `failed` or `unreachable`; and whether others need it."""
+
+    host: str
+    task: str
+    how: str
+    needed: bool = False
+
+
+def items(result: Mapping[str, Any]) -> list[str]:
+    """What a changed result says that it changed.
+
+    Our modules return their `actions`, oslo_config its `changed_files`; any other module is one item.
+    """
+    if not result.get("changed"):
+        return []
+    said = [*(result.get("actions") or ()), *(f"write {path}" for path in result.get("changed_files") or ())]
+    return [str(item) for item in said] or ["change"]
+
+
+def plan(changes: Iterable[Change]) -> list[str]:
+    """The lines of a plan: every change in the run's order. Hundreds of packages are one line per host."""
+    changes = list(changes)
+    packages: dict[str, list[str]] = {}
+    for change in changes:
+        if change.item.startswith(PACKAGES):
+            packages.setdefault(change.host, []).append(change.item)
+    lines = []
+    for change in changes:
+        found = packages.get(change.host, [])
+        if len(found) > SHOWN and change.item in found:
+            if change.item == found[0]:
+                lines.append(f"{change.host}: install {len(found)} packages: what the release needs, and what that depends on")
+            continue
+        lines.append(f"{change.host}: {change.item if change.item != 'change' else change.task}")
+    return lines or ["Nothing would be changed on any host."]
+
+
+def unfinished(failures: Iterable[Failure], command: str) -> list[str]:
+    """Who did not finish, where, and the command that runs them again. `command` is without its --limit."""
+    failures = list(failures)
+    words = {"failed": "failed at", "unreachable": "could not be reached at"}
+    lines = [f"{failure.host} {words[failure.how]}: {failure.task}" for failure in failures]
+    # The inventory is checked on localhost, and the controller maps new computes. Where one of those failed, so did the rest.
+    hosts = dict.fromkeys(failure.host for failure in failures)
+    limit = "" if any(failure.needed for failure in failures) else f" --limit {','.join(['localhost', 'controllers', *hosts])}"
+    return [*lines, f"Run again, with the options of this run: {command}{limit}"]

@@ -1,0 +1,179 @@
+#!/usr/bin/python
+"""Take a compute node out of Nova, Placement and Neutron, without a trace and only when it is empty."""
+
+import subprocess
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_auth import AUTH
+
+try:
+    import openstack
+except ImportError:
+    openstack = None
+try:
+    import pymysql
+except ImportError:
+    pymysql = None
+
+DOCUMENTATION = r"""
+module: compute_removal
+short_description: Take a compute node out of the cloud, when no instance is there
+description:
+  - C(vacated) refuses while there are instances or unfinished migrations, and disables the compute service.
+  - C(absent) deletes the compute service, the Networking agents, the host mapping, the resource provider and the allocations
+    that nobody needs any more; the host's own services must have been stopped before, or they report themselves again.
+  - Hosts are compared by their whole names.
+options:
+  auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
+  region: {type: str, required: true, description: Region of the cloud.}
+  host: {type: str, required: true, description: Name of the host as Nova knows it.}
+  state: {type: str, choices: [vacated, absent], required: true, description: What to reach.}
+  unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
+"""
+
+# Services have UUIDs since 2.53.
+VERSION = {"OpenStack-API-Version": "compute 2.53"}
+FINISHED = ("done", "completed", "confirmed", "reverted", "error", "failed", "cancelled", "finished-by-revert")
+MAPPING = (
+    "SELECT cell_mappings.uuid FROM nova_api.host_mappings JOIN nova_api.cell_mappings ON cell_mappings.id = cell_id"
+    " WHERE host = %s"
+)
+
+
+class Host:
+    """Everything that the cloud knows of one host."""
+
+    def __init__(self, module, connection):
+        """Take the administrator's connection."""
+        self.module, self.name = module, module.params["host"]
+        self.compute, self.placement, self.network = connection.compute, connection.placement, connection.network
+
+    def service(self):
+        """Its nova-compute, or None."""
+        reply = self.compute.get("/os-services", params={"binary": "nova-compute"}, headers=VERSION)
+        return next((one for one in reply.json()["services"] if one["host"] == self.name), None)
+
+    def instances(self):
+        """'name (UUID)' of every instance on the host, whoever owns it."""
+        found, marker = [], None
+        while True:
+            query = {"all_tenants": "1", "host": self.name, "limit": "500", **({"marker": marker} if marker else {})}
+            page = self.compute.get("/servers/detail", params=query, headers=VERSION).json()["servers"]
+            found += ["%(name)s (%(id)s)" % one for one in page if one["OS-EXT-SRV-ATTR:host"] == self.name]
+            if not page:
+                return found
+            marker = page[-1]["id"]
+
+    def migrations(self):
+        """Instances that are on their way from or to the host, a resize that waits to be confirmed among them."""
+        rows = self.compute.get("/os-migrations", params={"host": self.name}, headers=VERSION).json()["migrations"]
+        return sorted({row["instance_uuid"] for row in rows if row["status"] not in FINISHED})
+
+    def agents(self):
+        """Its Networking agents."""
+        found = self.network.get("/agents", params={"host": self.name}).json()["agents"]
+        return [one for one in found if one["host"] == self.name]
+
+    def provider(self):
+        """Its resource provider, or None."""
+        found = self.placement.get("/resource_providers", params={"name": self.name}).json()["resource_providers"]
+        return next((one for one in found if one["name"] == self.name), None)
+
+    def cell(self):
+        """UUID of the cell that it is mapped to, or None."""
+        connection = pymysql.connect(unix_socket=self.module.params["unix_socket"], user="root")
+        with connection, connection.cursor() as cursor:
+            cursor.execute(MAPPING, (self.name,))
+            return (cursor.fetchone() or (None,))[0]
+
+    def known(self):
+        """What the cloud has of the host, in words."""
+        things = {"compute service": self.service(), "host mapping": self.cell(), "resource provider": self.provider()}
+        words = [word for word, thing in things.items() if thing]
+        return words + [agent["agent_type"] for agent in self.agents()]
+
+    def refuse_while_needed(self):
+        """Fail while somebody needs the host."""
+        instances, migrations = self.instances(), self.migrations()
+        if instances:
+            self.module.fail_json(
+                msg="%s has %d instances: %s; migrate or delete them, then run this again. Nothing was removed."
+                % (self.name, len(instances), ", ".join(instances[:10]))
+            )
+        if migrations:
+            self.module.fail_json(
+                msg="%s takes part in unfinished migrations of %s; confirm, revert or wait for them, then run this again. "
+                "Nothing was removed." % (self.name, ", ".join(migrations[:10]))
+            )
+
+    def enable(self, status):
+        """Set the service's status."""
+        self.compute.put("/os-services/%s" % self.service()["id"], json={"status": status}, headers=VERSION)
+
+    def delete(self):
+        """Delete it everywhere. Nova's own deletion takes mapping and provider along, where it gets that far."""
+        if self.service():
+            reply = self.compute.delete("/os-services/%s" % self.service()["id"], headers=VERSION, raise_exc=False)
+            if reply.status_code != 204:
+                self.module.fail_json(msg="Nova does not delete nova-compute of %s: %s" % (self.name, reply.text[:400]))
+        provider = self.provider()
+        if provider:
+            path = "/resource_providers/%s" % provider["uuid"]
+            for consumer in self.placement.get(path + "/allocations").json()["allocations"]:
+                self.placement.delete("/allocations/%s" % consumer)
+            self.placement.delete(path, raise_exc=True)
+        cell = self.cell()
+        if cell:
+            argv = ["runuser", "-u", "nova", "--", "nova-manage", "cell_v2", "delete_host"]
+            argv += ["--cell_uuid", cell, "--host", self.name]
+            done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False)
+            if done.returncode:
+                self.module.fail_json(msg="nova-manage cell_v2 delete_host: %s" % done.stdout.decode("utf-8", "replace")[-400:])
+        for agent in self.agents():
+            self.network.delete("/agents/%s" % agent["id"], raise_exc=True)
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "auth": AUTH,
+            "region": {"type": "str", "required": True},
+            "host": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["vacated", "absent"], "required": True},
+            "unix_socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+        },
+        supports_check_mode=True,
+    )
+    p = module.params
+    connection = openstack.connect(
+        load_yaml_config=False, load_envvars=False, auth=p["auth"], region_name=p["region"], compute_api_version="2"
+    )
+    host = Host(module, connection)
+    actions = []
+    try:
+        host.refuse_while_needed()
+        service = host.service()
+        if p["state"] == "vacated":
+            if service and service["status"] == "enabled":
+                actions.append("disable nova-compute of %(host)s" % p)
+                if not module.check_mode:
+                    host.enable("disabled")
+                    # What was scheduled in between.
+                    host.refuse_while_needed()
+        else:
+            actions = ["delete %s of %s" % (thing, p["host"]) for thing in host.known()]
+            if actions and not module.check_mode:
+                host.delete()
+                left = host.known()
+                if left:
+                    module.fail_json(msg="%s is still known: %s; do its services run?" % (p["host"], ", ".join(left)))
+    except openstack.exceptions.SDKException as error:
+        module.fail_json(msg="the cloud's answer: %s" % error)
+    module.exit_json(
+        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+#!/usr/bin/python
+"""Install packages without starting the services in them, and finish what a killed run left of an installation."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: openstack_packages
+short_description: The guide's apt-get install, with the services held back until they are configured
+description:
+  - Debian's packages start their services at once, with the shipped configuration. OpenStack's fail then, each after up to 90 s,
+    with 8 to 16 processes. So the start of units that match C(units) is refused for the time of the call (policy-rc.d); a policy
+    of the administrator is left alone, and then nothing is held back.
+  - Asks apt for every package that it would install, upgrade or remove; that list is the same with check mode, which reads the
+    archives' indexes into a directory of its own.
+  - Debian's Python packages call py3compile one after the other while dpkg waits, which is a third of an installation. It is put
+    off by what py3compile offers for that, a file of exclusions, and then done for all on all processors. The compiled files are
+    the ones that py3compile would have written (same place, same format).
+  - What a killed run left (unconfigured packages, services held back, modules that are not compiled) is finished first.
+options:
+  names: {type: list, elements: str, required: true, description: Packages that must be installed.}
+  units: {type: list, elements: str, required: true, description: Shell patterns of the units that are held back.}
+  lock_timeout: {type: int, default: 300, description: Seconds to wait for another user of apt.}
+"""
+
+POLICY = "/usr/sbin/policy-rc.d"
+MARK = "# Written by Kilonova for the time of one apt call."
+SCRIPT = """#!/bin/sh
+%s
+case "$1" in
+%s) exit 101 ;;
+esac
+exit 0
+"""
+EXCLUSIONS = "/usr/share/python3/bcep/kilonova"
+PYTHON_MODULES = "/usr/lib/python3/dist-packages"
+# Kind, versions of Python, directory: the format of py3compile.
+EXCLUDED = "dir|3.0-|%s\n" % PYTHON_MODULES
+SETTLED = ("installed", "config-files", "not-installed")
+# As `apt-get --simulate` prints them: Inst name [old version] (new version archive); Remv name [version].
+PLANNED = re.compile(r"^(Inst|Remv) (\S+)(?: \[(\S+)\])?(?: \((\S+) )?", re.MULTILINE)
+
+
+def call(*argv):
+    """Run a command without questions; returns (rc, output)."""
+    environment = dict(os.environ, LC_ALL="C.UTF-8", DEBIAN_FRONTEND="noninteractive", APT_LISTCHANGES_FRONTEND="none")
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, check=False
+    )
+    return done.returncode, done.stdout.decode("utf-8", "replace")
+
+
+def statuses():
+    """Package -> (status, whether its files must be unpacked again)."""
+    output = call("dpkg-query", "-W", "-f", "${binary:Package} ${db:Status-Status} ${db:Status-Eflag}\n")[1]
+    rows = [line.split() for line in output.splitlines()]
+    return {row[0]: (row[1], row[2] == "reinstreq") for row in rows if len(row) == 3}
+
+
+def held_text():
+    """What the policy says now; empty when there is none."""
+    try:
+        with open(POLICY, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return ""
+
+
+def hold(units):
+    """Refuse the start of `units`."""
+    with open(POLICY, "w", encoding="utf-8") as stream:
+        stream.write(SCRIPT % (MARK, "|".join(units)))
+    os.chmod(POLICY, 0o755)
+
+
+def put_off_compilation():
+    """Have py3compile pass over the packages' modules from now on."""
+    os.makedirs(os.path.dirname(EXCLUSIONS), mode=0o755, exist_ok=True)
+    with open(EXCLUSIONS, "w", encoding="utf-8") as stream:
+        stream.write(EXCLUDED)
+
+
+def compile_modules(module):
+    """End that, and compile whatever is not compiled yet."""
+    # -j 0: as many processes as processors. Status 1: a module of another Python version, which py3compile passes over as well.
+    rc, output = call("/usr/bin/python3", "-m", "compileall", "-qq", "-j", "0", PYTHON_MODULES)
+    if rc not in (0, 1):
+        module.fail_json(msg="compileall %s: status %d: %s" % (PYTHON_MODULES, rc, output[-400:]))
+    # Only now: a run that dies before this line compiles again.
+    os.unlink(EXCLUSIONS)
+
+
+def planned(output):
+    """The simulation's lines as actions."""
+    actions = []
+    for verb, name, old, new in PLANNED.findall(output):
+        if verb == "Remv":
+            actions.append("remove %s %s" % (name, old))
+        elif old and old != new:
+            actions.append("upgrade %s %s to %s" % (name, old, new))
+        else:
+            actions.append("install %s %s" % (name, new))
+    return sorted(actions)
+
+
+class Apt:
+    """apt-get with the options that every call shares."""
+
+    def __init__(self, module):
+        """Read how long to wait for locks."""
+        self.module = module
+        self.deadline = time.monotonic() + module.params["lock_timeout"]
+        self.options = [
+            "--option=DPkg::Lock::Timeout=%d" % module.params["lock_timeout"], "--option=Dpkg::Options::=--force-confdef",
+            "--option=Dpkg::Options::=--force-confold",
+        ]
+
+    def run(self, *arguments):
+        """apt-get; fails with what it says."""
+        while True:
+            rc, output = call("apt-get", "--quiet", "--assume-yes", *self.options, *arguments)
+            # `update` has no option to wait.
+            if not (rc and "Could not get lock" in output and time.monotonic() < self.deadline):
+                break
+            time.sleep(2)
+        if rc:
+            wrong = [line for line in output.splitlines() if line.startswith(("E:", "dpkg: error"))] or output.splitlines()[-3:]
+            self.module.fail_json(msg="apt-get %s: %s" % (arguments[0], " ".join(wrong)), output=output.splitlines()[-40:])
+        return output
+
+    def simulate(self, names):
+        """What an installation of `names` does."""
+        return planned(self.run("install", "--simulate", "--fix-broken", "--no-install-recommends", *names))
+
+
+def simulate_apart(module, names):
+    """The same with fresh indexes in a directory of their own: check mode changes nothing, but must not guess either."""
+    directory = tempfile.mkdtemp(prefix="kilonova-apt-")
+    try:
+        os.chmod(directory, 0o755)  # apt reads the network as a user of its own
+        os.makedirs(os.path.join(directory, "partial"))
+        apt = Apt(module)
+        apt.options += ["--option=Dir::State::lists=%s" % directory, "--option=Dir::Cache::pkgcache=",
+                        "--option=Dir::Cache::srcpkgcache="]
+        apt.run("update")
+        return apt.simulate(names)
+    finally:
+        shutil.rmtree(directory)
+
+
+def install(module, names, unfinished):
+    """Do it, with the services held back."""
+    apt = Apt(module)
+    actions = ["finish the installation of %s" % name for name in unfinished]
+    if MARK in held_text() or not held_text():
+        hold(module.params["units"])
+    put_off_compilation()
+    try:
+        if unfinished:
+            # What still misses a dependency is left to apt.
+            call("dpkg", "--configure", "-a", "--force-confdef", "--force-confold")
+            broken = sorted(name for name, (_status, again) in statuses().items() if again)
+            if broken:
+                apt.run("install", "--reinstall", "--fix-broken", "--no-install-recommends", *broken)
+        if names:
+            apt.run("update")
+            actions += apt.simulate(names)
+            apt.run("install", "--fix-broken", "--no-install-recommends", *names)
+    finally:
+        if MARK in held_text():
+            os.unlink(POLICY)
+        compile_modules(module)
+    return actions
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "required": True},
+            "units": {"type": "list", "elements": "str", "required": True},
+            "lock_timeout": {"type": "int", "default": 300},
+        },
+        supports_check_mode=True,
+    )
+    present = statuses()
+    left = {
+        "the services that it held back": MARK in held_text(), "the modules that it did not compile": os.path.exists(EXCLUSIONS),
+    }
+    unfinished = sorted(name for name, (status, again) in present.items() if again or status not in SETTLED)
+    installed = {name.partition(":")[0] for name, (status, _again) in present.items() if status == "installed"}
+    missing = [name for name in module.params["names"] if name not in installed]
+    if module.check_mode:
+        actions = ["finish the installation of %s" % name for name in unfinished]
+        actions += simulate_apart(module, missing) if missing else []
+    elif missing or unfinished or any(left.values()):
+        actions = install(module, missing, unfinished)
+    else:
+        actions = []
+    actions += ["finish what a killed run left: %s" % thing for thing, is_left in left.items() if is_left]
+    summary = actions
+    if len(actions) > 30:
+        summary = ["%s, and what they need: %d packages" % (", ".join("install %s" % name for name in missing), len(actions))]
+    module.exit_json(
+        changed=bool(actions), actions=actions, summary=summary,
+        diff={"before": "", "after": "".join("%s\n" % line for line in summary)},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""What somebody may have done to a cloud by hand: something of every kind that a run repairs."""
+
+CONTROLLER = r"""
+set -e
+printf '\n[scheduler]\nmax_attempts = 7\n' >> /etc/nova/nova.conf
+chmod 644 /etc/glance/glance-api.conf
+rm /etc/memcached.conf
+systemctl stop nova-conductor
+systemctl disable --quiet neutron-l3-agent
+apt-get -qq --yes remove python3-openstackclient >/dev/null 2>&1
+rabbitmqctl --quiet clear_permissions openstack
+rabbitmqctl --quiet add_user guest a-guest-is-back
+mariadb <<SQL
+REVOKE ALL PRIVILEGES ON \`nova\\_api\`.* FROM nova@localhost;
+CREATE USER glance@'%' IDENTIFIED BY 'open to everybody';
+ALTER USER placement@localhost IDENTIFIED BY 'not the password';
+DROP DATABASE nova_cell0;
+DELETE FROM nova_api.host_mappings;
+UPDATE nova_api.cell_mappings SET transport_url = 'rabbit://nobody@nowhere/' WHERE name = 'cell1';
+DELETE FROM keystone.endpoint WHERE interface = 'public' AND url LIKE '%:9292%';
+UPDATE keystone.service SET extra = '{"name": "nova", "description": "by hand"}' WHERE type = 'compute';
+UPDATE keystone.user JOIN keystone.local_user ON local_user.user_id = user.id SET enabled = 0 WHERE name = 'neutron';
+DELETE keystone.assignment FROM keystone.assignment JOIN keystone.local_user ON user_id = actor_id
+  JOIN keystone.role ON role.id = role_id WHERE local_user.name = 'placement' AND role.name = 'service';
+SQL
+"""
+
+COMPUTE = r"""
+set -e
+sed -i 's/^virt_type *=.*/virt_type = lxc/' /etc/nova/nova.conf
+rm /etc/systemd/network/10-openstack-hybrid.link
+systemctl stop neutron-openvswitch-agent
+"""
+
+# What of it a plan must name, whatever else it says.
+NAMED = {
+    "write /etc/nova/nova.conf",
+    "write /etc/glance/glance-api.conf",
+    "write /etc/memcached.conf",
+    "start nova-conductor",
+    "enable neutron-l3-agent",
+    "grant openstack all permissions on vhost /",
+    "delete user guest",
+    "grant all privileges on nova_api to 'nova'@'localhost'",
+    "remove account 'glance'@'%'",
+    "set the password of 'placement'@'localhost'",
+    "create database nova_cell0",
+    "populate nova_cell0 (at no revision)",
+    "correct the mapping of cell1",
+    "map compute1 to cell1",
+    "correct description of service nova",
+    "correct enabled of user neutron",
+    "add role service to user placement in project service",
+    "restart nova-scheduler (changed: [scheduler] of /etc/nova/nova.conf)",
+    "restart memcached (changed: /etc/memcached.conf)",
+    "restart nova-compute (changed: [libvirt] of /etc/nova/nova.conf)",
+    "write /etc/systemd/network/10-openstack-hybrid.link",
+    "start neutron-openvswitch-agent",
+}
+
+
+def drift(sandbox) -> None:
+    """Do all of it."""
+    sandbox.sh("controller", CONTROLLER)
+    sandbox.sh("compute1", COMPUTE)

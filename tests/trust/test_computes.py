@@ -1,0 +1,131 @@
+"""Hosts that are down, compute nodes that come and go."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+import yaml
+from deployment import PROJECT, SITE, Deployment, differences
+from test_noop import restarted
+
+SANDBOX = PROJECT / "inventories/sandbox"
+REMOVE = "playbooks/remove_compute.yml"
+
+
+def inventory(directory, **computes):
+    """A copy of the sandbox's inventory with more compute nodes: name -> last byte of their addresses."""
+    hosts = yaml.safe_load((SANDBOX / "hosts.yml").read_text())
+    for name, byte in computes.items():
+        hosts["sandbox"]["children"]["computes"]["hosts"][name] = {
+            "openstack_management_address": f"{{{{ sandbox_network }}}}.0.{byte}",
+            "openstack_tunnel_address": f"{{{{ sandbox_network }}}}.1.{byte}",
+        }
+    (directory / "hosts.yml").write_text(yaml.safe_dump(hosts))
+    (directory / "group_vars").symlink_to(SANDBOX / "group_vars")
+    return str(directory)
+
+
+def traces(sandbox, host):
+    """What the cloud has of a host, by its databases."""
+    found = {
+        "service": f"SELECT COUNT(*) FROM nova.services WHERE deleted = 0 AND host = '{host}'",
+        "mapping": f"SELECT COUNT(*) FROM nova_api.host_mappings WHERE host = '{host}'",
+        "node": f"SELECT COUNT(*) FROM nova.compute_nodes WHERE deleted = 0 AND host = '{host}'",
+        "provider": f"SELECT COUNT(*) FROM placement.resource_providers WHERE name = '{host}'",
+        "agent": f"SELECT COUNT(*) FROM neutron.agents WHERE host = '{host}'",
+        "allocation": (
+            "SELECT COUNT(*) FROM placement.allocations JOIN placement.resource_providers p ON p.id = resource_provider_id"
+            f" WHERE p.name = '{host}'"
+        ),
+    }
+    return {what: int(sandbox.sql(statement)) for what, statement in found.items()}
+
+
+PRESENT = {"service": 1, "mapping": 1, "node": 1, "provider": 1, "agent": 1, "allocation": 0}
+ABSENT = dict.fromkeys(PRESENT, 0)
+
+
+def test_a_host_that_is_down_lets_the_others_finish(sandbox, tmp_path):
+    sandbox.sh("compute1", "chmod 644 /etc/nova/nova-compute.conf")
+    done = sandbox.playbook("-i", inventory(tmp_path, compute9=29), SITE, check=False)
+    assert done.returncode == 4
+    assert "compute9 could not be reached at: openstack : Read what must be known of the host" in done.stdout
+    again = f"ansible-playbook -i {tmp_path} playbooks/site.yml --limit localhost,controllers,compute9"
+    assert f"Run again, with the options of this run: {again}" in done.stdout
+    assert done.stdout.count("failed=0") == 4  # with localhost
+    assert sandbox.sh("compute1", "stat -c %a /etc/nova/nova-compute.conf") == "640"
+
+
+def test_without_its_controller_nothing_is_changed(sandbox, tmp_path):
+    path = inventory(tmp_path)
+    hosts = yaml.safe_load((tmp_path / "hosts.yml").read_text())
+    hosts["sandbox"]["children"]["controllers"]["hosts"]["controller"]["ansible_host"] = "no-such-container"
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(hosts))
+    sandbox.sh("compute1", "chmod 644 /etc/nova/nova-compute.conf")
+    done = sandbox.playbook("-i", path, SITE, check=False)
+    assert done.returncode != 0
+    assert "Nothing was changed. controller: the controller is out of reach" in done.stdout
+    assert sandbox.sh("compute1", "stat -c %a /etc/nova/nova-compute.conf") == "644"
+    sandbox.playbook(SITE)
+
+
+@pytest.fixture(scope="module")
+def compute10(sandbox, tmp_path_factory):
+    """A second compute node whose name begins with the first one's; returns the inventory that has it."""
+    path = inventory(tmp_path_factory.mktemp("inventory"), compute10=30)
+    sandbox.playbook("-i", path, "playbooks/sandbox.yml")
+    before = sandbox.look("pulse")
+    sandbox.playbook("-i", path, SITE, "--limit", "localhost,controllers,compute10")
+    yield type("Second", (), {"inventory": path, "restarted": restarted(before, sandbox.look("pulse"))})
+    subprocess.run(["podman", "rm", "--force", "--time", "0", sandbox.container("compute10")], check=True, capture_output=True)
+    sandbox.playbook("-i", path, REMOVE, "-e", "remove_compute_name=compute10")
+
+
+def test_a_compute_node_is_added_with_limit(sandbox, compute10):
+    assert traces(sandbox, "compute10") == PRESENT
+    assert compute10.restarted == set()
+    both = Deployment(sandbox.name, sandbox.network, ("controller", "compute1", "compute10"))
+    before = both.look("pulse")
+    both.playbook("-i", compute10.inventory, SITE)
+    assert differences(before, both.look("pulse")) == []
+
+
+def test_a_compute_node_with_an_instance_is_not_removed(sandbox, compute10):
+    sandbox.sh("controller", "truncate -s 1M /tmp/blank")
+    sandbox.openstack("image create --disk-format raw --container-format bare --file /tmp/blank blank")
+    sandbox.openstack("flavor create --ram 64 --disk 0 --vcpus 1 blank")
+    make = "server create --image blank --flavor blank --nic none --host compute1 --wait -f value -c id stays"
+    instance = sandbox.openstack(f"--os-compute-api-version 2.74 {make}")
+    try:
+        right = sandbox.look("state")
+        done = sandbox.playbook("-i", compute10.inventory, REMOVE, "-e", "remove_compute_name=compute1", check=False)
+        assert done.returncode == 2
+        assert f"compute1 has 1 instances: stays ({instance}); migrate or delete them, then run this again." in done.stdout
+        assert differences(right, sandbox.look("state")) == []
+    finally:
+        sandbox.openstack("server delete --wait stays")
+        sandbox.openstack("flavor delete blank")
+        sandbox.openstack("image delete blank")
+
+
+@pytest.mark.parametrize("name", ["controller", "computes", "compute*", "compute7:compute8"])
+def test_what_is_not_one_compute_node_is_not_removed(sandbox, compute10, name):
+    done = sandbox.playbook("-i", compute10.inventory, REMOVE, "-e", f"remove_compute_name={name}", check=False)
+    assert done.returncode == 2
+    assert f"Nothing was changed. remove_compute_name = {name}: is not one compute node" in done.stdout
+    assert traces(sandbox, "compute10") == traces(sandbox, "compute1") == PRESENT
+
+
+def test_a_removed_compute_node_leaves_nothing_and_comes_back(sandbox, compute10):
+    right = sandbox.look("state")
+    sandbox.playbook("-i", compute10.inventory, REMOVE, "-e", "remove_compute_name=compute1")
+    assert traces(sandbox, "compute1") == ABSENT
+    assert traces(sandbox, "compute10") == PRESENT
+    assert sandbox.sh("compute1", "systemctl is-active nova-compute; systemctl is-enabled nova-compute", check=False).split() == [
+        "inactive", "disabled",
+    ]
+    sandbox.playbook("-i", compute10.inventory, REMOVE, "-e", "remove_compute_name=compute1")  # nothing is left to do
+    sandbox.playbook("-i", compute10.inventory, SITE, "--limit", "localhost,controllers,compute1")
+    assert traces(sandbox, "compute1") == PRESENT
+    assert differences(right, sandbox.look("state")) == []

@@ -1,0 +1,53 @@
+"""A plan changes nothing and lists exactly what the run then does: on fresh hosts, on converged ones, on ones changed by hand."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from deployment import PROJECT, SITE, differences
+from drift import NAMED, drift
+
+
+@pytest.fixture(scope="session")
+def secrets() -> list[str]:
+    """Every secret of the inventory."""
+    return list(yaml.safe_load((PROJECT / "inventories/sandbox/group_vars/all/secrets.yml").read_text()).values())
+
+
+def test_a_plan_on_fresh_hosts_is_what_the_run_does(sandbox):
+    if not sandbox.fresh:
+        pytest.skip("the sandbox was there before")
+    assert sandbox.fresh["planned"] == sandbox.fresh["done"]
+    assert len(sandbox.fresh["done"]) > 300
+
+
+def test_a_plan_on_fresh_hosts_changes_nothing(sandbox):
+    if not sandbox.fresh:
+        pytest.skip("the sandbox was there before")
+    assert differences(sandbox.fresh["before"], sandbox.fresh["after"]) == []
+
+
+def test_a_plan_on_converged_hosts_is_empty(sandbox, tmp_path):
+    before = sandbox.look("pulse")
+    planned, text = sandbox.recorded(tmp_path / "plan", SITE, "--check", "--diff")
+    assert differences(before, sandbox.look("pulse")) == []
+    assert planned == set()
+    assert "Nothing would be changed on any host." in text
+
+
+def test_a_plan_after_changes_by_hand_is_what_the_run_does(sandbox, tmp_path, secrets):
+    right = sandbox.look("state")
+    drift(sandbox)
+    before = sandbox.look("pulse")
+    planned, text = sandbox.recorded(tmp_path / "plan", SITE, "--check", "--diff")
+    assert differences(before, sandbox.look("pulse")) == []
+    assert {item for _host, _task, item in planned} >= NAMED
+    done, _text = sandbox.recorded(tmp_path / "run", SITE)
+    assert planned == done
+    assert differences(right, sandbox.look("state")) == []
+    # For people: the diff of the file, the list at the end, and no secret in either.
+    assert re.search(r"^-max_attempts = 7$", text, re.MULTILINE)
+    assert "compute1: restart nova-compute (changed: [libvirt] of /etc/nova/nova.conf)" in text.split("\nPLAN\n")[1]
+    assert not [secret for secret in secrets if secret in text]
