@@ -107,6 +107,10 @@ def discover_hosts(module, do):
     if not module.check_mode:
         mapped = {row[0] for row in query(module, "SELECT host FROM nova_api.host_mappings")}
         if not wanted <= mapped:
+            # A mapping that somebody deleted: the host's own row says that it has one, and only its service does not.
+            nova_manage(module, "discover_hosts", "--by-service")
+            mapped = {row[0] for row in query(module, "SELECT host FROM nova_api.host_mappings")}
+        if not wanted <= mapped:
             module.fail_json(msg="discover_hosts left %s without a mapping" % ", ".join(sorted(wanted - mapped)))
 
 

@@ -4,10 +4,9 @@ CONTROLLER = r"""
 set -e
 printf '\n[scheduler]\nmax_attempts = 7\n' >> /etc/nova/nova.conf
 chmod 644 /etc/glance/glance-api.conf
-rm /etc/memcached.conf
 systemctl stop nova-conductor
 systemctl disable --quiet neutron-l3-agent
-apt-get -qq --yes remove python3-openstackclient >/dev/null 2>&1
+apt-get -qq --yes purge memcached >/dev/null 2>&1
 rabbitmqctl --quiet clear_permissions openstack
 rabbitmqctl --quiet add_user guest a-guest-is-back
 mariadb <<SQL
@@ -27,6 +26,7 @@ SQL
 
 COMPUTE = r"""
 set -e
+apt-get -qq --yes remove genisoimage >/dev/null 2>&1
 sed -i 's/^virt_type *=.*/virt_type = lxc/' /etc/nova/nova.conf
 rm /etc/systemd/network/10-openstack-hybrid.link
 systemctl stop neutron-openvswitch-agent
@@ -52,7 +52,7 @@ NAMED = {
     "correct enabled of user neutron",
     "add role service to user placement in project service",
     "restart nova-scheduler (changed: [scheduler] of /etc/nova/nova.conf)",
-    "restart memcached (changed: /etc/memcached.conf)",
+    "start memcached",
     "restart nova-compute (changed: [libvirt] of /etc/nova/nova.conf)",
     "write /etc/systemd/network/10-openstack-hybrid.link",
     "start neutron-openvswitch-agent",

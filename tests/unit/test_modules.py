@@ -236,6 +236,21 @@ def test_hosts_are_mapped_once(run, monkeypatch):
     assert run(code, hosts=["a", "b"])["actions"] == []
 
 
+def test_a_mapping_that_somebody_deleted_is_made_again(run, monkeypatch):
+    code, mapped, calls = load("nova_cells"), [], []
+    tables = {"nova_api.host_mappings": mapped, "nova.compute_nodes": [("a",)]}
+    monkeypatch.setattr(code, "query", lambda _module, statement: next(rows for table, rows in tables.items() if table in statement))
+
+    def nova_manage(_module, *arguments):
+        calls.append(arguments)
+        if "--by-service" in arguments:
+            mapped.append(("a",))
+
+    monkeypatch.setattr(code, "nova_manage", nova_manage)
+    assert run(code, hosts=["a"])["actions"] == ["map a to cell1"]
+    assert calls == [("discover_hosts",), ("discover_hosts", "--by-service")]
+
+
 def test_a_host_that_does_not_report_is_named(run, monkeypatch):
     code = load("nova_cells")
     monkeypatch.setattr(code, "query", lambda *_arguments: [])
