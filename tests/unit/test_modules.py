@@ -239,7 +239,7 @@ def test_hosts_are_mapped_once(run, monkeypatch):
 def test_a_mapping_that_somebody_deleted_is_made_again(run, monkeypatch):
     code, mapped, calls = load("nova_cells"), [], []
     tables = {"nova_api.host_mappings": mapped, "nova.compute_nodes": [("a",)]}
-    monkeypatch.setattr(code, "query", lambda _module, statement: next(rows for table, rows in tables.items() if table in statement))
+    monkeypatch.setattr(code, "query", lambda _module, statement: next(tables[name] for name in tables if name in statement))
 
     def nova_manage(_module, *arguments):
         calls.append(arguments)
