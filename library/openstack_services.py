@@ -38,6 +38,8 @@ options:
 """
 
 ENABLED = ("enabled", "enabled-runtime", "generated", "static", "alias", "indirect")
+# Seconds between two looks at a service that settles.
+PAUSE = 2
 # Where Debian's packages note that it was them who masked a unit, because they were removed.
 MASKED_BY_PACKAGE = "/var/lib/systemd/deb-systemd-helper-masked/%s.service"
 
@@ -50,7 +52,7 @@ def systemctl(*arguments):
 
 def show(names):
     """Unit -> its properties, in one call."""
-    wanted = "--property=Id,LoadState,ActiveState,SubState,UnitFileState,InvocationID"
+    wanted = "--property=Id,LoadState,ActiveState,SubState,UnitFileState,InvocationID,MainPID"
     output = systemctl("show", wanted, *names)[1]
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n")]
     return dict(zip(names, blocks, strict=False))
@@ -235,24 +237,41 @@ def wait(module, units, acted):
 def survive(module, units):
     """Units that cannot be asked are "active" before they have read their configuration: see that they stay so.
 
-    Those that run with their first configuration here are looked at once; the run's last play asks for all of them.
+    Those that run with their first configuration here are looked at once; the run's last play asks for all of them. Others must
+    live for some seconds, and until they have come to rest: on a busy host a service needs long to find out that it cannot work.
     """
     names = [unit["name"] for unit in units if not (unit.get("answers") or unit["queues"])]
     changed = [unit for unit in units if any(os.path.exists(services.good_path(path)) for path in unit["reads"])]
     if not names:
         return None
-    deadline = time.monotonic() + (module.params["settle"] if changed else 0)
-    first = show(names)
+    begun = time.monotonic()
+    first, used = show(names), {}
     while True:
-        shown = show(names)
+        shown, before = show(names), used
+        used = {name: processor_seconds(shown[name].get("MainPID", "0")) for name in names}
         for name in names:
             active = shown[name].get("ActiveState")
             # Another invocation: it died, and systemd started it again.
             if active != "active" or shown[name].get("InvocationID") != first[name].get("InvocationID"):
                 return name, "died right after its start (now %s, %s)" % (active, shown[name].get("SubState"))
-        if time.monotonic() > deadline:
+        lived = time.monotonic() - begun
+        resting = before and all(used[name] - before[name] < PAUSE / 5 for name in names)
+        if not changed or lived > module.params["timeout"] or (lived > module.params["settle"] and resting):
             return None
-        time.sleep(0.5)
+        time.sleep(PAUSE)
+
+
+def processor_seconds(pid):
+    """What a process and its children have used of the processors so far."""
+    ticks = 0
+    for name in os.listdir("/proc"):
+        stat = services.read("/proc/%s/stat" % name) if name.isdigit() else None
+        if stat:
+            # The name of the program, in parentheses, may contain anything.
+            fields = stat.rpartition(b")")[2].split()
+            if pid in (name, fields[1].decode()):
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def go_back(module, silent, paths, units, result):

@@ -6,7 +6,7 @@ printf '\n[scheduler]\nmax_attempts = 7\n' >> /etc/nova/nova.conf
 chmod 644 /etc/glance/glance-api.conf
 systemctl stop nova-conductor
 systemctl disable --quiet neutron-l3-agent
-apt-get -qq --yes purge memcached >/dev/null 2>&1
+rm /etc/memcached.conf
 rabbitmqctl --quiet clear_permissions openstack
 rabbitmqctl --quiet add_user guest a-guest-is-back
 mariadb <<SQL
@@ -27,7 +27,7 @@ SQL
 COMPUTE = r"""
 set -e
 apt-get -qq --yes remove genisoimage >/dev/null 2>&1
-sed -i 's/^virt_type *=.*/virt_type = lxc/' /etc/nova/nova.conf
+sed -i 's/^virt_type *=.*/virt_type = lxc/' /etc/nova/nova-compute.conf
 rm /etc/systemd/network/10-openstack-hybrid.link
 systemctl stop neutron-openvswitch-agent
 """
@@ -52,8 +52,8 @@ NAMED = {
     "correct enabled of user neutron",
     "add role service to user placement in project service",
     "restart nova-scheduler (changed: [scheduler] of /etc/nova/nova.conf)",
-    "start memcached",
-    "restart nova-compute (changed: [libvirt] of /etc/nova/nova.conf)",
+    "restart memcached (changed: /etc/memcached.conf)",
+    "restart nova-compute (changed: [libvirt] of /etc/nova/nova-compute.conf)",
     "write /etc/systemd/network/10-openstack-hybrid.link",
     "start neutron-openvswitch-agent",
 }

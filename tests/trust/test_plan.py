@@ -49,5 +49,5 @@ def test_a_plan_after_changes_by_hand_is_what_the_run_does(sandbox, tmp_path, se
     assert differences(right, sandbox.look("state")) == []
     # For people: the diff of the file, the list at the end, and no secret in either.
     assert re.search(r"^-max_attempts = 7$", text, re.MULTILINE)
-    assert "compute1: restart nova-compute (changed: [libvirt] of /etc/nova/nova.conf)" in text.split("\nPLAN\n")[1]
+    assert "compute1: restart nova-compute (changed: [libvirt] of /etc/nova/nova-compute.conf)" in text.split("\nPLAN\n")[1]
     assert not [secret for secret in secrets if secret in text]
