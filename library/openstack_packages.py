@@ -208,8 +208,7 @@ def main():
     if len(actions) > 30:
         summary = ["%s, and what they need: %d packages" % (", ".join("install %s" % name for name in missing), len(actions))]
     module.exit_json(
-        changed=bool(actions), actions=actions, summary=summary,
-        diff={"before": "", "after": "".join("%s\n" % line for line in summary)},
+        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % line for line in summary)}
     )
 
 

@@ -66,14 +66,17 @@ def test_an_installation_that_was_killed_is_completed(sandbox, fresh, tmp_path, 
     right = sandbox.look("state")
     record = tmp_path / "record"
 
+    def counted(command, pattern, count):
+        """When so many lines of a command's output have the pattern."""
+        return lambda _lines: int(fresh.sh("controller", f"{command} 2>/dev/null | grep -c {pattern} || true")) >= count
+
     def configured(count):
         """When so many packages were configured."""
-        return lambda _lines: int(fresh.sh("controller", "grep -c ' status half-configured ' /var/log/dpkg.log || true")) >= count
+        return counted("cat /var/log/dpkg.log", "' status half-configured '", count)
 
     def tables(database, count):
         """When a migration has made so many tables."""
-        path = f"/var/lib/mysql/{database}"
-        return lambda _lines: int(fresh.sh("controller", f"ls {path} 2>/dev/null | grep -c frm || true")) >= count
+        return counted(f"ls /var/lib/mysql/{database}", "frm", count)
 
     moments = [
         # Inside of apt: while it unpacks, and while it configures, twice.
