@@ -31,7 +31,7 @@ from pathlib import Path
 ARCHITECTURE = "amd64"
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
 GUEST_PACKAGES = ("busybox-static", "dropbear-bin")
-TOOL_PACKAGES = ("mtools", "syslinux", "syslinux-common")
+TOOL_PACKAGES = ("e2fsprogs", "mtools", "syslinux", "syslinux-common")
 
 # Drivers of what Nova gives a guest. Their dependencies follow; those that the kernel has built in are left out.
 MODULES = (
@@ -71,8 +71,10 @@ LINKS = {
 
 SECTOR = 512
 FIRST_SECTOR = 2048
-# Room that the guest's first start turns into its own partition, see files/guest/lib/kilonova/state.
+# The partition whose content outlives a reboot, see files/guest/lib/kilonova/state.
 STATE_SECTORS = 40 * 2048
+# It has a journal, because guests are reset without a warning; nothing in it needs more of the kernel than that.
+STATE_FEATURES = "none,has_journal,extent,filetype,sparse_super"
 DISK_SIGNATURE = b"KILO"
 # Nothing in the image tells when it was built, so the same parts make the same image.
 EPOCH = 1_700_000_000
@@ -198,12 +200,15 @@ def module_files(tree: Path) -> dict[str, Node]:
 # -- the disk -------------------------------------------------------------------------------------------------------
 
 def partition_table(boot_code: bytes, first: int, sectors: int) -> bytes:
-    """Return the disk's first sector: boot code, the image's signature and one active FAT16 partition."""
+    """Return the disk's first sector: boot code, the image's signature, an active FAT16 partition and the one of the state."""
     if len(boot_code) > 440:
         raise BuildError("The boot code does not fit before the partition table")
     # LBA only: the fields of cylinders say "too large to tell".
-    entry = struct.pack("<B3sB3sII", 0x80, b"\xfe\xff\xff", 0x06, b"\xfe\xff\xff", first, sectors)
-    return boot_code.ljust(440, b"\0") + DISK_SIGNATURE + b"\0\0" + entry.ljust(64, b"\0") + b"\x55\xaa"
+    entries = b"".join(
+        struct.pack("<B3sB3sII", active, b"\xfe\xff\xff", kind, b"\xfe\xff\xff", start, length)
+        for active, kind, start, length in ((0x80, 0x06, first, sectors), (0, 0x83, first + sectors, STATE_SECTORS))
+    )
+    return boot_code.ljust(440, b"\0") + DISK_SIGNATURE + b"\0\0" + entries.ljust(64, b"\0") + b"\x55\xaa"
 
 
 def partition_sectors(content_bytes: int) -> int:
@@ -320,7 +325,8 @@ class Packages:
 
     def _download(self) -> tuple[list[Path], list[Path]]:
         kernel = kernel_packages(self._depends(KERNEL_PACKAGE), self._depends)
-        others = [*TOOL_PACKAGES, *dependencies_of(self._depends("--recurse", *GUEST_PACKAGES))]
+        # The file system's maker comes with its libraries: the others run with those that every Debian has.
+        others = list(dict.fromkeys((*TOOL_PACKAGES, *dependencies_of(self._depends("--recurse", *GUEST_PACKAGES, "e2fsprogs")))))
         run("apt-get", *self.options, "download", *kernel, *others, cwd=self.directory)
         found: dict[str, Path] = {}
         for path in sorted(self.directory.glob("*.deb"), key=lambda path: path.stat().st_mtime):
@@ -336,12 +342,17 @@ class Packages:
         return run("apt-cache", *self.options, "depends", *quiet, *arguments)
 
 
+def loader_of(root: Path) -> list[str]:
+    """Return the command before a program that lets it run with the libraries of the unpacked packages."""
+    places = [str(path) for path in root.glob("**/x86_64-linux-gnu") if path.is_dir()]
+    return [str(next(root.glob("**/ld-linux-x86-64.so.2")).resolve()), "--library-path", ":".join(places)]
+
+
 def library_paths(program: Path, root: Path) -> list[Path]:
     """Return the libraries that a program needs, among the unpacked packages, its loader included."""
-    loader = next(root.glob("**/ld-linux-x86-64.so.2")).resolve()
-    places = [str(path) for path in root.glob("**/x86_64-linux-gnu") if path.is_dir()]
-    listing = run(str(loader), "--library-path", ":".join(places), "--list", str(program))
-    return [loader, *(Path(path) for path in re.findall(r"=> (/\S+)", listing))]
+    loader = loader_of(root)
+    listing = run(*loader, "--list", str(program))
+    return [Path(loader[0]), *(Path(path) for path in re.findall(r"=> (/\S+)", listing))]
 
 
 # -- the image ------------------------------------------------------------------------------------------------------
@@ -407,6 +418,20 @@ def initial_file_system(files: Path, root: Path, modules: Path) -> bytes:
     return gzip.compress(cpio_archive(nodes), compresslevel=9, mtime=0)
 
 
+def state_file_system(work: Path, root: Path) -> bytes:
+    """Return an empty file system of the size of the state's partition."""
+    path = work / "state.raw"
+    with path.open("wb") as stream:
+        stream.truncate(STATE_SECTORS * SECTOR)
+    maker = next(place / "mke2fs" for place in (root / "sbin", root / "usr/sbin") if (place / "mke2fs").exists())
+    # Whoever builds: nothing of this machine's configuration or clock is in it.
+    number = "6b696c6f-6e6f-7661-0000-000000000000"
+    run(*loader_of(root), str(maker), "-q", "-F", "-t", "ext4", "-O", STATE_FEATURES, "-b", "1024", "-I", "256", "-m", "0",
+        "-J", "size=4", "-U", number, "-E", f"hash_seed={number},lazy_itable_init=0", str(path),
+        env={"MKE2FS_CONFIG": "/dev/null", "E2FSPROGS_FAKE_TIME": str(EPOCH)})
+    return path.read_bytes()
+
+
 def bootable_disk(work: Path, root: Path, kernel: bytes, initrd: bytes) -> bytes:
     """Return a disk with a boot loader, the kernel and the initial file system in a FAT partition."""
     menu = BOOT_MENU.encode()
@@ -415,7 +440,8 @@ def bootable_disk(work: Path, root: Path, kernel: bytes, initrd: bytes) -> bytes
     disk = work / "disk.raw"
     with disk.open("wb") as stream:
         stream.write(partition_table((root / "usr/lib/syslinux/mbr/mbr.bin").read_bytes(), FIRST_SECTOR, sectors))
-        stream.truncate(total * SECTOR)
+        stream.seek((total - STATE_SECTORS) * SECTOR)
+        stream.write(state_file_system(work, root))
     for name, data in (("vmlinuz", kernel), ("initrd.img", initrd), ("syslinux.cfg", menu)):
         (work / name).write_bytes(data)
         os.utime(work / name, (EPOCH, EPOCH))

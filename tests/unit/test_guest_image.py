@@ -102,7 +102,9 @@ def test_partition_table() -> None:
     assert sector[446] == 0x80
     assert sector[450] == 0x06
     assert struct.unpack("<II", sector[454:462]) == (2048, 40960)
-    assert sector[462:510] == bytes(48)
+    assert (sector[462], sector[466]) == (0, 0x83)
+    assert struct.unpack("<II", sector[470:478]) == (2048 + 40960, guest_image.STATE_SECTORS)
+    assert sector[478:510] == bytes(32)
     assert sector[510:] == b"\x55\xaa"
 
 
