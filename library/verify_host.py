@@ -100,28 +100,12 @@ def silent_units(names):
     result = []
     for block in shown.split("\n\n"):
         values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if values.get("Id") in idle_proxies():
-            continue
         if not values or values["ActiveState"] == "active" or values.get("TriggeredBy"):
             continue
         if values.get("Type") == "oneshot" and values["ActiveState"] != "failed":
             continue
         result.append("%s is %s" % (values["Id"], values["ActiveState"]))
     return result
-
-
-def idle_proxies():
-    """Debian has a unit for each console proxy; those that /etc/default/nova-consoleproxy does not name end at once."""
-    kinds = {"novnc": "nova-novncproxy", "spicehtml5": "nova-spicehtml5proxy", "xvpvnc": "nova-xvpvncproxy"}
-    try:
-        with open("/etc/default/nova-consoleproxy") as stream:
-            values = dict(line.strip().split("=", 1) for line in stream if "=" in line and not line.startswith("#"))
-    except OSError:
-        return []
-    idle = [unit for kind, unit in kinds.items() if kind != values.get("NOVA_CONSOLE_PROXY_TYPE", "").strip("\"'")]
-    if values.get("NOVA_SERIAL_PROXY_START", "").lower() != "true":
-        idle.append("nova-serialproxy")
-    return ["%s.service" % unit for unit in idle]
 
 
 def left_over(servers, instances):

@@ -204,6 +204,11 @@ def active(c):
     """The instance is ACTIVE."""
     server = c.servers["one"]
     c._local.server = server["id"]
+    return up(c, server)
+
+
+def up(c, server: dict) -> str:
+    """Wait until a server is ACTIVE, and keep its address."""
     shown = c.until(server["id"], "ACTIVE")
     server["address"] = next((item["addr"] for addresses in shown["addresses"].values() for item in addresses), "")
     return f"on {c.host_of(server['id'])}, {server['address']}"
@@ -287,12 +292,10 @@ def ssh(c):
 @row(needs="image network", after="active")
 def neighbour(c):
     """A second instance is ACTIVE beside the first."""
-    server_id = c.create_server("two", c.image["id"], [{"uuid": c.made["network"]}])
-    shown = c.until(server_id, "ACTIVE")
-    server = c.servers["two"]
-    server["address"] = next((item["addr"] for addresses in shown["addresses"].values() for item in addresses), "")
-    c.booted(server)
-    return f"on {c.host_of(server_id)}, {server['address']}"
+    c.create_server("two", c.image["id"], [{"uuid": c.made["network"]}])
+    where = up(c, c.servers["two"])
+    c.booted(c.servers["two"])
+    return where
 
 
 @row(needs="ssh neighbour")
@@ -342,6 +345,25 @@ def server_group(c):
 # One server, one thing at a time: each of these waits for the one before, whatever became of it.
 
 
+def reach(c, server: dict, *steps: tuple[dict, str]) -> dict:
+    """Take a server through actions, each to the state that it leads to. Returns how Nova shows it at the end."""
+    shown = {}
+    for action, status in steps:
+        c.action(server["id"], action)
+        shown = c.until(server["id"], status)
+    return shown
+
+
+def boots(c, *steps: tuple[dict, str]) -> tuple[dict, dict]:
+    """Take the first server through actions that end with a boot, until it answers. Returns it, and how Nova shows it."""
+    server = c.use("one")
+    c.mark(server)
+    shown = reach(c, server, *steps)
+    c.booted(server)
+    c.answers(server)
+    return server, shown
+
+
 @row(needs="active", after="http ssh east_west lease user_data")
 def soft_reboot(c):
     """Soft reboot: the guest shuts itself down and starts again."""
@@ -364,26 +386,14 @@ def soft_reboot(c):
 @row(needs="active", after="soft_reboot")
 def hard_reboot(c):
     """Hard reboot: power off and on."""
-    server = c.use("one")
-    c.mark(server)
-    c.action(server["id"], {"reboot": {"type": "HARD"}})
-    c.until(server["id"], "ACTIVE")
-    c.booted(server)
-    c.answers(server)
+    boots(c, ({"reboot": {"type": "HARD"}}, "ACTIVE"))
     return "booted, and answers"
 
 
 @row(needs="active", after="hard_reboot")
 def stop_start(c):
     """Stop and start."""
-    server = c.use("one")
-    c.mark(server)
-    c.action(server["id"], {"os-stop": None})
-    c.until(server["id"], "SHUTOFF")
-    c.action(server["id"], {"os-start": None})
-    c.until(server["id"], "ACTIVE")
-    c.booted(server)
-    c.answers(server)
+    boots(c, ({"os-stop": None}, "SHUTOFF"), ({"os-start": None}, "ACTIVE"))
     return "SHUTOFF, then booted, and answers"
 
 
@@ -391,11 +401,9 @@ def stop_start(c):
 def pause(c):
     """Pause and unpause."""
     server = c.use("one")
-    c.action(server["id"], {"pause": None})
-    c.until(server["id"], "PAUSED")
+    reach(c, server, ({"pause": None}, "PAUSED"))
     silent = not server.get("floating") or guest.ping(server["floating"], 1.5) is None
-    c.action(server["id"], {"unpause": None})
-    c.until(server["id"], "ACTIVE")
+    reach(c, server, ({"unpause": None}, "ACTIVE"))
     if not silent:
         raise Failure("a paused instance answers a ping")
     c.answers(server)
@@ -406,16 +414,14 @@ def pause(c):
 def suspend(c):
     """Suspend to disk and resume."""
     server = c.use("one")
-    c.action(server["id"], {"suspend": None})
     try:
-        c.until(server["id"], "SUSPENDED")
+        reach(c, server, ({"suspend": None}, "SUSPENDED"))
     except Failure:
         events = json.dumps(c.explain(server["id"]).get("actions", []))
         if re.search(r"not supported|unsupported|cannot suspend", events, re.I):
             raise Skip("the hypervisor cannot suspend") from None
         raise
-    c.action(server["id"], {"resume": None})
-    c.until(server["id"], "ACTIVE")
+    reach(c, server, ({"resume": None}, "ACTIVE"))
     c.answers(server)
     return "its memory came back: it answers without a boot"
 
@@ -423,15 +429,10 @@ def suspend(c):
 @row(needs="active", after="suspend console")
 def rebuild(c):
     """Rebuild with the same address and id."""
-    server = c.use("one")
-    c.mark(server)
-    c.action(server["id"], {"rebuild": {"imageRef": c.image["id"]}})
-    shown = c.until(server["id"], "ACTIVE")
-    c.booted(server)
+    server, shown = boots(c, ({"rebuild": {"imageRef": c.image["id"]}}, "ACTIVE"))
     addresses = [item["addr"] for items in shown["addresses"].values() for item in items]
     if server["address"] not in addresses:
         raise Failure(f"its address was {server['address']} and is {', '.join(addresses)}")
-    c.answers(server)
     return f"booted from {c.image['name']} again, still {server['address']}"
 
 
@@ -590,15 +591,14 @@ def resize(c):
     server = c.use("two")
     before = c.host_of(server["id"])
     c.mark(server)
-    c.action(server["id"], {"resize": {"flavorRef": c.tenant.flavor("large", {**c.p["flavor"], **c.p["larger"]})}})
-    c.until(server["id"], "VERIFY_RESIZE")
+    flavor = c.tenant.flavor("large", {**c.p["flavor"], **c.p["larger"]})
+    reach(c, server, ({"resize": {"flavorRef": flavor}}, "VERIFY_RESIZE"))
     return confirm(c, server, before)
 
 
 def confirm(c, server: dict, before: str) -> str:
     """Confirm a resize or a cold migration, and see the guest up on its host."""
-    c.action(server["id"], {"confirmResize": None})
-    c.until(server["id"], "ACTIVE")
+    reach(c, server, ({"confirmResize": None}, "ACTIVE"))
     c.booted(server)
     return f"from {before} to {c.host_of(server['id'])}, confirmed, booted"
 
