@@ -105,6 +105,8 @@ def moment(value: Any) -> float | None:
 LEFT, TOP, LINE = 76, 76, 15
 # Width that the page has on an ordinary screen, and what a column may have of it.
 PAGE, NARROW, WIDE = 1080, 74, 150
+# What stands for the time of a step that nothing has one of: there was nothing to do, or no evidence is there.
+UNTIMED = {"replaced": "replaced", "absent": "no need"}
 FLOWS = {"today": "Today's flow", "guide": "The workflow that students learn"}
 
 
@@ -162,8 +164,12 @@ def sequence(steps: list[dict[str, Any]], started: Any = None) -> dict[str, Any]
     # A start on another clock (an ISO date beside offsets) says nothing about the steps.
     if known and (zero is None or abs(min(known) - zero) > 86400):
         zero = min(known)
+    shown = [
+        UNTIMED.get(step.get("state", ""), "not seen") if time is None else offset(time - (zero or 0))
+        for step, time in zip(steps, times, strict=True)
+    ]
     arrows, y = [], float(TOP)
-    for step, time in zip(steps, times, strict=True):
+    for step, time, when in zip(steps, times, shown, strict=True):
         begin, end = ends(step)
         x1, x2 = x_of[begin], x_of[end]
         number = str(step.get("step", ""))
@@ -185,7 +191,7 @@ def sequence(steps: list[dict[str, Any]], started: Any = None) -> dict[str, Any]
                 label,
                 round(label_x, 1),
                 anchor,
-                "" if time is None else offset(time - (zero or 0)),
+                when,
                 time is not None,
             )
         )
@@ -201,10 +207,7 @@ def sequence(steps: list[dict[str, Any]], started: Any = None) -> dict[str, Any]
         "span": duration(max(known) - min(known)) if known else "",
         "seen": len(known),
         "total": len(steps),
-        "steps": [
-            {**step, "offset": "" if time is None else offset(time - (zero or 0))}
-            for step, time in zip(steps, times, strict=True)
-        ],
+        "steps": [{**step, "offset": when} for step, when in zip(steps, shown, strict=True)],
     }
 
 

@@ -168,12 +168,15 @@ def test_steps_that_were_not_seen_keep_their_place():
         {"step": 1, "title": "one", "from": "a", "to": "b", "time": "2026-11-21T00:00:01Z"},
         {"step": 2, "title": "two", "from": "b", "to": "b", "time": ""},
         {"step": 3, "title": "three", "service": "c", "from": None, "to": None, "time": "2026-11-21T00:00:02.5Z"},
+        {"step": 4, "title": "four", "from": "c", "to": "c", "time": "", "state": "replaced"},
+        {"step": 5, "title": "five", "from": "c", "to": "c", "time": "", "state": "absent"},
     ]
     flow = report.sequence(steps, "2026-11-21T00:00:00Z")
-    assert [step["offset"] for step in flow["steps"]] == ["+1.00 s", "", "+2.50 s"]
-    assert [arrow.seen for arrow in flow["arrows"]] == [True, False, True]
+    assert [step["offset"] for step in flow["steps"]] == ["+1.00 s", "not seen", "+2.50 s", "replaced", "no need"]
+    assert [arrow.time for arrow in flow["arrows"]] == [step["offset"] for step in flow["steps"]]
+    assert [arrow.seen for arrow in flow["arrows"]] == [True, False, True, False, False]
     assert [who["name"] for who in flow["participants"]] == ["a", "b", "c"]
-    assert (flow["seen"], flow["total"], flow["span"]) == (2, 3, "1.5 s")
+    assert (flow["seen"], flow["total"], flow["span"]) == (2, 5, "1.5 s")
 
 
 def test_a_launch_without_steps_is_none():
