@@ -1,8 +1,9 @@
 """Match what the hosts say of one launch with the steps of the launch.
 
 Two flows stand side by side: the 28 steps of the workflow that students learn (Grizzly's time: "quantum-server", a scheduler
-that reads the database), and what today's Nova does. `steps()` takes the evidence that library/trace_evidence.py collected and
-the launch that library/trace_launch.py made, and returns both flows with time, host, service and the line that proves the step.
+that reads the database), and what today's Nova does; launch.yml lists them. `report()` takes the evidence that
+library/trace_evidence.py collected and the launch that library/trace_launch.py made, and returns both flows with time, host,
+service and the line that proves the step.
 
 A step's `state`:
 
@@ -18,8 +19,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+import yaml
 
 # 2026-11-21 00:21:29.417 11793 INFO nova.api.openstack.requestlog [req-global req-local user project ...] text
 _OSLO = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) \d+ [A-Z]+ (\S+) (?:\[([^]]*)\] ?)?(.*)")
@@ -312,8 +315,6 @@ class Step:
     note: str = ""
     optional: bool = False
     """A launch can be good without its trace: the token was cached, the answer came another way."""
-    guest: bool = False
-    """It belongs to the guest's own start, after Nova's work."""
 
 
 def _replaced(note: str) -> Callable[[Case], Answer]:
@@ -369,19 +370,15 @@ def _login(case: Case) -> Entry | None:
     return replace(found, time=asked, exact=True) if found and asked else found
 
 
-def _nova_instance(case: Case) -> Answer:
-    return case.row("nova.instances")
-
-
 def _event(case: Case, column: str = "start_time") -> Entry | None:
     return case.row("nova.instance_actions_events", column, event="compute__do_build_and_run_instance")
 
 
-def _scheduled(case: Case) -> Entry | None:
+def _candidates(case: Case) -> Entry | None:
     return case.first("placement-api", ours=True, method="GET", path=r"^(/placement)?/allocation_candidates")
 
 
-def _claimed(case: Case) -> Entry | None:
+def _claim(case: Case) -> Entry | None:
     return case.first("placement-api", ours=True, method="PUT", path=rf"/allocations/{case.instance or 'none'}")
 
 
@@ -395,7 +392,7 @@ def _compute_got_it(case: Case) -> Entry | None:
 
 def _conductor_got_it(case: Case) -> Entry | None:
     # What it logs comes later than what it does: it asks the scheduler, and the scheduler asks Placement.
-    found = (entry for entry in (case.first("nova-conductor", ours=True), _scheduled(case)) if entry)
+    found = (entry for entry in (case.first("nova-conductor", ours=True), _candidates(case)) if entry)
     written = case.row("nova.instance_actions", "start_time", action="create")
     return min(found, key=lambda entry: entry.time, default=written)
 
@@ -444,231 +441,74 @@ def _external_event(case: Case) -> Entry | None:
     return next((entry for entry in case.all if entry.service == "nova-api" and ids & set(entry.request_ids)), None)
 
 
-GUIDE: tuple[Step, ...] = (
-    Step(
-        "guide", 1, "client", "keystone", "keystone", "The client sends user name and password to Keystone",
-        _login,
-        "matched by time: Keystone's access log shows no request id",
-    ),
-    Step(
-        "guide", 2, "keystone", "client", "keystone", "Keystone checks them and answers with a token",
-        lambda case: case.client("token_given", "the client holds a token (not shown)"),
-    ),
-    Step(
-        "guide", 3, "client", "nova-api", "nova-api", "The client asks nova-api for an instance",
-        lambda case: case.server_request() or None,
-    ),
-    Step(
-        "guide", 4, "nova-api", "keystone", "keystone", "nova-api has the token checked",
-        _token_checked("nova-api"),
-        "matched by time: Keystone's access log shows no request id", optional=True,
-    ),
-    Step(
-        "guide", 5, "keystone", "nova-api", "keystone", "Keystone confirms the token, with the roles of its user",
-        _token_checked("nova-api"),
-        "the answer of the same request", optional=True,
-    ),
-    Step(
-        "guide", 6, "nova-api", "database", "mariadb", "nova-api writes the new instance into the database",
-        lambda case: case.row("nova_api.request_specs"),
-        "today: the request, into the API database; conductor writes the instance into its cell (today's step 13)",
-    ),
-    Step(
-        "guide", 7, "database", "nova-api", "mariadb", "The database confirms",
-        lambda case: case.row("nova_api.instance_mappings"),
-    ),
-    Step(
-        "guide", 8, "nova-api", "rabbitmq", "rabbitmq", "nova-api puts the request into the queue",
-        lambda case: case.message("conductor", _conductor_got_it(case)),
-        "today it is addressed to nova-conductor, which asks the scheduler (today's steps 7 and 8)",
-    ),
-    Step(
-        "guide", 9, "rabbitmq", "nova-scheduler", "nova-scheduler", "nova-scheduler takes the request from the queue",
-        lambda case: case.message("scheduler", _scheduled(case)),
-        "what it does first proves it: it asks Placement with the launch's request id",
-    ),
-    Step(
-        "guide", 10, "nova-scheduler", "database", "mariadb", "nova-scheduler asks the database about the instance",
-        _replaced(
-            "today the request comes with the message, and Placement is asked for hosts with room: today's step 9"
-        ),
-    ),
-    Step(
-        "guide", 11, "database", "nova-scheduler", "mariadb", "The database answers",
-        _replaced("Placement answers with allocation candidates and takes the claim: today's steps 9 and 10"),
-    ),
-    Step(
-        "guide", 12, "nova-scheduler", "rabbitmq", "rabbitmq", "The chosen host's message goes into the queue",
-        lambda case: case.message(_compute_queue(case), _compute_got_it(case)),
-        "today the scheduler answers nova-conductor, and that one sends the message (today's steps 11 and 14)",
-    ),
-    Step(
-        "guide", 13, "rabbitmq", "nova-compute", "nova-compute", "nova-compute takes the request from the queue",
-        lambda case: _compute_got_it(case),
-    ),
-    Step(
-        "guide", 14, "nova-compute", "rabbitmq", "rabbitmq", "nova-compute asks nova-conductor about the instance",
-        _replaced(
-            "instance, flavor and image come with the message (today's step 14); nova-compute still reaches the database "
-            "through nova-conductor only, to write (today's step 16)"
-        ),
-    ),
-    Step(
-        "guide", 15, "rabbitmq", "nova-scheduler", "nova-scheduler", "The request is confirmed with nova-scheduler",
-        _replaced("the claim in Placement is the confirmation: today's steps 10 and 15"),
-    ),
-    Step(
-        "guide", 16, "rabbitmq", "nova-conductor", "nova-conductor", "nova-conductor takes the request from the queue",
-        lambda case: case.message("conductor", _event(case)),
-        "nova-compute has no access to the database: every row that bears its name was written by nova-conductor",
-    ),
-    Step(
-        "guide", 17, "database", "nova-conductor", "mariadb", "The database gives the instance to nova-conductor",
-        lambda case: _event(case),
-        "today nova-conductor writes: the start of the event, as nova-compute asked",
-    ),
-    Step(
-        "guide", 18, "rabbitmq", "nova-compute", "nova-compute", "nova-compute takes the answer from the queue",
-        _replaced("what nova-compute needs came with the first message: today's step 14"),
-    ),
-    Step(
-        "guide", 19, "nova-compute", "glance-api", "glance-api", "nova-compute fetches the image from glance-api, with the token",
-        lambda case: case.image_file() or _cached(case),
-    ),
-    Step(
-        "guide", 20, "glance-api", "keystone", "keystone", "glance-api has the token checked",
-        _token_checked("glance-api"),
-        "at the first request with this token, which is nova-api's (today's step 4)", optional=True,
-    ),
-    Step(
-        "guide", 21, "nova-compute", "glance-api", "glance-api", "nova-compute gets the image's metadata",
-        _replaced("nova-api asks for them (today's step 4), and they travel with the request"),
-    ),
-    Step(
-        "guide", 22, "nova-compute", "neutron-api", "neutron-api", "nova-compute asks Neutron for a port and an address",
-        lambda case: case.port_request(),
-        "matched by time and address: Neutron logs no request id for it",
-    ),
-    Step(
-        "guide", 23, "neutron-api", "keystone", "keystone", "Neutron has the token checked",
-        _token_checked("neutron-api"),
-        "at the first request with this token, which is nova-api's (today's step 5)", optional=True,
-    ),
-    Step(
-        "guide", 24, "neutron-api", "nova-compute", "neutron-api", "nova-compute learns the network's details",
-        lambda case: case.first(
-            "neutron-api", method="GET", path=rf"^/v2.0/ports\?.*device_id={case.instance or 'none'}", of_compute=True
-        ),
-    ),
-    Step("guide", 25, "nova-compute", "cinder-api", "cinder-api", "nova-compute asks Cinder for volumes", _volume),
-    Step("guide", 26, "cinder-api", "keystone", "keystone", "Cinder has the token checked", _volume),
-    Step("guide", 27, "cinder-api", "nova-compute", "cinder-api", "nova-compute learns the volumes' details", _volume),
-    Step(
-        "guide", 28, "nova-compute", "libvirt", "libvirt", "nova-compute has the hypervisor start the instance",
-        lambda case: case.first("libvirt", text="starting up") or case.compute_line("VM Started|Instance spawned"),
-    ),
-)
-
-TODAY: tuple[Step, ...] = (
-    Step("today", 1, "client", "keystone", "keystone", "Credentials for a token", GUIDE[0].find, GUIDE[0].note),
-    Step("today", 2, "client", "nova-api", "nova-api", "POST /servers, with a request id of the client", GUIDE[2].find),
-    Step("today", 3, "nova-api", "keystone", "keystone", "Token check", GUIDE[3].find, GUIDE[3].note, optional=True),
-    Step(
-        "today", 4, "nova-api", "glance-api", "glance-api", "The image's metadata: does it fit the flavor?",
-        lambda case: case.first("glance-api", method="GET", path=rf"/v2/images/{case.launch['image_id']}$", ours=True),
-    ),
-    Step(
-        "today", 5, "nova-api", "neutron-api", "neutron-api", "The network and the quota for ports",
-        lambda case: case.first(
-            "neutron-api", method="GET", path=rf"^/v2.0/networks\?.*id={case.launch['network_id']}",
-            since=case.asked, until=case.answered,
-        ),
-        "matched by time: Neutron logs no request id for it",
-    ),
-    Step(
-        "today", 6, "nova-api", "database", "mariadb", "Request specification and instance mapping into the API database",
-        GUIDE[5].find,
-    ),
-    Step(
-        "today", 7, "nova-api", "nova-conductor", "rabbitmq", "schedule_and_build_instances to nova-conductor; 202 to the client",
-        lambda case: case.message("conductor", _conductor_got_it(case)),
-    ),
-    Step(
-        "today", 8, "nova-conductor", "nova-scheduler", "rabbitmq", "select_destinations to nova-scheduler",
-        lambda case: case.message("scheduler", _scheduled(case)),
-    ),
-    Step(
-        "today", 9, "nova-scheduler", "placement-api", "placement-api", "Which hosts have room: allocation candidates",
-        _scheduled,
-    ),
-    Step(
-        "today", 10, "nova-scheduler", "placement-api", "placement-api", "The host that passed filters and weighers is claimed",
-        _claimed,
-    ),
-    Step(
-        "today", 11, "nova-scheduler", "nova-conductor", "rabbitmq", "The chosen host, and alternatives, to nova-conductor",
-        lambda case: case.message("conductor", _placed_row(case)),
-    ),
-    Step(
-        "today", 12, "nova-conductor", "database", "mariadb", "The instance is mapped to the host's cell",
-        lambda case: case.row("nova_api.instance_mappings", "updated_at"),
-    ),
-    Step(
-        "today", 13, "nova-conductor", "database", "mariadb", "The instance is written into the cell's database",
-        _nova_instance,
-    ),
-    Step(
-        "today", 14, "nova-conductor", "nova-compute", "rabbitmq", "build_and_run_instance to the host's nova-compute",
-        lambda case: case.message(_compute_queue(case), _compute_got_it(case)),
-    ),
-    Step(
-        "today", 15, "nova-compute", "nova-compute", "nova-compute", "nova-compute claims its resources",
-        lambda case: case.compute_line("Claim successful|Attempting claim"),
-    ),
-    Step("today", 16, "nova-compute", "nova-conductor", "mariadb", "nova-conductor writes the start of the work", _event),
-    Step(
-        "today", 17, "nova-compute", "neutron-api", "neutron-api", "A port with an address, bound to the host",
-        lambda case: case.port_request(), GUIDE[21].note,
-    ),
-    Step(
-        "today", 18, "neutron-api", "neutron-dhcp-agent", "neutron-dhcp-agent", "The DHCP agent knows the port",
-        _dhcp_configured, optional=True,
-    ),
-    Step(
-        "today", 19, "nova-compute", "glance-api", "glance-api", "The image, unless the host has it",
-        lambda case: case.image_file() or _cached(case),
-    ),
-    Step(
-        "today", 20, "nova-compute", "nova-compute", "nova-compute", "The instance's interface is plugged (os-vif)",
-        lambda case: case.compute_line("Successfully plugged vif"),
-    ),
-    Step(
-        "today", 21, "nova-compute", "libvirt", "libvirt", "The guest is defined and started, paused",
-        lambda case: case.first("libvirt", text="starting up") or case.compute_line("VM Started"),
-    ),
-    Step("today", 22, "neutron agent", "neutron-api", "neutron agent", "The layer-2 agent wires the port", _port_wired),
-    Step("today", 23, "neutron-api", "nova-api", "neutron-rpc-server", "The event network-vif-plugged", _port_event),
-    Step(
-        "today", 24, "nova-api", "nova-compute", "nova-api", "nova-api passes the event to nova-compute",
-        _external_event, "its request id is one of Neutron's own",
-    ),
-    Step(
-        "today", 25, "nova-compute", "libvirt", "nova-compute", "The guest runs",
-        lambda case: case.compute_line("VM Resumed|Instance spawned successfully"),
-    ),
-    Step(
-        "today", 26, "nova-compute", "nova-conductor", "mariadb", "ACTIVE, written by nova-conductor",
-        lambda case: case.row("nova.instances", "launched_at"),
-    ),
-    Step("today", 27, "guest", "neutron-dhcp-agent", "dnsmasq-dhcp", "The guest gets its address", _lease, guest=True),
-    Step("today", 28, "guest", "nova-api-metadata", "haproxy", "The guest asks for its metadata", _metadata, guest=True),
-)
-
-
 def _placed_row(case: Case) -> Entry | None:
     """The instance's row, which nova-conductor writes when the scheduler has answered."""
     mapping = case.row("nova_api.instance_mappings", "updated_at")
     return mapping if mapping and mapping.row.get("cell") not in (None, "cell0") else None
+
+
+# What proves a step, by the names that launch.yml uses.
+PROOFS: dict[str, Callable[[Case], Answer]] = {
+    "login": _login,
+    "token given": lambda case: case.client("token_given", "the client holds a token (not shown)"),
+    "server request": lambda case: case.server_request(),
+    **{f"token checked for {service}": _token_checked(service) for service in _ASKS},
+    "request specification": lambda case: case.row("nova_api.request_specs"),
+    "instance mapping": lambda case: case.row("nova_api.instance_mappings"),
+    "image metadata": _ASKS["glance-api"],
+    "network and quota": lambda case: case.first(
+        "neutron-api", method="GET", path=rf"^/v2.0/networks\?.*id={case.launch['network_id']}",
+        since=case.asked, until=case.answered,
+    ),
+    "message to conductor": lambda case: case.message("conductor", _conductor_got_it(case)),
+    "message to scheduler": lambda case: case.message("scheduler", _candidates(case)),
+    "candidates": _candidates,
+    "claim": _claim,
+    "host chosen": lambda case: case.message("conductor", _placed_row(case)),
+    "host mapped": lambda case: case.row("nova_api.instance_mappings", "updated_at"),
+    "instance row": lambda case: case.row("nova.instances"),
+    "message to compute": lambda case: case.message(_compute_queue(case), _compute_got_it(case)),
+    "compute got it": _compute_got_it,
+    "resources claimed": lambda case: case.compute_line("Claim successful|Attempting claim"),
+    # nova-compute has no access to the database: every row that bears its name was written by nova-conductor.
+    "event": _event,
+    "event by conductor": lambda case: case.message("conductor", _event(case)),
+    "port request": lambda case: case.port_request(),
+    "network details": lambda case: case.first(
+        "neutron-api", method="GET", path=rf"^/v2.0/ports\?.*device_id={case.instance or 'none'}", of_compute=True
+    ),
+    "DHCP configured": _dhcp_configured,
+    "image": lambda case: case.image_file() or _cached(case),
+    "volume": _volume,
+    "interface plugged": lambda case: case.compute_line("Successfully plugged vif"),
+    "guest started": lambda case: case.first("libvirt", text="starting up") or case.compute_line("VM Started|Instance spawned"),
+    "port wired": _port_wired,
+    "port event": _port_event,
+    "external event": _external_event,
+    "guest runs": lambda case: case.compute_line("VM Resumed|Instance spawned successfully"),
+    "launched": lambda case: case.row("nova.instances", "launched_at"),
+    "lease": _lease,
+    "metadata": _metadata,
+}
+
+
+def _flow(name: str, rows: Iterable[dict[str, Any]]) -> tuple[Step, ...]:
+    """The steps of a flow, numbered as they stand in launch.yml."""
+    return tuple(
+        Step(
+            name, number, row["from"], row["to"], row["service"], row["title"],
+            _replaced(row["replaced"]) if "replaced" in row else PROOFS[row["proof"]],
+            row.get("note", ""), row.get("optional", False),
+        )
+        for number, row in enumerate(rows, 1)
+    )
+
+
+STEPS: tuple[Step, ...] = tuple(
+    step
+    for name, rows in yaml.safe_load(Path(__file__).with_name("launch.yml").read_text(encoding="utf-8")).items()
+    for step in _flow(name, rows)
+)
 
 
 def _described(step: Step, case: Case) -> dict[str, Any]:
@@ -714,7 +554,7 @@ def first_missing(described: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
 def report(launch: dict[str, Any], evidence: list[dict[str, Any]], addresses: dict[str, str] | None = None) -> dict[str, Any]:
     """Everything that build/report/trace.json holds."""
     case = Case(launch, evidence, addresses)
-    described = [_described(step, case) for step in GUIDE + TODAY]
+    described = [_described(step, case) for step in STEPS]
     missing = first_missing(described)
     problem = launch.get("problem") or ""
     return {
