@@ -1,6 +1,7 @@
 #!/usr/bin/python
 """Read in one call what the playbooks must know of a host. Changes nothing."""
 
+import glob
 import grp
 import hashlib
 import json
@@ -36,18 +37,29 @@ def command(*argv):
 
 
 def distribution():
-    """The keys of /etc/os-release that matter (os-release(5))."""
+    """The keys of /etc/os-release that matter (os-release(5)). Debian's unstable calls itself as the next stable there."""
     values = {}
     with open("/etc/os-release", encoding="utf-8") as stream:
         for line in stream:
             name, separator, value = line.strip().partition("=")
             if separator:
                 values[name] = value.strip("\"'")
+    unstable = values.get("ID") == "debian" and "VERSION_ID" not in values and follows_unstable()
     return {
         "id": values.get("ID", ""),
-        "codename": values.get("VERSION_CODENAME", ""),
+        "codename": "sid" if unstable else values.get("VERSION_CODENAME", ""),
         "title": values.get("PRETTY_NAME", ""),
     }
+
+
+def follows_unstable(directory="/etc/apt"):
+    """Whether apt takes packages from Debian's unstable."""
+    for path in glob.glob(directory + "/sources.list") + glob.glob(directory + "/sources.list.d/*"):
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                if re.match(r"(deb\s|Suites:)", line) and re.search(r"\s(sid|unstable)(\s|$)", line):
+                    return True
+    return False
 
 
 def addresses():

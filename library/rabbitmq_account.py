@@ -72,7 +72,7 @@ def import_account(module, params):
             }
         ],
         "permissions": [
-            dict(zip(("configure", "write", "read"), PERMISSIONS, strict=True), user=params["user"], vhost=params["vhost"])
+            dict(zip(("configure", "write", "read"), PERMISSIONS), user=params["user"], vhost=params["vhost"])
         ],
     }
     with tempfile.NamedTemporaryFile("w", suffix=".json") as stream:

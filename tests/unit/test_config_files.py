@@ -299,3 +299,43 @@ def test_strings_of_ansible_reach_other_libraries_as_plain_ones():
     plain = _plain({Unsafe("clouds"): [Unsafe("admin")]})
     assert [type(key) for key in plain] == [str]
     assert type(plain["clouds"][0]) is str
+
+
+# ------------------------------------------------------------------------------------------------------------ bridges
+
+TUNNEL = {"name": "br-tunnel", "ports": ["eth1"], "addresses": ["10.0.1.11/24"], "secure": True, "datapath": "netdev"}
+PROVIDER = {"name": "br-provider", "tunnels": ["10.0.1.21"], "addresses": ["198.51.100.1/24"]}
+
+
+def bridges(datapath, *declared):
+    """The commands of /usr/local/sbin/openstack-bridges."""
+    entry = {"path": "/x", "template": "openstack-bridges.sh.j2",
+             "variables": {"bridges": declared, "datapath": datapath, "ip_forward": False}}
+    return [line for line in render(entry).splitlines() if line and not line.startswith(("#", "set "))]
+
+
+def test_a_bridge_for_one_datapath_is_made_there_only():
+    assert any("br-tunnel" in line for line in bridges("netdev", TUNNEL))
+    assert bridges("system", TUNNEL) == bridges("linux", TUNNEL) == []
+
+
+def test_bridges_are_of_open_vswitch_or_of_the_kernel():
+    assert bridges("system", PROVIDER) == [
+        "ovs-vsctl --may-exist add-br br-provider -- set bridge br-provider datapath_type=system fail_mode=standalone",
+        "ovs-vsctl --may-exist add-port br-provider br-provider-1 -- set interface br-provider-1 type=vxlan "
+        "options:remote_ip=10.0.1.21 options:dst_port=8472",
+        "ip link set br-provider up",
+        "ip address replace 198.51.100.1/24 dev br-provider",
+    ]
+    kernel = bridges("linux", PROVIDER)
+    assert not any("ovs" in line for line in kernel)
+    assert kernel[0] == "ip link show dev br-provider >/dev/null 2>&1 || ip link add name br-provider type bridge"
+    assert kernel[-1] == "ip address replace 198.51.100.1/24 dev br-provider"
+
+
+def test_a_chassis_loses_what_it_is_not_told():
+    entry = {"path": "/x", "template": "ovn-chassis.conf.j2",
+             "variables": {"external_ids": {"ovn-bridge-mappings": "a:b,c:d", "ovn-cms-options": ""}}}
+    text = render(entry)
+    assert """set Open_vSwitch . 'external-ids:ovn-bridge-mappings="a:b,c:d"' \\\n""" in text
+    assert "remove Open_vSwitch . external-ids ovn-cms-options\n" in text

@@ -472,3 +472,36 @@ def test_the_playbook_translates(tmp_path):
     wrong = run("-i", "localhost,", TREE / "playbooks/translate.yml", "-e", "translate_from=ocata")
     assert wrong.returncode != 0
     assert "CONF, TO, OUT is not set; write e.g. make translate" in wrong.stdout + wrong.stderr
+
+
+# ---------------------------------------------------------------------------------------------------- network backends
+
+
+@pytest.mark.parametrize(
+    ("backend", "release", "has", "has_not"),
+    [
+        ("ovn", "epoxy", ["default/ovn-central", "neutron_ovn_metadata_agent.ini"], ["l3_agent.ini", "openvswitch_agent.ini"]),
+        ("openvswitch", "epoxy", ["l3_agent.ini", "openvswitch_agent.ini"], ["ovn-central", "linuxbridge_agent.ini"]),
+        ("linuxbridge", "zed", ["l3_agent.ini", "linuxbridge_agent.ini"], ["openvswitch"]),
+    ],
+)
+def test_a_backend_brings_its_own_files(backend, release, has, has_not):
+    found = texts(inventory(release=release, openstack_network_backend=backend))
+    paths = " ".join(path for _host, path in found)
+    assert not [name for name in has if name not in paths]
+    assert not [name for name in has_not if name in paths]
+    assert f"mechanism_drivers = {backend}" in found["controller", "/etc/neutron/plugins/ml2/ml2_conf.ini"]
+
+
+def test_the_default_backend_follows_the_release():
+    for release, backend in (("zed", "openvswitch"), ("epoxy", "ovn"), ("2026.2", "ovn")):
+        assert inventory(release=release).host("controller").find("openstack_network_backend") == backend
+
+
+def test_only_controllers_with_a_bridge_are_gateways():
+    mappings = {"openstack_bridge_mappings": {"provider": "br-provider"}}
+    found = texts(inventory(release="epoxy", **mappings))
+    chassis = "/etc/systemd/system/ovn-controller.service.d/chassis.conf"
+    assert "enable-chassis-as-gw" in found["controller", chassis]
+    assert "remove Open_vSwitch . external-ids ovn-cms-options" in found["compute1", chassis]
+    assert "enable-chassis-as-gw" not in texts(inventory(release="epoxy"))["controller", chassis]

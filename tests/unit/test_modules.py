@@ -1,5 +1,6 @@
 """The project's modules: what they compare, and what they would do, without a host."""
 
+import ast
 import grp
 import importlib.util
 import json
@@ -624,6 +625,32 @@ def files(tmp_path):
         return {"path": str(tmp_path / name), "owner": owner, "group": group, "mode": mode, "content": content}
 
     return entry
+
+
+ON_HOSTS = [*LIBRARY.glob("*.py"), *LIBRARY.parent.glob("module_utils/**/*.py")]
+
+
+@pytest.mark.parametrize("path", [path for path in ON_HOSTS if not path.name.startswith("sandbox_")], ids=lambda path: path.stem)
+def test_modules_run_with_the_oldest_python_of_a_host(path):
+    """Debian 11 has 3.9: no syntax and no zip(strict=) of a later one."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "zip"]
+    assert not [node.lineno for node in calls if any(word.arg == "strict" for word in node.keywords)]
+
+
+@pytest.mark.parametrize(
+    ("sources", "unstable"),
+    [
+        ("Types: deb\nURIs: http://deb.debian.org/debian\nSuites: sid\nComponents: main\n", True),
+        ("deb http://deb.debian.org/debian unstable main\n", True),
+        ("Types: deb\nSuites: forky forky-updates\n", False),
+        ("# deb http://deb.debian.org/debian sid main\ndeb http://deb.debian.org/debian forky main\n", False),
+    ],
+)
+def test_unstable_is_told_from_the_next_stable_by_its_sources(tmp_path, sources, unstable):
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list.d" / "debian.sources").write_text(sources)
+    assert load("host_facts").follows_unstable(str(tmp_path)) is unstable
 
 
 def test_a_shipped_file_is_kept_once(run, files, tmp_path):

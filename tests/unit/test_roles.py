@@ -199,7 +199,7 @@ def test_every_template_that_is_named_exists_and_every_one_is_used():
 # -------------------------------------------------------------------------------------------------------------- tasks
 
 VERSIONS = {release.name for release in RELEASES} | {release.number for release in RELEASES if release.number}
-SYSTEMS = {"bullseye", "bookworm", "trixie", "forky", "jammy", "noble"}
+SYSTEMS = {"bullseye", "bookworm", "trixie", "forky", "sid", "jammy", "noble"}
 
 
 @each_task_file
