@@ -117,6 +117,10 @@ def main() -> None:
             registration = sum(took for name, took in json.load(times) if name.endswith("Register the services in Keystone"))
             second, cpu = playbook("site")
             memory = memory_mib()
+            # One more compute node, and then an unchanged run again.
+            playbook("sandbox", KILONOVA_COMPUTES="2")
+            playbook("site", KILONOVA_COMPUTES="2")
+            with_two, cpu_two = playbook("site", KILONOVA_COMPUTES="2")
             finished([inside("controller", "sh", "-c", "systemctl stop 'nova-*' 'neutron-*' glance-api placement-api keystone")])
             syncs = sync_floor()
         finally:
@@ -129,6 +133,7 @@ fresh site.yml                           {fresh:7.1f} s
 fresh / floor                            {fresh / floor:7.2f}
 registration of all Keystone objects     {registration:7.1f} s
 second, unchanged site.yml               {second:7.1f} s ({cpu:.1f} CPU s of Ansible)
+each further unchanged compute node      {with_two - second:7.1f} s ({cpu_two - cpu:.1f} CPU s)
 memory (controller, compute1)            {memory['controller']:5d} MiB, {memory['compute1']} MiB""")
 
 
