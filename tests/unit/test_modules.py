@@ -1088,13 +1088,13 @@ def test_a_peer_may_copy_disks_and_reach_libvirt(command, tmp_path):
     assert command(f"rm {instances}/one/probe") == 0
     assert command(f"rm -rf {instances}/one") == 0
     assert not (instances / "one").exists()
-    assert command("virt-ssh-helper qemu:///system") == 0
+    assert command("sh -c 'virt-ssh-helper 'qemu:///system''") == 0
     assert command("/bin/false") == 1  # the SFTP server of this test
 
 
 @pytest.mark.parametrize("text", [
     "", "sh", "id", "touch /etc/passwd", "touch {0}/../x", "rm -rf {0}", "rm -rf {0}/", "rm -rf / {0}/one", "rm -f {0}/one",
-    "touch {0}/x;id", "touch {0}/x $(id)", "mkdir -p {0}/x /y", "scp -f {0}/one", "scp -t /etc", "virt-ssh-helper x y",
+    "touch {0}/x;id", "touch {0}/x $(id)", "mkdir -p {0}/x /y", "scp -f {0}/one", "scp -t /etc", "virt-ssh-helper qemu:///session",
     "sh -c 'touch {0}/x'",
 ])
 def test_a_peer_may_nothing_else(command, tmp_path, text):
