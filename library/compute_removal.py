@@ -1,7 +1,9 @@
 #!/usr/bin/python
 """Take a compute node out of Nova, Placement and Neutron, without a trace and only when it is empty."""
 
+import shutil
 import subprocess
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova_auth import AUTH
@@ -124,13 +126,31 @@ class Host:
             self.placement.delete(path, raise_exc=True)
         cell = self.cell()
         if cell:
-            argv = ["runuser", "-u", "nova", "--", "nova-manage", "cell_v2", "delete_host"]
-            argv += ["--cell_uuid", cell, "--host", self.name]
-            done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False)
-            if done.returncode:
-                self.module.fail_json(msg="nova-manage cell_v2 delete_host: %s" % done.stdout.decode("utf-8", "replace")[-400:])
+            mapping = ["--cell_uuid", cell, "--host", self.name]
+            self.run("runuser", "-u", "nova", "--", "nova-manage", "cell_v2", "delete_host", *mapping)
+        self.delete_chassis()
         for agent in self.agents():
-            self.network.delete("/agents/%s" % agent["id"], raise_exc=True)
+            # Those of OVN go with their chassis.
+            self.network.delete("/agents/%s" % agent["id"], raise_exc=False)
+
+    def delete_chassis(self):
+        """Take the host out of OVN's southbound database, where there is one; one that was stopped properly is not there."""
+        if not shutil.which("ovn-sbctl"):
+            return
+        found = self.run("ovn-sbctl", "--bare", "--columns=name", "find", "Chassis", "hostname=%s" % self.name)
+        for chassis in found.split():
+            private = self.run("ovn-sbctl", "--bare", "--columns=_uuid", "find", "Chassis_Private", "name=%s" % chassis)
+            self.run("ovn-sbctl", "chassis-del", chassis)
+            for row in private.split():
+                self.run("ovn-sbctl", "--if-exists", "destroy", "Chassis_Private", row)
+
+    def run(self, *argv):
+        """Output of a command; fails with it."""
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False)
+        output = done.stdout.decode("utf-8", "replace")
+        if done.returncode:
+            self.module.fail_json(msg="%s: %s" % (" ".join(argv), output[-400:]))
+        return output
 
 
 def main():
@@ -165,7 +185,11 @@ def main():
             actions = ["delete %s of %s" % (thing, p["host"]) for thing in host.known()]
             if actions and not module.check_mode:
                 host.delete()
+                deadline = time.monotonic() + 30
                 left = host.known()
+                while left and time.monotonic() < deadline:
+                    time.sleep(1)
+                    left = host.known()
                 if left:
                     module.fail_json(msg="%s is still known: %s; do its services run?" % (p["host"], ", ".join(left)))
     except openstack.exceptions.SDKException as error:
