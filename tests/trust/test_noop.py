@@ -11,7 +11,7 @@ OPTIONS = {
     "nova_controller_overrides": {
         "nova.conf": {"DEFAULT": {"allow_resize_to_same_host": True}, "scheduler": {"max_attempts": 4}},
     },
-    "neutron_controller_overrides": {"l3_agent.ini": {"DEFAULT": {"handle_internal_only_routers": True}}},
+    "neutron_agents_overrides": {"l3_agent.ini": {"DEFAULT": {"handle_internal_only_routers": True}}},
 }
 READERS = {("controller", "nova-scheduler.service"), ("controller", "neutron-l3-agent.service")}
 

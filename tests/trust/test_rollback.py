@@ -31,11 +31,11 @@ def test_an_invalid_configuration_reaches_no_service(sandbox):
     ("role", "path", "section", "options", "unit"),
     [
         ("nova_controller", "nova.conf", "filter_scheduler", {"enabled_filters": "NoSuchFilter"}, "nova-scheduler"),
-        ("neutron_controller", "l3_agent.ini", "DEFAULT", {"interface_driver": "no_such_driver"}, "neutron-l3-agent"),
+        ("neutron_agents", "l3_agent.ini", "DEFAULT", {"interface_driver": "no_such_driver"}, "neutron-l3-agent"),
     ],
 )
 def test_a_configuration_that_a_service_does_not_survive_is_put_back(sandbox, role, path, section, options, unit):
-    directory = {"nova_controller": "/etc/nova", "neutron_controller": "/etc/neutron"}[role]
+    directory = {"nova_controller": "/etc/nova", "neutron_agents": "/etc/neutron"}[role]
     right, before = sandbox.look("state"), sandbox.look("pulse")
     text = overridden(sandbox, role, path, section, options)
     assert f"service {unit} does not run with its new configuration" in text

@@ -195,6 +195,80 @@ def test_heads_of_annotated_scripts(tmp_path):
     assert load("schema_sync").heads(tmp_path) == {"b"}
 
 
+class Schema:
+    """A database server with one database: `revision` (None: no schema) and `tables`; commands are run by `sync`."""
+
+    def __init__(self, code, monkeypatch, tmp_path):
+        self.code, self.revision, self.tables, self.dropped = code, None, [], []
+        self.killed = False
+        (tmp_path / "versions").mkdir()
+        self.migrations = tmp_path / "versions"
+        self.installed("1")
+        monkeypatch.setattr(code, "MARKS", str(tmp_path / "marks"))
+        monkeypatch.setattr(code, "applied", lambda _cursor, _name: {self.revision} if self.revision else set())
+        monkeypatch.setattr(code, "tables", lambda _cursor, _name: list(self.tables))
+        monkeypatch.setattr(code, "run", lambda _module, _command: self.sync())
+        monkeypatch.setattr(code, "pymysql", type("Driver", (), {"connect": lambda **_options: self, "MySQLError": OSError}))
+        self.cursor = lambda: self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        pass
+
+    def execute(self, statement):
+        if statement.startswith("DROP"):
+            self.dropped, self.tables = self.dropped + self.tables, []
+
+    def installed(self, revision):
+        """The release that is installed ends at this revision."""
+        (self.migrations / "one.py").write_text(f"revision = {revision!r}\n")
+        self.head = revision
+
+    def sync(self):
+        self.tables.append(f"table-of-{self.head}")
+        if self.killed:
+            raise KeyboardInterrupt
+        self.revision = self.head
+
+
+@pytest.fixture
+def schema(run, monkeypatch, tmp_path):
+    """schema(): a run of schema_sync; schema.server: what it finds."""
+    server = Schema(load("schema_sync"), monkeypatch, tmp_path)
+
+    def synced(check_mode=False):
+        arguments = {"databases": ["nova"], "commands": [["sync"]], "user": "nova"}
+        return run(server.code, check_mode, migrations=str(server.migrations), **arguments)
+
+    synced.server, synced.mark = server, tmp_path / "marks" / "nova"
+    return synced
+
+
+def test_a_first_sync_that_was_killed_begins_anew(schema):
+    schema.server.killed = True
+    with pytest.raises(KeyboardInterrupt):
+        schema()
+    schema.server.killed = False
+    assert schema(check_mode=True)["actions"] == ["populate nova (at no revision)"]
+    assert schema()["actions"] == ["populate nova (at no revision)"]
+    assert schema.server.dropped == ["table-of-1"]
+    assert not schema.mark.exists()
+    assert not schema()["changed"]
+
+
+def test_a_mark_that_stayed_does_not_empty_a_database_that_is_in_use(schema):
+    schema()
+    schema.mark.write_text('["1"]')  # killed after the sync, before the mark was removed
+    schema.server.installed("2")
+    assert schema()["actions"] == ["populate nova (at 1)"]
+    assert schema.server.dropped == []
+    schema.mark.write_text('["2"]')
+    assert not schema()["changed"]
+    assert not schema.mark.exists()
+
+
 def test_a_traceback_loses_its_password():
     text = "OperationalError at mysql+pymysql://nova:p%40ss@10.0.0.11:3306/nova?charset=utf8"
     assert load("schema_sync").without_secrets(text) == text.replace("p%40ss", "(hidden)")
