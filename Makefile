@@ -8,6 +8,15 @@ LOCK ?= requirements/lock.txt
 export KILONOVA_RELEASE := $(or $(RELEASE),$(KILONOVA_RELEASE))
 export KILONOVA_COMPUTES := $(or $(COMPUTES),$(KILONOVA_COMPUTES))
 
+# Faster on many tasks, never required: make site MITOGEN=1.
+ifdef MITOGEN
+$(VENV)/mitogen: $(VENV)/ready requirements/mitogen.txt
+	$(VENV)/bin/pip install --quiet --requirement requirements/mitogen.txt && touch $@
+cloud site plan: $(VENV)/mitogen
+export ANSIBLE_STRATEGY := mitogen_linear
+export ANSIBLE_STRATEGY_PLUGINS = $(shell $(VENV)/bin/python -c 'import ansible_mitogen, os; print(os.path.dirname(ansible_mitogen.__file__))')/plugins/strategy
+endif
+
 .PHONY: plan remove-compute test-trust test-releases verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
 .DEFAULT_GOAL := help
 
