@@ -90,7 +90,7 @@ def asked(*pairs):
 
 @pytest.mark.parametrize(
     ("release", "backend"),
-    [("zed", "linuxbridge"), ("26", "ovn"), ("victoria", "openvswitch"), ("2025.1", "ovn"), (2026.2, "openvswitch")],
+    [("zed", "linuxbridge"), ("26", "ovn"), ("yoga", "openvswitch"), ("2025.1", "ovn"), (2026.2, "openvswitch")],
 )
 def test_a_backend_that_the_release_has(release, backend):
     assert check_backends(asked((release, backend), (release, backend)), BACKENDS) == []
@@ -106,7 +106,7 @@ def test_a_backend_that_the_release_has(release, backend):
         ),
         (
             [("train", "ovn")],
-            "a: openstack_network_backend = ovn: Train does not have it, only releases from Ussuri on; "
+            "a: openstack_network_backend = ovn: Train does not have it, only releases from Zed on; "
             "choose one of: openvswitch, linuxbridge",
         ),
         ([("zed", "calico")], "a: openstack_network_backend = calico: is no network backend; "

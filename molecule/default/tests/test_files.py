@@ -1,5 +1,6 @@
 """Files that hold secrets: owner, mode, and no other place."""
 
+import backend
 import pytest
 
 OWN = [
@@ -8,11 +9,11 @@ OWN = [
     ("controller", "/etc/placement/placement.conf", "root", "placement", 0o640),
     ("controller", "/etc/nova/nova.conf", "root", "nova", 0o640),
     ("controller", "/etc/neutron/neutron.conf", "root", "neutron", 0o640),
-    ("controller", "/etc/neutron/metadata_agent.ini", "root", "neutron", 0o640),
     ("controller", "/root/admin-openrc", "root", "root", 0o600),
     ("controller", "/etc/openstack/clouds.yaml", "root", "root", 0o600),
     ("compute1", "/etc/nova/nova.conf", "root", "nova", 0o640),
     ("compute1", "/etc/neutron/neutron.conf", "root", "neutron", 0o640),
+    *backend.SECRET_FILES,
 ]
 DIRECTORIES = "/etc /root /var/lib /var/log /tmp /run /usr/local"
 

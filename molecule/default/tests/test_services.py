@@ -1,13 +1,14 @@
 """Every service runs, is enabled, listens where it should and nowhere else, and reports itself up."""
 
+import backend
 import pytest
 
 CONTROLLER_UNITS = [
     "mariadb", "rabbitmq-server", "memcached", "keystone", "glance-api", "placement-api", "nova-api", "nova-api-metadata",
-    "nova-conductor", "nova-scheduler", "nova-novncproxy", "neutron-api", "neutron-rpc-server", "neutron-l3-agent",
-    "neutron-dhcp-agent", "neutron-metadata-agent", "neutron-openvswitch-agent", "openvswitch-switch", "openstack-bridges",
+    "nova-conductor", "nova-scheduler", "nova-novncproxy", "neutron-api", "neutron-rpc-server", "openvswitch-switch",
+    "openstack-bridges", *backend.CONTROLLER_UNITS,
 ]
-COMPUTE_UNITS = ["libvirtd", "nova-compute", "neutron-openvswitch-agent", "openvswitch-switch", "openstack-bridges"]
+COMPUTE_UNITS = ["libvirtd", "nova-compute", "openvswitch-switch", "openstack-bridges", *backend.COMPUTE_UNITS]
 
 
 @pytest.mark.parametrize("unit", CONTROLLER_UNITS)
@@ -22,6 +23,13 @@ def test_unit_of_the_compute_node(compute1, unit):
     """Up now and after a restart of the host."""
     assert compute1.service(unit).is_running
     assert compute1.service(unit).is_enabled
+
+
+@pytest.mark.skipif(backend.BACKEND != "ovn", reason="nothing brings haproxy")
+def test_only_the_agent_starts_haproxy(compute1):
+    """The package's own unit would serve nothing."""
+    assert not compute1.service("haproxy").is_enabled
+    assert not compute1.service("haproxy").is_running
 
 
 @pytest.mark.parametrize("host", ["controller", "compute1"])
@@ -77,13 +85,7 @@ def test_every_compute_service_is_enabled_and_up(cloud):
 def test_every_network_agent_is_alive(cloud):
     """Neutron hears from each of its agents."""
     agents = {(agent.binary, agent.host): agent.is_alive for agent in cloud.network.agents()}
-    assert agents == {
-        ("neutron-l3-agent", "controller"): True,
-        ("neutron-dhcp-agent", "controller"): True,
-        ("neutron-metadata-agent", "controller"): True,
-        ("neutron-openvswitch-agent", "controller"): True,
-        ("neutron-openvswitch-agent", "compute1"): True,
-    }
+    assert agents == dict.fromkeys(backend.AGENTS, True)
 
 
 def test_upgrade_check(controller):
