@@ -36,6 +36,12 @@ BACKENDS = [
     "virtlogd",
     "openvswitch-switch",
     "openstack-bridges",
+    "ovn-central",
+    "ovn-ovsdb-server-nb",
+    "ovn-ovsdb-server-sb",
+    "ovn-northd",
+    "ovn-host",
+    "ovn-controller",
     "chrony",
 ]
 # No more than this is read from the end of a log.

@@ -80,17 +80,17 @@ HINTS = (
     ),
     (
         r"X-Instance-ID-Signature|metadata-missing|metadata on the console",
-        "metadata_proxy_shared_secret in nova.conf [neutron] and in "
-        "metadata_agent.ini must be equal; neutron-metadata-agent and nova-api-metadata must run",
+        "metadata_proxy_shared_secret in nova.conf [neutron] and in metadata_agent.ini (OVN: neutron_ovn_metadata_agent.ini) "
+        "must be equal; neutron-metadata-agent (OVN: neutron-ovn-metadata-agent) and nova-api-metadata must run",
     ),
     (
         r"lease on the console",
-        "neutron-dhcp-agent and the Open vSwitch agents: `openstack network agent list`, "
-        "neutron-dhcp-agent.log, `ip netns exec qdhcp-…`",
+        "neutron-dhcp-agent and the layer-2 agents: `openstack network agent list`, neutron-dhcp-agent.log, "
+        "`ip netns exec qdhcp-…`; OVN: ovn-controller on the compute node, `ovn-sbctl show`",
     ),
     (
         r"binding:?.?failed|VirtualInterfaceCreateException|PortBindingFailed|network-vif-plugged",
-        "neutron-openvswitch-agent on the compute node: `openstack network agent list`, its log",
+        "neutron-openvswitch-agent (OVN: ovn-controller) on the compute node: `openstack network agent list`, its log",
     ),
     (
         r"exceeded max scheduling attempts|exhausted all hosts",
@@ -105,7 +105,10 @@ HINTS = (
         r"RFB|noVNC|websocket|console token|6080",
         "nova-novncproxy.service; NOVA_CONSOLE_PROXY_TYPE in /etc/default/nova-consoleproxy; [vnc] in nova.conf on both sides",
     ),
-    (r"HTTP at|ping of|floating", "neutron-l3-agent, the router's namespace (`ip netns`), br-provider, security group rules"),
+    (
+        r"HTTP at|ping of|floating",
+        "neutron-l3-agent, the router's namespace (`ip netns`; OVN: `ovn-nbctl show`), br-provider, security group rules",
+    ),
     (
         r"connection reset|connection aborted|remote end closed",
         "the uwsgi of that API: keep-alive without `add-header = Connection: close` in its ini file",
