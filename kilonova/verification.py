@@ -39,6 +39,8 @@ def explained(row: dict[str, Any], hosts: dict[str, dict[str, Any]]) -> dict[str
     calls = [*row.get("requests", []), *(action for action in row.get("actions", []) if action.get("message"))]
     wanted = [call["request_id"] for call in calls if call.get("request_id")]
     logs: dict[str, list[str]] = {}
+    advice: list[str] = []
+    is_explained = False
     for host, said in hosts.items():
         lines = [line for request in dict.fromkeys(wanted) for line in said.get("logs", {}).get(request, [])]
         lines = [line for line in lines if not any(word in line for word in NOISE)]
@@ -46,10 +48,14 @@ def explained(row: dict[str, Any], hosts: dict[str, dict[str, Any]]) -> dict[str
         loud = [line for line in lines if any(word in line for word in (" ERROR ", " CRITICAL ", " WARNING "))]
         if chosen := (loud or lines)[-LINES:]:
             logs[host] = chosen
-    if not logs:
-        # Nobody logged these requests: then the errors of the same time are the next best thing.
-        logs = {host: said["errors"][-LINES // 2 :] for host, said in hosts.items() if said.get("errors")}
-    advice = [item for said in hosts.values() for request in wanted for item in said.get("advice", {}).get(request, [])]
+        is_explained = is_explained or bool(loud)
+        advice += [item for request in wanted for item in said.get("advice", {}).get(request, [])]
+    if not is_explained:
+        # Nothing went wrong with these requests that anybody logged: then the errors of the same time are the next best thing.
+        for host, said in hosts.items():
+            if said.get("errors"):
+                logs[host] = [*logs.get(host, [])[-LINES // 2 :], *said["errors"][-LINES // 2 :]]
+                advice += said.get("errors_advice", [])
     stopped = [f"{host}: {unit}" for host, said in hosts.items() for unit in said.get("units", [])]
     return {**row, "logs": logs, "look_at": list(dict.fromkeys([*stopped, *row.get("look_at", []), *advice]))}
 

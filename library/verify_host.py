@@ -178,6 +178,7 @@ def main():
         logs=found,
         advice=advice,
         errors=errors,
+        errors_advice=hints(" ".join(errors)),
         units=silent_units(p["services"]),
         left=left_over(p["servers"], p["instances"]),
         facts=facts(),

@@ -334,6 +334,19 @@ def test_a_failed_row_has_the_lines_of_its_request_and_the_units_that_do_not_run
     assert lines[-1] == "2 passed, 1 failed, 0 skipped, 2 s"
 
 
+def test_a_request_without_errors_of_its_own_shows_those_of_its_time():
+    refused = "nova-conductor: 2026 ERROR oslo.messaging ACCESS_REFUSED"
+    hosts = {
+        "controller": {"logs": {"req-1": ["nova-api: POST 202"]}, "errors": [refused], "errors_advice": ["its permissions"]},
+        "compute1": {"logs": {}, "errors": []},
+    }
+    row = verification.assemble(result(), hosts)["rows"][0]
+    assert row["logs"] == {"controller": ["nova-api: POST 202", refused]}
+    assert row["look_at"] == ["the scheduler", "its permissions"]
+    hosts["compute1"]["logs"]["req-1"] = ["nova-compute: 2026 ERROR loud"]
+    assert refused not in str(verification.assemble(result(), hosts)["rows"][0])
+
+
 def test_what_is_left_on_a_disk_fails():
     hosts = {"compute1": {"left": ["directory /var/lib/nova/instances/u1"]}}
     row = verification.assemble(result("passed"), hosts)["rows"][-1]
