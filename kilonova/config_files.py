@@ -114,7 +114,7 @@ def _ini_value(value: Any) -> str:
     """A value for uwsgi and MariaDB files, which know no quoting: booleans in lower case, everything else as it is."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if any(character in text for character in "\n\r\0"):
-        raise ValueError("a line break or NUL cannot stand in a configuration value")
+        raise ValueError("a line break or NUL cannot stand in a configuration value; write it on one line")
     return text
 
 
@@ -218,7 +218,10 @@ def url(scheme: str, host: str, port: int, user: str, password: str, path: str =
     """Return `scheme://user:password@host:port/path` with user and password percent-encoded (RFC 3986, no safe characters).
 
     oslo.db, oslo.messaging and Nova's cell templates all decode what is encoded here; they misread raw `@ : / ? # [ %`.
+    PyMySQL sends a password as Latin-1, and MariaDB knows it as UTF-8: it gets text whose Latin-1 is the password's UTF-8.
     """
+    if scheme.endswith("+pymysql"):
+        password = str(password).encode().decode("latin-1")
     def encode(text: str) -> str:
         return percent_encode(str(text), safe="")
     bracketed = f"[{host}]" if ":" in str(host) else host

@@ -30,7 +30,8 @@ module: keystone_bootstrap
 short_description: The guide's keystone-manage fernet_setup, credential_setup and bootstrap
 description:
   - Bootstraps when the administrator is missing or the password is another one, which is read from the stored hash.
-    C(keystone-manage bootstrap) gets the password by environment (C(OS_BOOTSTRAP_PASSWORD)), never by argv.
+    C(keystone-manage bootstrap) takes the password from argv or from its environment (C(OS_BOOTSTRAP_PASSWORD)), which others
+    can see; it is started by a program that reads it from a pipe and puts it there.
 options:
   password: {type: str, required: true, description: Password of the administrator, any characters.}
   region: {type: str, required: true, description: Region of the Identity endpoints.}
@@ -41,6 +42,14 @@ options:
 
 # Each repository begins with two keys; with one, the setup was killed in between, and would not go on.
 KEYS = {"fernet_setup": "/etc/keystone/fernet-keys", "credential_setup": "/etc/keystone/credential-keys"}
+# What a process sets in its own environment is not in /proc/PID/environ.
+PROGRAM = """
+import os, sys
+from keystone.cmd.manage import main
+os.environ["OS_BOOTSTRAP_PASSWORD"] = sys.stdin.buffer.read().decode()
+sys.argv[0] = "keystone-manage"
+sys.exit(main())
+"""
 ADMIN = """
 SELECT password_hash FROM `{db}`.password
 JOIN `{db}`.local_user ON local_user.id = password.local_user_id
@@ -72,19 +81,24 @@ def administrator_is_right(module):
     return bool(row) and checkpw(params["password"].encode()[:72], row[0].encode())
 
 
-def manage(module, commands, **environment):
+def manage(module, commands):
     """Run keystone-manage with each of the arguments, all at once: nothing of one is read by another, and each takes seconds."""
     started = [
         subprocess.Popen(
-            ["keystone-manage", *arguments], env=dict(os.environ, **environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            ["python3", "-c", PROGRAM, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         for arguments in commands
     ]
+    for process in started:
+        process.stdin.write(module.params["password"].encode())
+        process.stdin.close()
+        process.stdin = None
     # All end before one is reported, so that none goes on behind a failed run.
-    for process, output in [(process, process.communicate()[0]) for process in started]:
+    outputs = [process.communicate()[0] for process in started]
+    for number, process in enumerate(started):
         if process.returncode:
-            shown = re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:(hidden)@", output.decode("utf-8", "replace"))
-            module.fail_json(msg="keystone-manage %s failed: %s" % (process.args[1], shown.strip()[-600:]))
+            shown = re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:(hidden)@", outputs[number].decode("utf-8", "replace"))
+            module.fail_json(msg="keystone-manage %s failed: %s" % (commands[number][0], shown.strip()[-600:]))
 
 
 def main():
@@ -116,7 +130,7 @@ def main():
         for interface, url in p["endpoints"].items():
             commands[-1] += ["--bootstrap-%s-url" % interface, url]
     if not module.check_mode:
-        manage(module, commands, OS_BOOTSTRAP_PASSWORD=p["password"])
+        manage(module, commands)
     module.exit_json(
         changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
     )
