@@ -1,0 +1,31 @@
+"""docs/security.md lists every check of the Security Guide that molecule runs, and every waiver with its reason."""
+
+import importlib.util
+import re
+
+from kilonova.config_files import ROLES
+
+TREE = ROLES.parent
+BEGIN, END = "<!-- checks -->\n", "<!-- end of the checks -->"
+
+
+def checks():
+    """The module of the tests; it needs no cloud to be read."""
+    spec = importlib.util.spec_from_file_location("guide_checks", TREE / "molecule/default/tests/test_security_guide.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def table(module):
+    """The list as it must be in the document."""
+    lines = ["", "| check | what must hold | |", "|---|---|---|"]
+    for name, (title, _function) in module.CHECKS.items():
+        lines.append(f"| {name} | {title} | {'waived: ' + module.WAIVERS[name] if name in module.WAIVERS else 'holds'} |")
+    return "\n".join([*lines, "", ""])
+
+
+def test_the_document_lists_the_checks():
+    text = (TREE / "docs/security.md").read_text(encoding="utf-8")
+    listed = re.search(f"(?s){re.escape(BEGIN)}(.*?){re.escape(END)}", text)[1]
+    assert listed == table(checks())
