@@ -17,7 +17,7 @@ export ANSIBLE_STRATEGY := mitogen_linear
 export ANSIBLE_STRATEGY_PLUGINS = $(shell $(VENV)/bin/python -c 'import ansible_mitogen, os; print(os.path.dirname(ansible_mitogen.__file__))')/plugins/strategy
 endif
 
-.PHONY: plan remove-compute test-trust test-releases verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
+.PHONY: plan remove-compute rotate-secrets test-trust test-releases verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -37,6 +37,10 @@ remove-compute: $(VENV)/ready ## take the compute node COMPUTE out of the cloud;
 
 secrets: $(VENV)/ready ## generate the secrets that INVENTORY lacks
 	$(VENV)/bin/python -m kilonova.secrets $(INVENTORY)
+
+rotate-secrets: $(VENV)/ready ## give secrets new values, on every host (ONLY=nova_pass,fernet_keys; VALUES=file.yml has your own)
+	$(VENV)/bin/python -m kilonova.secrets $(INVENTORY) --rotate '$(or $(ONLY),all)' $(if $(VALUES),--values '$(VALUES)')
+	$(ANSIBLE) -i $(INVENTORY) playbooks/rotate_secrets.yml -e rotate_secrets_only='$(or $(ONLY),all)'
 
 destroy: $(VENV)/ready ## remove the sandbox (IMAGE=1: its base image too)
 	$(ANSIBLE) -i $(INVENTORY) playbooks/destroy.yml -e sandbox_remove_image=$(if $(IMAGE),true,false)

@@ -5,9 +5,22 @@ import stat
 
 import pytest
 import yaml
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.vars.manager import VariableManager
 
 from kilonova import preflight
-from kilonova.secrets import generate, main, names, secrets_file
+from kilonova.secrets import (
+    begin_rotation,
+    changed_names,
+    finish_rotation,
+    generate,
+    main,
+    names,
+    old_values,
+    rotating_file,
+    secrets_file,
+)
 
 
 @pytest.fixture
@@ -90,3 +103,108 @@ def test_the_command_names_the_file_and_no_value(inventory, capsys):
 def test_a_missing_inventory(inventory, capsys):
     assert main([str(inventory / "none")]) == 1
     assert capsys.readouterr().err.startswith(f"secrets: there is no inventory '{inventory}/none'; name one, e.g. INVENTORY=")
+
+
+# ----------------------------------------------------------------------------------------------------------- rotation
+
+MINE = """# mine
+openstack_admin_pass: !unsafe '{{7*7}}-0123456789abcdef'
+openstack_nova_pass: |-
+  a text of 24 letters abc
+# end
+"""
+
+
+@pytest.fixture
+def complete(inventory):
+    """An inventory with every secret, some of them in forms of their own."""
+    path = written(inventory, MINE)
+    generate(inventory)
+    return path
+
+
+def test_a_rotation_changes_what_is_named_and_nothing_else(inventory, complete):
+    before = complete.read_text()
+    begun = begin_rotation(inventory, "nova_pass, openstack_admin_pass fernet_keys")
+    assert begun == ["openstack_nova_pass", "openstack_admin_pass"]
+    after = complete.read_text()
+    assert rotating_file(inventory).read_text() == before
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (complete, rotating_file(inventory))] == [0o600, 0o600]
+    assert changed_names(inventory) == ["openstack_admin_pass", "openstack_nova_pass"]
+    assert re.fullmatch(r'# mine\nopenstack_admin_pass: !unsafe "[\w-]{32}"\nopenstack_nova_pass: !unsafe "[\w-]{32}"\n# end\n',
+                        after[:after.index("openstack_rabbit_pass")])
+    assert after[after.index("openstack_rabbit_pass"):] == before[before.index("openstack_rabbit_pass"):]
+
+
+def test_a_rotation_that_was_begun_goes_on_with_its_values(inventory, complete):
+    before = complete.read_text()
+    begin_rotation(inventory, "nova_pass")
+    begun = complete.read_text()
+    assert begin_rotation(inventory, "nova_pass") == ["openstack_nova_pass"]
+    assert complete.read_text() == begun
+    assert begin_rotation(inventory, "nova_pass neutron_pass") == ["openstack_nova_pass", "openstack_neutron_pass"]
+    assert changed_names(inventory) == ["openstack_nova_pass", "openstack_neutron_pass"]
+    assert rotating_file(inventory).read_text() == before
+    finish_rotation(inventory)
+    assert sorted(path.name for path in complete.parent.iterdir()) == ["secrets.yml", "secrets.yml.old"]
+    assert old_values(inventory) == {}
+
+
+def test_a_rotation_of_all_rotates_all(inventory, complete):
+    assert begin_rotation(inventory) == changed_names(inventory) == list(names())
+
+
+def test_values_of_ones_own(inventory, complete):
+    hostile = "p@ss:w/ord%41$x'#\" {{7*7}} ü€😀"
+    begin_rotation(inventory, "nova_dbpass", {"openstack_nova_dbpass": hostile})
+    loader = DataLoader()
+    assert loader.load_from_file(str(complete))["openstack_nova_dbpass"] == hostile
+
+
+@pytest.mark.parametrize(
+    ("only", "given", "message"),
+    [
+        ("nova_pas", {}, "ONLY = nova_pas: there is no such secret; write openstack_nova_pass"),
+        ("nova_pass", {"openstack_nova_pass": "Welcome123"}, "new secrets: openstack_nova_pass: is weak (10 characters); "),
+        ("nova_pass", {"openstack_nova_pass": "0123456789abcdef\n"}, "new secrets: openstack_nova_pass: contains a line break, "),
+        ("nova_pass", {"openstack_admin_pass": "0123456789abcdef"}, "openstack_admin_pass has a value, and is not rotated; "),
+    ],
+)
+def test_a_rotation_that_cannot_be_changes_nothing(only, given, message, inventory, complete):
+    before = complete.read_text()
+    with pytest.raises(ValueError, match="^" + re.escape(message)) as caught:
+        begin_rotation(inventory, only, given)
+    assert not [value for value in given.values() if value in str(caught.value)]
+    assert complete.read_text() == before
+    assert not rotating_file(inventory).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("$ANSIBLE_VAULT;1.1;AES256\n3132", "secrets.yml is encrypted; decrypt it"),
+        ("openstack_nova_pass: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  3132\n", "openstack_nova_pass is encrypted in "),
+        ("openstack_admin_pass: abc\n", "openstack_nova_pass is not in "),
+    ],
+)
+def test_a_file_that_cannot_be_edited_stays_as_it_is(text, message, inventory):
+    path = written(inventory, text)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        begin_rotation(inventory, "nova_pass")
+    assert path.read_text() == text
+
+
+def test_ansible_does_not_read_the_old_ones(inventory, complete):
+    (inventory / "hosts.yml").write_text("all: {hosts: {a: }}\n")
+    begin_rotation(inventory, "nova_pass", {"openstack_nova_pass": "new-0123456789abcdef"})
+    loader = DataLoader()
+    read = InventoryManager(loader, sources=[str(inventory)])
+    found = VariableManager(loader=loader, inventory=read).get_vars(host=read.get_host("a"))
+    assert found["openstack_nova_pass"] == "new-0123456789abcdef"
+
+
+def test_the_command_names_what_it_rotates_and_no_value(inventory, complete, capsys):
+    assert main([str(inventory), "--rotate", "nova_pass"]) == 0
+    assert capsys.readouterr().out == f"secrets: new values of openstack_nova_pass in {complete}\n"
+    assert main([str(inventory), "--rotate", "nova_pas"]) == 1
+    assert capsys.readouterr().err == "secrets: ONLY = nova_pas: there is no such secret; write openstack_nova_pass\n"
