@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
+from pathlib import Path
 
+import hostile
 import pytest
+from canary import TREE, Cloud, watched, words_of
 from deployment import SITE, Deployment
 
 
@@ -29,3 +34,31 @@ def sandbox(tmp_path_factory):
         yield found
     finally:
         found.destroy()
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory):
+    """A cloud whose secrets are hostile, with a canary in each, and everything that its deployment said.
+
+    One of its own, called `canary`; or the one that KILONOVA_SANDBOX names if it runs, with the inventory KILONOVA_INVENTORY.
+    """
+    directory = tmp_path_factory.mktemp("canary")
+    named, log = os.environ.get("KILONOVA_SANDBOX"), directory / "deployment.log"
+    if named:
+        inventory = Path(os.environ.get("KILONOVA_INVENTORY") or TREE / "inventories" / "sandbox").resolve()
+        found = Cloud(named, os.environ.get("KILONOVA_NETWORK") or "10.24", inventory, log)
+        if found.containers_run():
+            done = watched(found, "site.yml", "-vvv", "--diff", log=log, words=words_of(found.secrets))
+            assert done.returncode == 0, done.stdout[-3000:]
+            yield found
+            return
+    inventory = directory / "inventory"
+    shutil.copytree(TREE / "inventories" / "sandbox", inventory, ignore=shutil.ignore_patterns("secrets.yml*"))
+    hostile.write(inventory, hostile.values(int(time.time())))
+    made = Cloud("canary", "10.25", inventory, log)
+    try:
+        done = watched(made, "cloud.yml", "-vvv", "--diff", log=log, words=words_of(made.secrets))
+        assert done.returncode == 0, done.stdout[-3000:]
+        yield made
+    finally:
+        made.run("destroy.yml")
