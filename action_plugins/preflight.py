@@ -3,7 +3,7 @@
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from kilonova import config_files, generate, preflight
+from kilonova import generate, preflight, variables
 
 
 class ActionModule(ActionBase):
@@ -15,15 +15,16 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         """Fail with every problem at once, one line each."""
         result = super().run(tmp, task_vars)
-        arguments, hostvars, groups = self._task.args, task_vars["hostvars"], task_vars["groups"]
-        members = {name: list(hosts) for name, hosts in groups.items()}
-        hosts = list(dict.fromkeys(host for name in preflight.GROUPS for host in members.get(name, ())))
+        arguments, hostvars = self._task.args, task_vars["hostvars"]
+        inventory = generate.Inventory.of_ansible(task_vars)
         if arguments["part"] == "inventory":
-            problems = self._inventory(arguments, hostvars, members, hosts)
-            # With groups, release, addresses and secrets in order, every file can be made: is it one that Nova reads as meant?
-            problems = problems or self._files(task_vars)
+            problems = self._inventory(arguments, inventory)
         else:
-            problems = self._hosts(arguments, hostvars, hosts)
+            problems = []
+            # `--limit` leaves out localhost, where the inventory is checked: then it is done here.
+            if "__preflight_inventory" not in hostvars.get("localhost", {}):
+                problems = self._inventory(arguments, inventory)
+            problems = problems or self._hosts(arguments, inventory, hostvars)
         result["changed"] = False
         if problems:
             result["failed"] = True
@@ -31,49 +32,33 @@ class ActionModule(ActionBase):
             result["msg"] = "Nothing was changed. " + " | ".join(result["problems"])
         return result
 
-    def _inventory(self, arguments, hostvars, members, hosts):
-        problems = preflight.check_groups(members)
-        for release in dict.fromkeys(str(hostvars[host].get("openstack_release", arguments["release"])) for host in hosts):
-            problems += preflight.check_release(release, arguments["distributions"])
-        backends, known = arguments["backends"], {}
-        if not problems:
-            for host in hosts:
-                release = hostvars[host].get("openstack_release", arguments["release"])
-                default = config_files.for_release(arguments["default_backends"], str(release))
-                known[host] = {"release": release, "backend": str(hostvars[host].get("openstack_network_backend", default))}
-            problems += preflight.check_backends(known, backends)
-        names = ("openstack_management_address", "openstack_tunnel_address")
-        problems += preflight.check_addresses({host: {name: hostvars[host].get(name) for name in names} for host in hosts})
-        for group, secrets in arguments["secrets"].items():
-            for host in members.get(group, ())[:1]:
-                if group == "computes":
-                    more = backends.get(known.get(host, {}).get("backend"), {}).get("compute_secrets", ())
-                    secrets = {**secrets, **{name: arguments["secrets"]["controllers"][name] for name in more}}
-                values = {name: hostvars[host].get(name) for name in secrets}
-                named = {problem.variable for problem in problems}
-                found = preflight.check_secrets(values, secrets, group)
-                problems += [problem for problem in found if problem.variable not in named]
+    def _inventory(self, arguments, inventory):
+        problems, warnings = variables.check_inventory(inventory, arguments["foreign"])
+        for line in warnings:
+            Display().warning(line)
         return problems
 
-    def _files(self, task_vars):
-        """What Nova would not accept, or silently ignore, in the files that the hosts are going to get."""
-        found = generate.complaints(generate.Inventory.of_ansible(task_vars))
-        for line in generate.lines(found, "warning"):
-            Display().warning(line)
-        return generate.lines(found, "error")
-
-    def _hosts(self, arguments, hostvars, hosts):
-        problems, names = [], {}
-        for host in hosts:
-            seen = hostvars[host].get("openstack_host")
+    def _hosts(self, arguments, inventory, hostvars):
+        problems, names, identities = [], {}, {}
+        for name in inventory.hosts():
+            seen = hostvars[name].get("openstack_host")
             if not seen:  # left out by --limit
                 continue
-            names[host] = seen["hostname"]
-            management = hostvars[host]["openstack_management_address"]
-            addresses = {
-                "openstack_management_address": management,
-                "openstack_tunnel_address": hostvars[host].get("openstack_tunnel_address", management),
-            }
-            release = hostvars[host].get("openstack_release", arguments["release"])
-            problems += preflight.check_host(host, seen, addresses, release, arguments["distributions"])
-        return problems + preflight.check_hostnames(names)
+            names[name] = seen["hostname"]
+            if seen["compute_id"]:
+                identities[name] = seen["compute_id"]
+            host = inventory.host(name)
+            limits = {key: hostvars[name].get(key, value) for key, value in arguments["limits"].items()}
+            problems += preflight.check_host(
+                name, seen, variables.addresses(host), host.find("openstack_release"), variables.distributions(inventory)
+            )
+            problems += preflight.check_resources(name, seen, limits)
+            problems += preflight.check_packages(name, seen, variables.packages(host))
+            problems += preflight.check_units(name, seen, variables.units(host))
+            asked = hostvars[name].get("__preflight_backends", {}).get("problems") or []
+            problems += [preflight.Problem(name, **row) for row in asked]
+            kvm = hostvars[name].get("__preflight_kvm", {})
+            if kvm.get("works") is False:
+                problems.append(preflight.no_kvm(name, kvm["reason"]))
+        problems += preflight.check_hostnames(names) + preflight.check_identities(identities)
+        return preflight.merged(problems)

@@ -31,7 +31,7 @@ from jinja2 import nodes
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context, missing
 
-from kilonova import catalogue, config_files, releases
+from kilonova import catalogue, config_files, preflight, releases
 
 TREE = config_files.ROLES.parent
 # One result per combination of what it depends on; something that is another on every host is not worth remembering.
@@ -51,7 +51,12 @@ class GenerateError(ValueError):
     @property
     def needs_host(self) -> bool:
         """Whether only the host may know what is missing: its facts, or a part of something."""
-        return bool(_FACTS.search(self.message))
+        return needs_host(self.message)
+
+
+def needs_host(message: str) -> bool:
+    """Whether what is undefined may be what only the host knows."""
+    return bool(_FACTS.search(message))
 
 
 # -------------------------------------------------------------------------------------------------------------- Jinja
@@ -365,6 +370,10 @@ class Host:
                 return layer[name]
         return missing
 
+    def is_set(self, name: str) -> bool:
+        """Whether the inventory, or an extra variable, sets it."""
+        return name in self.layers[0] or name in self.layers[2]
+
     def find(self, name: str) -> Any:
         """Return the variable's value; `missing` when there is none."""
         if name in self._values:
@@ -492,6 +501,12 @@ def _first_undefined(value: Any) -> tuple[_Undefined, list[Any]] | None:
     return None
 
 
+def first_undefined(value: Any) -> str:
+    """Return what is undefined in `value`, as Jinja says it; empty when everything is defined."""
+    found = _first_undefined(value)
+    return found[0]._undefined_message if found else ""
+
+
 # -------------------------------------------------------------------------------------------------------- roles' data
 
 
@@ -510,7 +525,8 @@ def _data_files(role: str, kind: str) -> list[Path]:
 
 
 @functools.cache
-def _variables_of(role: str, kind: str) -> dict[str, Any]:
+def variables_of(role: str, kind: str) -> dict[str, Any]:
+    """Return a role's `vars` or `defaults`."""
     found: dict[str, Any] = {}
     for path in _data_files(role, kind):
         found.update(yaml.load(path.read_text(encoding="utf-8"), _Loader) or {})
@@ -523,12 +539,12 @@ def _role_data() -> tuple[dict[str, Any], dict[str, Any]]:
 
     Together, though Ansible shows a role only its own and openstack's: every name begins with its role's.
     """
-    groups = _variables_of("openstack", "vars")["openstack_group_roles"]
+    groups = variables_of("openstack", "vars")["openstack_group_roles"]
     roles = ["openstack", *dict.fromkeys(role for names in groups.values() for role in names)]
     merged: dict[str, dict[str, Any]] = {"defaults": {}, "vars": {}}
     for kind, variables in merged.items():
         for role in roles:
-            variables.update(_variables_of(role, kind))
+            variables.update(variables_of(role, kind))
     return merged["defaults"], merged["vars"]
 
 
@@ -536,7 +552,7 @@ def _role_data() -> tuple[dict[str, Any], dict[str, Any]]:
 def _file_variables(role: str) -> list[str]:
     """Names of the variables that list a role's files: `__nova_controller_files`, `__keystone_environment_files`."""
     pattern = re.compile(rf"__{role}(_\w+)?_files")
-    return [name for name in _variables_of(role, "vars") if pattern.fullmatch(name)]
+    return [name for name in variables_of(role, "vars") if pattern.fullmatch(name)]
 
 
 # ---------------------------------------------------------------------------------------------------------- generating
@@ -575,7 +591,7 @@ def files(inventory: Inventory, hosts: Iterable[str] | None = None, hide: bool =
 
 def placeholders() -> dict[str, str]:
     """Return what stands for each secret: the install guide's word where it has one, NOVA_PASS."""
-    secrets = _variables_of("openstack", "vars")["openstack_secrets"]
+    secrets = variables_of("openstack", "vars")["openstack_secrets"]
     return {
         name: word if re.fullmatch("[A-Z_]+", word) else name.removeprefix("openstack_").upper() for name, word in secrets.items()
     }
@@ -640,7 +656,7 @@ def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[
 
 
 def complaints(inventory: Inventory, hosts: Iterable[str] | None = None) -> list[Complaint]:
-    """Check every host's files that the catalogue knows.
+    """Check every host's files that the catalogue knows, and whether the others can be made.
 
     What keeps a file from being made is one more complaint; only a warning if the host's own facts may be all that is missing.
     """
@@ -649,9 +665,13 @@ def complaints(inventory: Inventory, hosts: Iterable[str] | None = None) -> list
         try:
             for entry in inventory.host(name).files():
                 try:
-                    found += check(name, entry)
+                    if entry.get("catalogue"):
+                        found += check(name, entry)
+                    else:
+                        config_files.render(entry)
                 except ValueError as error:
-                    raise GenerateError(f"{entry['path']}: {error}", name) from error
+                    said = str(error).removeprefix(f"{entry['path']}: ")
+                    raise GenerateError(f"{entry['path']}: {said}", name) from error
         except GenerateError as error:
             if error.needs_host:
                 found.append(Complaint(name, f"not checked before the host is asked: {error.message}", "warning"))
@@ -681,11 +701,7 @@ def lines(found: Iterable[Complaint], level: str) -> list[str]:
     for complaint in found:
         if complaint.level == level:
             hosts.setdefault(complaint.what, []).append(complaint.host)
-    return [f"{_some(names)}: {what}" for what, names in hosts.items()]
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return [f"{preflight.some(names)}: {what}" for what, names in hosts.items()]
 
 
 # -------------------------------------------------------------------------------------------------------------- writing
@@ -789,7 +805,7 @@ def report(done: Written, out: Path, most: int = 40) -> list[str]:
             lines.append(f"{len(states):>6} hosts  {mode}  {path} ({counts})")
     lines += [f"removed    {out}/{name}" for name in done.removed]
     for difference, where in done.diffs.items():
-        lines += ["", f"--- {_some(where)}", *difference.splitlines()]
+        lines += ["", f"--- {preflight.some(where)}", *difference.splitlines()]
     states = ("new", "changed", "unchanged", "removed")
     total = ", ".join(f"{len(getattr(done, state))} {state}" for state in states)
     hosts = len({row["host"] for row in done.all})

@@ -59,7 +59,7 @@ def guide_conf(node: str) -> conf.Conf:
 
 def default_release() -> str:
     """Return the release that is installed unless the inventory says otherwise."""
-    return generate._variables_of("openstack", "defaults")["openstack_release"]
+    return generate.variables_of("openstack", "defaults")["openstack_release"]
 
 
 class Guide:

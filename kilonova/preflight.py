@@ -15,6 +15,8 @@ from kilonova import releases
 
 GROUPS = ("controllers", "computes")
 SHORTEST = 16
+# Of a long secret's characters that many are different, or else it is no secret: 0000000000000000.
+DIFFERENT = 6
 # Two characters that oslo.config cannot read back in any notation, and what would begin a new line of a file.
 IMPOSSIBLE = {
     "\n": "a line break", "\r": "a carriage return", "\0": "a NUL character", "\\$": "a backslash followed by a dollar sign",
@@ -35,6 +37,19 @@ class Problem:
     def __str__(self) -> str:
         value = f" = {self.value}" if self.value else ""
         return f"{self.where}: {self.variable}{value}: {self.what}; {self.remedy}"
+
+
+def merged(problems: Sequence[Problem]) -> list[Problem]:
+    """The same problem of several hosts once, with all of them."""
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for one in problems:
+        found.setdefault((one.variable, one.value, one.what, one.remedy), []).append(one.where)
+    return [Problem(some(where), *rest) for rest, where in found.items()]
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Return the first of many names and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def check_groups(groups: Mapping[str, Sequence[str]]) -> list[Problem]:
@@ -132,6 +147,9 @@ def check_secrets(values: Mapping[str, Any], descriptions: Mapping[str, str], wh
         if value in (None, ""):
             problems.append(Problem(where, name, "", f"is not set ({description})", SECRETS_REMEDY))
             continue
+        if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+            problems.append(Problem(where, name, "", "is not a text", "write one in quotes, or " + SECRETS_REMEDY))
+            continue
         text = str(value)
         impossible = next((what for part, what in IMPOSSIBLE.items() if part in text), None)
         if impossible:
@@ -140,6 +158,9 @@ def check_secrets(values: Mapping[str, Any], descriptions: Mapping[str, str], wh
         elif len(text) < SHORTEST:
             what = f"is weak ({len(text)} characters)"
             problems.append(Problem(where, name, "", what, f"use at least {SHORTEST} characters, or {SECRETS_REMEDY}"))
+        elif len(set(text)) < DIFFERENT:
+            what = f"is weak ({len(set(text))} different characters)"
+            problems.append(Problem(where, name, "", what, SECRETS_REMEDY))
         elif text.lower() in placeholders:
             problems.append(Problem(where, name, "", "is weak (the install guide's placeholder)", SECRETS_REMEDY))
         elif text in users:
@@ -166,10 +187,15 @@ def check_host(host: str, seen: Mapping[str, Any], addresses: Mapping[str, Any],
     present = {_address(text): interface for text, interface in seen["addresses"].items()}
     for variable, value in addresses.items():
         if _address(value) not in present:
-            there = ", ".join(f"{address} ({interface})" for address, interface in present.items() if interface != "lo")
+            there = ", ".join(f"{address} ({interface})" for address, interface in present.items() if _is_shown(address))
             what, remedy = "is on no interface of the host", f"set one of: {there or 'none found'}"
             problems.append(Problem(host, variable, str(value), what, remedy))
     return problems
+
+
+def _is_shown(address: Any) -> bool:
+    """Whether the address may be what is wanted: not of this host or link alone."""
+    return isinstance(address, str) or not (address.is_loopback or address.is_link_local)
 
 
 def _address(value: Any) -> Any:
@@ -178,6 +204,70 @@ def _address(value: Any) -> Any:
         return ipaddress.ip_address(str(value))
     except ValueError:
         return str(value)
+
+
+def check_resources(host: str, seen: Mapping[str, Any], limits: Mapping[str, Any]) -> list[Problem]:
+    """The host lets us be root, has room and the right time. `limits`: preflight_memory_mib, ... as its variables say."""
+    problems = []
+    if not seen["root"]:
+        what, remedy = "is not set, and the login is not root", "set it to true, with a user who may use sudo"
+        problems.append(Problem(host, "ansible_become", "", what, remedy))
+    for variable, found, what, remedy in (
+        ("preflight_memory_mib", seen["memory_mib"], "memory", "add memory"),
+        ("preflight_disk_mib", seen["disk_free_mib"], "free disk space in /var", "make room"),
+    ):
+        floor = int(limits[variable])
+        if found < floor:
+            what = f"this host has {found} MiB of {what}"
+            problems.append(Problem(host, variable, str(floor), what, f"{remedy}, or lower the limit"))
+    ahead, most = float(seen["clock_ahead"]), int(limits["preflight_clock_skew"])
+    if abs(ahead) > most:
+        what = f"the clock of this host is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} ours"
+        problems.append(Problem(host, "preflight_clock_skew", str(most), what, "let chrony or systemd-timesyncd set it"))
+    return problems
+
+
+def check_packages(host: str, seen: Mapping[str, Any], wanted: Sequence[str]) -> list[Problem]:
+    """apt is able to install what is missing: nothing is half installed, and nothing that is needed is held back."""
+    problems = []
+    for name, status in seen["half_installed"].items():
+        remedy = "run `dpkg --configure -a` and `apt-get --fix-broken install` on it"
+        problems.append(Problem(host, "package", name, f"is {status}", remedy))
+    for name in wanted:
+        if name in seen["held"] and name not in seen["packages"]:
+            what = "is needed, not installed, and on hold"
+            problems.append(Problem(host, "package", name, what, f"run `apt-mark unhold {name}` on it"))
+    return problems
+
+
+def check_units(host: str, seen: Mapping[str, Any], units: Mapping[str, int | None]) -> list[Problem]:
+    """No unit that the host is going to run is masked, and nobody else has its port."""
+    problems = []
+    for name, port in units.items():
+        if f"{name}.service" in seen["masked"]:
+            problems.append(Problem(host, "unit", name, "is masked", f"run `systemctl unmask {name}` on it"))
+        for there in seen["listening"] if port else ():
+            if there["port"] == port and there["unit"] != f"{name}.service":
+                what = f"is needed by {name} and in use by {there['name']} (PID {there['pid']}, {there['unit'] or 'no unit'})"
+                problems.append(Problem(host, "port", str(port), what, "stop it, or give it another port"))
+    return problems
+
+
+def no_kvm(host: str, reason: str) -> Problem:
+    """A host that shall run guests with KVM and cannot."""
+    what = f"KVM does not work on this host ({reason})"
+    return Problem(host, "nova_compute_virt_type", "kvm", what, "set qemu, or auto, which finds out by itself")
+
+
+def check_identities(identities: Mapping[str, str]) -> list[Problem]:
+    """No two hosts have one compute_id, as clones of a machine do."""
+    problems, seen = [], {}
+    for host, identity in identities.items():
+        if identity in seen:
+            what, remedy = f"is also that of {seen[identity]}", "delete the file on the host that is new"
+            problems.append(Problem(host, "/var/lib/nova/compute_id", identity, what, remedy))
+        seen.setdefault(identity, host)
+    return problems
 
 
 def check_hostnames(names: Mapping[str, str]) -> list[Problem]:

@@ -11,7 +11,9 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 
+from ansible.module_utils import kilonova_rights
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -19,10 +21,15 @@ module: host_facts
 short_description: What the playbooks must know of a host, in one call
 description:
   - A full fact gathering costs seconds per host; the playbooks need a handful of values.
-  - Returns hostname, distribution (id, codename, title), addresses (address to interface), packages (installed, name to
-    version), install_interrupted (a run was killed inside apt), memory_mib, disk_free_mib, kernel, datapath
-    (C(system) when the kernel has Open vSwitch, else C(netdev)), files (of the configuration files that services run with, path
-    to a salted digest, owner, group and mode, and the salt), so that an unchanged file is not asked for again.
+  - Returns hostname, root (whether we are), distribution (id, codename, title), addresses (address to interface), packages
+    (installed, name to version), install_interrupted (a run was killed inside apt), half_installed (packages that are so for
+    another reason, name to status), held, masked (units), listening (TCP ports with their processes), compute_id, clock_ahead
+    (seconds), memory_mib, disk_free_mib, kernel, datapath (C(system) when the kernel has Open vSwitch, else C(netdev)), files (of
+    the configuration files that services run with, path to a salted digest, owner, group and mode, and the salt), so that an
+    unchanged file is not asked for again, and loose (those of C(directories) whose owners or modes are not right).
+options:
+  directories: {type: list, elements: dict, default: [], description: 'path, owner and group of configuration directories.'}
+  now: {type: float, description: 'Time where Ansible runs, in seconds since 1970; clock_ahead is compared with it.'}
 """
 
 
@@ -73,14 +80,51 @@ def addresses():
 
 
 def packages():
-    """Name -> version of every package that is installed and configured, and whether any is neither so nor gone."""
-    found, unfinished = {}, False
-    for line in command("dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Version}\\n").splitlines():
-        status, name, version = [*line.split(" ", 2), "", ""][:3]
+    """(name -> version of what is installed, name -> status of what is half so, names on hold)."""
+    installed, half, held = {}, {}, []
+    form = "${db:Status-Want} ${db:Status-Status} ${Package} ${Version}\\n"
+    for line in command("dpkg-query", "-W", "-f", form, "*").splitlines():
+        want, status, name, version = [*line.split(" ", 3), "", "", ""][:4]
         if status == "installed":
-            found[name] = version
-        unfinished = unfinished or status not in ("installed", "config-files", "not-installed")
-    return found, unfinished
+            installed[name] = version
+        elif status not in ("not-installed", "config-files"):
+            half[name] = status
+        if want == "hold":
+            held.append(name)
+    return installed, half, held
+
+
+def masked():
+    """Names of the units that are masked."""
+    output = command("systemctl", "list-unit-files", "--state=masked", "--no-legend", "--plain")
+    return [line.split()[0] for line in output.splitlines() if line.strip()]
+
+
+def listening():
+    """Every TCP port that somebody listens on: port, address, and name, pid and unit of the first process."""
+    found = []
+    for line in command("ss", "--tcp", "--listening", "--numeric", "--processes", "--no-header").splitlines():
+        words = line.split(None, 5)
+        address, _colon, port = words[3].rpartition(":")
+        match = re.search(r'\(\("([^"]*)",pid=(\d+)', words[5] if len(words) > 5 else "")
+        name, pid = match.groups() if match else ("an unknown process", "0")
+        found.append({"port": int(port), "address": address, "name": name, "pid": int(pid), "unit": unit(pid)})
+    return found
+
+
+def unit(pid):
+    """The systemd service that a process belongs to, as its control group says; empty when to none."""
+    match = re.search(r"([^/\n]+\.service)(?:/[^/\n]*)*$", read("/proc/%s/cgroup" % pid), re.MULTILINE)
+    return match.group(1) if match else ""
+
+
+def read(path):
+    """Text of a file; empty when there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return ""
 
 
 def memory_mib():
@@ -105,13 +149,7 @@ def openvswitch_in_kernel():
 
 def install_interrupted():
     """Whether a killed run left what the module openstack_packages has there for the time of its work."""
-    if os.path.lexists("/usr/share/python3/bcep/kilonova"):
-        return True
-    try:
-        with open("/usr/sbin/policy-rc.d", encoding="utf-8", errors="replace") as stream:
-            return "Written by Kilonova" in stream.read()
-    except OSError:
-        return False
+    return os.path.lexists("/usr/share/python3/bcep/kilonova") or "Written by Kilonova" in read("/usr/sbin/policy-rc.d")
 
 
 def files():
@@ -137,21 +175,35 @@ def files():
 
 def main():
     """Entry point."""
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={"now": {"type": "float"}, "directories": {"type": "list", "elements": "dict", "default": []}},
+        supports_check_mode=True,
+    )
+    clock = time.time()
     disk = os.statvfs("/var")
-    installed, unfinished = packages()
+    installed, half, held = packages()
+    interrupted = install_interrupted()
     module.exit_json(
         changed=False,
         host={
             "hostname": socket.gethostname(),
+            "root": os.geteuid() == 0,
             "distribution": distribution(),
             "addresses": addresses(),
             "packages": installed,
+            # What a run of ours left half done, the next one completes.
+            "half_installed": {} if interrupted else half,
+            "held": held,
+            "masked": masked(),
+            "listening": listening(),
+            "compute_id": read("/var/lib/nova/compute_id").strip(),
+            "clock_ahead": clock - module.params["now"] if module.params["now"] else 0,
             "memory_mib": memory_mib(),
             "disk_free_mib": disk.f_bavail * disk.f_frsize // 2**20,
             "files": files(),
+            "loose": [entry["path"] for entry in module.params["directories"] if kilonova_rights.wrong(entry)],
             "kernel": os.uname().release,
-            "install_interrupted": unfinished or install_interrupted(),
+            "install_interrupted": bool(half) or interrupted,
             "datapath": "system" if openvswitch_in_kernel() else "netdev",
         },
     )

@@ -52,16 +52,18 @@ def main():
     module = AnsibleModule(argument_spec={"timeout": {"type": "int", "default": 10}}, supports_check_mode=True)
     binary = module.get_bin_path("qemu-system-x86_64")
     if binary is None:
-        if module.check_mode:
-            module.exit_json(changed=False, works=os.path.exists("/dev/kvm"), reason="QEMU is not installed yet")
+        if module.check_mode:  # before the first run, which installs it
+            works = os.path.exists("/dev/kvm")
+            module.exit_json(changed=False, works=works, reason="QEMU is not installed yet" if works else "there is no /dev/kvm")
         module.fail_json(msg="qemu-system-x86_64 is missing on this host; the role nova_compute installs it")
     try:
         with open(KEPT, encoding="utf-8") as stream:
             works, reason = json.load(stream)
     except (OSError, ValueError):
         works, reason = probe(binary, module.params["timeout"])
-        with open(KEPT, "w", encoding="utf-8") as stream:
-            json.dump([works, reason], stream)
+        if not module.check_mode:
+            with open(KEPT, "w", encoding="utf-8") as stream:
+                json.dump([works, reason], stream)
     module.exit_json(changed=False, works=works, reason=reason)
 
 

@@ -4,19 +4,13 @@ Each secret has a word of 24 letters in it that occurs nowhere else (the fixture
 as in a URL, with `$$`, and in base64.
 """
 
-import os
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
-from ansible.inventory.manager import InventoryManager
-from ansible.parsing.dataloader import DataLoader
-from ansible.vars.hostvars import HostVars
-from ansible.vars.manager import VariableManager
 from canary import HOSTS, TREE, words_of
-
-from kilonova import generate
 
 # What a running system has of itself, and what holds no text of ours.
 SEARCH = r"""
@@ -41,25 +35,17 @@ def words(cloud):
 
 
 @pytest.fixture(scope="module")
-def declared(cloud):
-    """Host -> path -> (owner, group, mode) of the files that need a secret."""
-    saved = dict(os.environ)
-    os.environ.update(cloud.environment)
-    try:
-        loader = DataLoader()
-        read = InventoryManager(loader, sources=[str(cloud.inventory)])
-        hostvars = HostVars(read, VariableManager(loader=loader, inventory=read), loader)
-        inventory = generate.Inventory.of_ansible({"hostvars": hostvars, "groups": read.get_groups_dict()})
-        known = words_of(cloud.secrets)
-        files = {host: {} for host in HOSTS}
-        for file in generate.files(inventory):
-            if any(word in file.text for word in known):
-                owner, group = (str(file.entry.get(key, "root")) for key in ("owner", "group"))
-                files[file.host][file.path] = owner, group, file.mode
-        return files
-    finally:
-        os.environ.clear()
-        os.environ.update(saved)
+def declared(cloud, tmp_path_factory, words):
+    """Host -> path -> (owner, group, mode) of the files that need a secret, as `make config` has them."""
+    out = tmp_path_factory.mktemp("config")
+    done = cloud.run("config.yml", "--extra-vars", f"config_out={out}")
+    assert done.returncode == 0, done.stdout[-3000:]
+    files = {host: {} for host in HOSTS}
+    for row in json.loads((out / "manifest.json").read_text(encoding="utf-8")):
+        text = (out / f"{row['host']}{row['path']}").read_text(encoding="utf-8")
+        if any(word in text for word in words):
+            files[row["host"]][row["path"]] = row["owner"], row["group"], int(row["mode"], 8)
+    return files
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -654,13 +654,26 @@ def test_host_facts_read_addresses_and_packages(monkeypatch):
             "2: eth0    inet 10.0.0.11/24 brd 10.0.0.255 scope global eth0\n"
             "2: eth0    inet6 fe80::1/64 scope link \n3: br-x:1    inet 10.1.0.1 peer 10.1.0.2/32 scope global br-x\n"
         ),
-        "dpkg-query": "installed nova-api 2:26.2.2-1\nconfig-files old 1.0\nhalf-configured bad 1.0\n",
+        "dpkg-query": (
+            "install installed nova-api 2:26.2.2-1\ndeinstall config-files old 1.0\ninstall half-configured bad 1.0\n"
+            "hold installed kept 2.0\nhold not-installed wanted \nunknown not-installed other \n"
+        ),
+        "systemctl": "nova-api.service masked enabled\nx.service masked enabled\n",
+        "ss": (
+            'LISTEN 0 100 10.0.0.11:8774 0.0.0.0:* users:(("uwsgi",pid=12,fd=3),("uwsgi",pid=11,fd=3))\n'
+            "LISTEN 0 100 [::]:22 [::]:*\n"
+        ),
     }
+    groups = {"/proc/12/cgroup": "0::/machine/libpod.scope/system.slice/nova-api.service/worker\n"}
     monkeypatch.setattr(code, "command", lambda *argv: outputs[argv[0]])
     assert code.addresses() == {"127.0.0.1": "lo", "10.0.0.11": "eth0", "fe80::1": "eth0", "10.1.0.1": "br-x:1"}
-    assert code.packages() == ({"nova-api": "2:26.2.2-1"}, True)
-    outputs["dpkg-query"] = "installed nova-api 2:26.2.2-1\nconfig-files old 1.0\n"
-    assert code.packages() == ({"nova-api": "2:26.2.2-1"}, False)
+    assert code.packages() == ({"nova-api": "2:26.2.2-1", "kept": "2.0"}, {"bad": "half-configured"}, ["kept", "wanted"])
+    assert code.masked() == ["nova-api.service", "x.service"]
+    monkeypatch.setattr(code, "read", lambda path: groups.get(path, ""))
+    assert code.listening() == [
+        {"port": 8774, "address": "10.0.0.11", "name": "uwsgi", "pid": 12, "unit": "nova-api.service"},
+        {"port": 22, "address": "[::]", "name": "an unknown process", "pid": 0, "unit": ""},
+    ]
 
 
 def test_a_file_that_the_host_told_of_is_not_asked_for_again(monkeypatch, tmp_path):

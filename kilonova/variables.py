@@ -1,0 +1,387 @@
+"""The inventory's variables against what the roles say of them: names, types, choices, bounds, forms, and names of files.
+
+The roles' argument specs say what there is. Ansible looks at them when a role begins, long after the first change, and never
+at a name that no role reads. Here everything is looked at before, on every host, without contacting one. Values of secrets,
+and of what may hold one, are not shown.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.module_utils.common import validation
+from jinja2 import TemplateError
+from jinja2.runtime import missing
+
+from kilonova import config_files, generate, preflight
+from kilonova.preflight import IMPOSSIBLE, Problem
+
+# What roles keep by set_fact, which a second run in one process may see.
+FACTS = ("openstack_host", "openstack_packages_installed")
+# Also begun by names that nobody reads, but ours begin with a role's.
+FAMILIES = ("nova", "neutron", "rabbit", "memcache")
+# A name without such a beginning is taken for a misspelt one when it is as near as one letter in eight.
+NEAR = 0.88
+FORBIDDEN = {part: what for part, what in IMPOSSIBLE.items() if len(part) == 1}
+
+
+# What a variable's template may end in; a filter of Ansible's has errors of its own.
+UNREADABLE = (ValueError, TypeError, TemplateError, AnsibleError)
+ADDRESSES = ("openstack_management_address", "openstack_tunnel_address")
+
+
+# A compute node never sees a database password, nor what only the controller's services know.
+NOT_ON_COMPUTES = re.compile(r"_dbpass$|_admin_|_metadata_|_glance_")
+
+
+def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) -> tuple[list[Problem | str], list[str]]:
+    """Everything that an inventory can be asked without its hosts; returns problems, and warnings.
+
+    `foreign` has the names of variables that look like ours and are not.
+    """
+    hosts = inventory.hosts()
+    problems = preflight.check_groups(inventory.groups)
+    known = {host: inventory.host(host) for host in hosts}
+    for release in dict.fromkeys(str(_found(known[host], "openstack_release")) for host in hosts):
+        problems += preflight.check_release(release, distributions(inventory))
+    backends = inventory.role_vars["openstack_network_backends"]
+    asked = {
+        host: {"release": _found(values, "openstack_release"), "backend": str(_found(values, "openstack_network_backend"))}
+        for host, values in known.items()
+    }
+    if not problems:
+        problems += preflight.check_backends(asked, backends)
+    problems += preflight.check_addresses({host: addresses(known[host]) for host in hosts})
+    secrets = inventory.role_vars["openstack_secrets"]
+    shared = {name: word for name, word in secrets.items() if not NOT_ON_COMPUTES.search(name)}
+    for group in preflight.GROUPS:
+        for host in inventory.groups.get(group, ())[:1]:
+            names = secrets
+            if group == "computes":
+                more = backends.get(asked[host]["backend"], {}).get("compute_secrets", ())
+                names = {**shared, **{name: secrets[name] for name in more}}
+            told = {problem.variable for problem in problems}
+            found = preflight.check_secrets({name: _found(known[host], name) for name in names}, names, group)
+            problems += [problem for problem in found if problem.variable not in told]
+    problems += check_names(inventory, hosts, foreign) + check_overrides(inventory, hosts)
+    if problems:  # what comes now needs a release, and would say much of this again
+        return preflight.merged(problems), []
+    problems += check_values(inventory, hosts)
+    if problems:
+        return problems, []
+    # With all that in order, every file can be made: is it one that its service reads as meant?
+    complaints = generate.complaints(inventory)
+    return generate.lines(complaints, "error"), generate.lines(complaints, "warning")
+
+
+def distributions(inventory: generate.Inventory) -> Mapping[str, Mapping[str, str]]:
+    """Return release -> the distribution that carries it."""
+    return inventory.role_vars["openstack_distributions"]
+
+
+def _found(host: generate.Host, name: str) -> Any:
+    """A variable's value; None when there is none, or when it cannot be made, which check_values says."""
+    try:
+        value = host.find(name)
+    except UNREADABLE:
+        return None
+    return None if value is missing or generate.first_undefined(value) else value
+
+
+def addresses(host: generate.Host) -> dict[str, Any]:
+    """Return a host's addresses that must be its own, by variable."""
+    return {name: _found(host, name) for name in ADDRESSES}
+
+
+def packages(host: generate.Host) -> list[str]:
+    """Return the packages that a host is going to have."""
+    return config_files.role_packages(host.roles(), host.find("openstack_release"))
+
+
+def units(host: generate.Host) -> dict[str, int | None]:
+    """Return the units that a host is going to run, with the port that each answers on."""
+    found: dict[str, int | None] = {}
+    for role in host.roles():
+        for name in _unit_variables(role):
+            for unit in host.find(name):
+                if not unit.get("runs", True):
+                    continue
+                answers = str(unit.get("answers") or "")
+                port = urlsplit(answers if "://" in answers else f"//{answers}").port
+                found[unit["name"]] = port or found.get(unit["name"])
+    return found
+
+
+def _unit_variables(role: str) -> list[str]:
+    """Names of the variables that list a role's units."""
+    pattern = re.compile(rf"__{role}(_bridge)?_units")
+    return [name for name in generate.variables_of(role, "vars") if pattern.fullmatch(name)]
+
+
+# ---------------------------------------------------------------------------------------------------------------- specs
+
+
+@functools.cache
+def specs() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return role -> option -> attributes, of all entry points."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for path in sorted(config_files.ROLES.glob("*/meta/argument_specs.yml")):
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
+        found[path.parts[-3]] = {name: attributes for entry in entries for name, attributes in entry["options"].items()}
+    return found
+
+
+@functools.cache
+def override_files() -> dict[str, list[str]]:
+    """Return variable -> names of the files that its role looks up in it: nova_compute_overrides -> nova.conf, ..."""
+    found: dict[str, dict[str, None]] = {}
+    for role, options in specs().items():
+        for path in sorted((config_files.ROLES / role / "vars").rglob("*.yml")):
+            for name, file in re.findall(r"\b(\w+_overrides)\['([\w.-]+)'\]", path.read_text(encoding="utf-8")):
+                if name in options:
+                    found.setdefault(name, {})[file] = None
+    return {name: list(files) for name, files in found.items()}
+
+
+# ---------------------------------------------------------------------------------------------------------------- forms
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host(text: str) -> bool:
+    return _is_address(text) or bool(re.fullmatch(r"(?!-)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?<!-)", text))
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        return False
+    return known and not re.search(r"\s", text)
+
+
+def _is_servers(text: str) -> bool:
+    for server in text.split(","):
+        host, _colon, port = server.strip().rpartition(":")
+        if not (_is_host(host.strip("[]")) and port.isdecimal() and 0 < int(port) < 65536):
+            return False
+    return True
+
+
+def _is_range(text: str) -> bool:
+    first, _colon, last = text.partition(":")
+    return first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last) < 2**24
+
+
+# End of a name, what its values are, what to write.
+FORMS: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
+    ("_address", _is_address, "is not an IP address", "write an address such as 10.0.0.11, without a prefix length"),
+    ("_host", _is_host, "is no host name or address", "write a name such as controller.example.org, or an address"),
+    ("_url", _is_url, "is no URL", "write one such as http://10.0.0.11:5000/v3"),
+    (
+        "_memcached_servers", _is_servers, "is no list of servers",
+        "write host:port, e.g. 10.0.0.11:11211, with commas between servers",
+    ),
+    ("_vni_ranges", _is_range, "is no range of network identifiers", "write first:last within 1 and 16777215, e.g. 1:1000"),
+    (
+        "_region", lambda text: bool(re.fullmatch(r"[\w.-]+", text)), "is no name of a region",
+        "write letters, digits, dots, dashes and underscores, e.g. RegionOne",
+    ),
+)
+
+
+def _form(name: str, text: str) -> tuple[str, str] | None:
+    """What is wrong with a text by the end of its variable's name, and the remedy."""
+    for end, fits, what, remedy in FORMS:
+        if name.endswith(end) and not fits(text):
+            return what, remedy
+    return None
+
+
+# --------------------------------------------------------------------------------------------------------------- values
+
+
+_TYPES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
+    "int": (validation.check_type_int, "is not a whole number", "write one, e.g. 4"),
+    "float": (validation.check_type_float, "is not a number", "write one, e.g. 1.5"),
+    "bool": (validation.check_type_bool, "is neither true nor false", "write true or false"),
+    "list": (validation.check_type_list, "is not a list", "write [first, second]"),
+    "dict": (validation.check_type_dict, "is not a mapping", "write {name: value}"),
+}
+
+
+Wrong = tuple[str, str, str, str]
+"""Name, shown value, what is wrong, remedy."""
+
+
+def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bool = False) -> Iterator[Wrong]:
+    """Yield what does not fit an option's attributes: a value, and those in it."""
+    hidden = hidden or attributes.get("no_log", False) or config_files.mask(f"{name} = x") != f"{name} = x"
+    shown = "" if hidden or isinstance(value, (Mapping, list, tuple)) else str(value)
+    kind = attributes.get("type", "str")
+    if kind in _TYPES:
+        convert, what, remedy = _TYPES[kind]
+        try:
+            if isinstance(value, bool) and kind in ("int", "float", "list", "dict"):
+                raise TypeError
+            value = convert(value)
+        except (TypeError, ValueError):
+            yield name, shown, what, remedy
+            return
+    elif isinstance(value, (Mapping, list, tuple)):
+        yield name, shown, f"is a {'mapping' if isinstance(value, Mapping) else 'list'}, not a text", "write one text"
+        return
+    else:
+        value = validation.check_type_str(value, allow_conversion=True)
+        for part, what in FORBIDDEN.items():
+            if part in value:
+                yield name, "", f"contains {what}", "write it on one line"
+                return
+    choices = attributes.get("choices")
+    if choices and value not in choices:
+        yield name, shown, f"is none of {', '.join(map(str, choices))}", "set one of them"
+    elif kind == "int":
+        low, high = (1, 65535) if name.endswith("_port") else (1, None)
+        if value < low or (high is not None and value > high):
+            limits = f"from {low} to {high}" if high else f"from {low}"
+            yield name, shown, "is out of bounds", f"set a number {limits}"
+    elif kind == "str" and (wrong := _form(name, value)):
+        yield name, shown, *wrong
+    elif kind == "list":
+        inner = {"type": attributes.get("elements", "str"), "options": attributes.get("options")}
+        for number, item in enumerate(value):
+            yield from check_value(f"{name}[{number}]", item, inner, hidden)
+    elif kind == "dict" and attributes.get("options"):
+        yield from _check_parts(name, value, attributes["options"], hidden)
+
+
+def _check_parts(name: str, value: Mapping[str, Any], options: Mapping[str, Any], hidden: bool) -> Iterator[Wrong]:
+    """The same for a mapping whose keys are known."""
+    for key in value:
+        if key not in options:
+            yield name, "", f"has no part {key!r}", f"use {nearest(str(key), options)}"
+    for key, attributes in options.items():
+        if value.get(key) is not None:
+            yield from check_value(f"{name}.{key}", value[key], attributes, hidden)
+        elif attributes.get("required"):
+            yield f"{name}.{key}", "", "is not set", "set it"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the name that was probably meant, or else all of them if they are few."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return near[0] if near else f"one of: {', '.join(known)}"
+
+
+def check_values(inventory: generate.Inventory, hosts: Iterable[str]) -> list[Problem]:
+    """Every variable of every host's roles fits its spec. Secrets and addresses have checks of their own (preflight.py)."""
+    checked_elsewhere = {*inventory.role_vars["openstack_secrets"], *ADDRESSES, "openstack_release"}
+    found: dict[Wrong, list[str]] = {}
+    followed: dict[Wrong, list[str]] = {}
+    for name in hosts:
+        host = inventory.host(name)
+        for role in ("openstack", "preflight", *host.roles()):
+            for variable, attributes in specs()[role].items():
+                if variable not in checked_elsewhere:
+                    for problem in _check_variable(host, variable, attributes):
+                        (found if host.is_set(variable) else followed).setdefault(problem, []).append(name)
+    # What is wrong with a default comes of something that was set.
+    return [Problem(preflight.some(names), *problem) for problem, names in (found or followed).items()]
+
+
+def _check_variable(variables: generate.Host, name: str, attributes: Mapping[str, Any]) -> Iterable[Wrong]:
+    try:
+        value = variables.find(name)
+    except UNREADABLE as error:
+        return [(name, "", f"cannot be read: {error}", "correct the template")]
+    undefined = generate.first_undefined(value).removeprefix(f"{name}: ")
+    if undefined:
+        wrong = (name, "", f"cannot be read: {undefined}", "define it, or correct the template")
+        return [] if generate.needs_host(undefined) else [wrong]
+    # `null` stands for the default of an optional argument.
+    return [] if value is missing or value is None else list(check_value(name, value, attributes))
+
+
+# ---------------------------------------------------------------------------------------------------------------- names
+
+
+def check_names(inventory: generate.Inventory, hosts: Iterable[str], foreign: Iterable[str] = ()) -> list[Problem]:
+    """No variable of the inventory looks like one of ours and is read by nobody: not by a role, not by another variable."""
+    options = {name for role in specs().values() for name in role}
+    fixed = set(inventory.role_vars) - options
+    begins = re.compile(rf"(?:{'|'.join([*specs(), *FAMILIES])})_")
+    suspects: dict[str, list[str]] = {}
+    read = set(map(str, foreign))
+    seen: dict[int, Any] = {}
+    for host in hosts:
+        for name, value in {**inventory.variables(host), **inventory.extra}.items():
+            if name in ("groups", "hostvars") or name.startswith("_"):  # Ansible's, and what tasks registered
+                continue
+            if id(value) not in seen:
+                seen[id(value)] = value  # kept, so that its id stays its own
+                read |= _words(value)
+            if name not in options and name not in FACTS and (name in fixed or begins.match(name) or _nearly(name, options)):
+                suspects.setdefault(name, []).append(host)
+    problems = []
+    for name, where in suspects.items():
+        if name in fixed:
+            what, remedy = "is data of the roles, which an inventory cannot change", "remove it"
+            problems.append(Problem(preflight.some(where), name, "", what, remedy))
+        elif name not in read:
+            near = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+            remedy = (f"write {near[0]}, or " if near else "") + "list it in preflight_foreign_variables if it is yours"
+            problems.append(Problem(preflight.some(where), name, "", "is a variable that nothing reads", remedy))
+    return problems
+
+
+@functools.cache
+def _nearly_known(name: str, options: frozenset[str]) -> bool:
+    return bool(difflib.get_close_matches(name, options, n=1, cutoff=NEAR))
+
+
+def _nearly(name: str, options: Iterable[str]) -> bool:
+    return not name.startswith("ansible_") and _nearly_known(name, frozenset(options))
+
+
+def _words(value: Any) -> set[str]:
+    """Every name in the templates of a value."""
+    if isinstance(value, str):
+        return set(re.findall(r"[A-Za-z_]\w*", value)) if "{{" in value or "{%" in value else set()
+    if isinstance(value, Mapping):
+        return set().union(*map(_words, value.values())) if value else set()
+    if isinstance(value, (list, tuple)):
+        return set().union(*map(_words, value)) if value else set()
+    return set()
+
+
+def check_overrides(inventory: generate.Inventory, hosts: Iterable[str]) -> list[Problem]:
+    """Every file that is named in an override is one that the role writes."""
+    found: dict[Wrong, list[str]] = {}
+    for host in hosts:
+        variables = inventory.host(host)
+        for name, files in override_files().items():
+            try:
+                value = variables.find(name)
+            except UNREADABLE:
+                continue  # check_values says it
+            for file in value if isinstance(value, Mapping) else ():
+                if file not in files:
+                    problem = (name, str(file), "is no file that this role writes", f"write {nearest(str(file), files)}")
+                    found.setdefault(problem, []).append(host)
+    return [Problem(preflight.some(names), *problem) for problem, names in found.items()]

@@ -1,0 +1,238 @@
+#!/usr/bin/python3
+"""Log in to database, message queue, Identity service and cache as the services do, and say exactly what is wrong."""
+
+import json
+import socket
+import ssl
+import urllib.error
+import urllib.request
+
+from ansible.module_utils.basic import AnsibleModule
+
+try:
+    import pymysql
+except ImportError:  # a fresh host: then only the port is tried
+    pymysql = None
+try:
+    import amqp
+except ImportError:
+    amqp = None
+
+DOCUMENTATION = r"""
+module: backend_logins
+short_description: Whether the backends of a service can be used with the inventory's addresses and passwords
+description:
+  - Changes nothing. Returns C(problems), each with variable, value, what and remedy; a password is never part of one.
+  - Where the host has no client library yet, only the port is tried.
+options:
+  database: {type: dict, description: 'host, port, accounts (user, password, variable, databases).'}
+  queue: {type: dict, description: 'host, port, user, password, vhost.'}
+  identity: {type: dict, description: 'auth_url, region, users (name, password, variable, project).'}
+  cache: {type: str, description: 'Memcached servers, host:port with commas between.'}
+  timeout: {type: int, default: 5, description: Seconds that each may take to answer.}
+"""
+
+AGAIN = "or run site.yml without --limit, which does"
+CORRECT = "start it, or correct openstack_%(what)s_host and openstack_%(what)s_port"
+
+
+def problem(variable, value, what, remedy):
+    """One thing that is wrong, as kilonova.preflight.Problem has it."""
+    return {"variable": variable, "value": str(value), "what": what, "remedy": remedy}
+
+
+def port_answers(host, port, timeout):
+    """None when somebody listens, else what the system says."""
+    try:
+        with socket.create_connection((host, port), timeout=timeout):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def database(params, timeout):
+    """The four errors that a MariaDB account can run into: 2002, 1045, 1049, 1044."""
+    host, port = params["host"], int(params["port"])
+    where = "MariaDB at %s:%d" % (host, port)
+    silent = port_answers(host, port, timeout)
+    if silent:
+        what = "%s does not answer (2002: %s)" % (where, silent)
+        return [problem("openstack_database_host", host, what, CORRECT % {"what": "database"})]
+    problems = []
+    for account in params["accounts"] if pymysql else ():
+        user = account["user"]
+        for name in account["databases"]:
+            try:
+                pymysql.connect(
+                    host=host, port=port, user=user, password=account["password"].encode(), database=name,
+                    connect_timeout=timeout,
+                ).close()
+                continue
+            except pymysql.MySQLError as error:
+                code, said = [*error.args, "", ""][:2]
+            if code == 1045:
+                what = "%s refuses the password of account %s (1045)" % (where, user)
+                problems.append(problem(account["variable"], "", what, "give it the account's password, " + AGAIN))
+                break
+            if code == 1049:
+                what = "%s has no database %s (1049)" % (where, name)
+                problems.append(problem("database", name, what, "create it, " + AGAIN))
+            elif code == 1044:
+                what = "%s does not let account %s use database %s (1044)" % (where, user, name)
+                problems.append(problem("database", name, what, "grant the account all privileges on it, " + AGAIN))
+            else:
+                problems.append(problem("openstack_database_host", host, "%s: %s %s" % (where, code, said), "look at its log"))
+    return problems
+
+
+def queue(params, timeout):
+    """A login to RabbitMQ and to the virtual host."""
+    host, port = params["host"], int(params["port"])
+    where = "RabbitMQ at %s:%d" % (host, port)
+    silent = port_answers(host, port, timeout)
+    if silent:
+        what = "%s does not answer (%s)" % (where, silent)
+        return [problem("openstack_rabbit_host", host, what, CORRECT % {"what": "rabbit"})]
+    if amqp is None:
+        return []
+    connection = amqp.Connection(
+        host="%s:%d" % (host, port), userid=params["user"], password=params["password"], virtual_host=params["vhost"],
+        connect_timeout=timeout, read_timeout=timeout, login_method="PLAIN",
+    )
+    try:
+        connection.connect()
+        connection.close()
+    except amqp.exceptions.AccessRefused:
+        what = "%s refuses the password of account %s (403)" % (where, params["user"])
+        return [problem("openstack_rabbit_pass", "", what, "give it the account's password, " + AGAIN)]
+    except amqp.exceptions.NotAllowed:
+        what = "%s does not let account %s use the virtual host %s (530)" % (where, params["user"], params["vhost"])
+        remedy = "run `rabbitmqctl set_permissions`, " + AGAIN
+        return [problem("openstack_rabbit_user", params["user"], what, remedy)]
+    except (amqp.exceptions.AMQPError, OSError) as error:
+        return [problem("openstack_rabbit_host", host, "%s: %s" % (where, error), "look at its log")]
+    return []
+
+
+def identity(params, timeout):
+    """A token for each user, and the region in the catalog that comes with it."""
+    problems, url = [], params["auth_url"].rstrip("/")
+    where = "Keystone at %s" % url
+    for user in params["users"]:
+        scope = {"project": {"name": user["project"], "domain": {"name": "Default"}}}
+        who = {"name": user["name"], "domain": {"name": "Default"}, "password": user["password"]}
+        body = {"auth": {"identity": {"methods": ["password"], "password": {"user": who}}, "scope": scope}}
+        request = urllib.request.Request(
+            url + "/auth/tokens", data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST"
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as reply:
+                catalog = json.load(reply)["token"].get("catalog", [])
+        except urllib.error.HTTPError as error:
+            if error.code == 401:
+                what = "%s refuses the password of user %s (401)" % (where, user["name"])
+                problems.append(problem(user["variable"], "", what, "give it the user's password, " + AGAIN))
+                continue
+            remedy = "correct the URL; it ends in :5000/v3, or in /identity/v3 behind a proxy"
+            if error.code != 404:
+                remedy = "look at Keystone's log"
+            return [problem("openstack_auth_url", params["auth_url"], "%s answers with status %d" % (where, error.code), remedy)]
+        except (ssl.SSLError, urllib.error.URLError, OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, ssl.SSLError):
+                what = "%s does not speak TLS as this host wants it (%s)" % (where, reason.reason or reason)
+                remedy = "correct openstack_internal_scheme, or have this host trust the certificate"
+            else:
+                what = "%s does not answer (%s)" % (where, getattr(reason, "strerror", None) or reason)
+                remedy = "start it, or correct openstack_internal_host"
+            return [problem("openstack_auth_url", params["auth_url"], what, remedy)]
+        regions = sorted({endpoint["region_id"] for service in catalog for endpoint in service["endpoints"]})
+        if regions and params["region"] not in regions:
+            what = "is not in the catalog of %s" % where
+            return [problem("openstack_region", params["region"], what, "set one of: %s" % ", ".join(regions))]
+    return problems
+
+
+def cache(servers, timeout):
+    """Every memcached server tells its version."""
+    problems = []
+    for server in servers.split(","):
+        host, _colon, port = server.strip().rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=timeout) as connection:
+                connection.sendall(b"version\r\n")
+                reply = connection.recv(64)
+            said = None if reply.startswith(b"VERSION") else "answers, but is no memcached"
+        except OSError as error:
+            said = "does not answer (%s)" % (error.strerror or error)
+        if said:
+            what = "memcached at %s %s" % (server.strip(), said)
+            problems.append(problem("openstack_memcached_servers", servers, what, "start it, or correct the address"))
+    return problems
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "database": {
+                "type": "dict",
+                "options": {
+                    "host": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                    "accounts": {
+                        "type": "list",
+                        "elements": "dict",
+                        "required": True,
+                        "options": {
+                            "user": {"type": "str", "required": True},
+                            "password": {"type": "str", "required": True, "no_log": True},
+                            "variable": {"type": "str", "required": True},
+                            "databases": {"type": "list", "elements": "str", "required": True},
+                        },
+                    },
+                },
+            },
+            "queue": {
+                "type": "dict",
+                "options": {
+                    "host": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                    "user": {"type": "str", "required": True},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                    "vhost": {"type": "str", "default": "/"},
+                },
+            },
+            "identity": {
+                "type": "dict",
+                "options": {
+                    "auth_url": {"type": "str", "required": True},
+                    "region": {"type": "str", "required": True},
+                    "users": {
+                        "type": "list",
+                        "elements": "dict",
+                        "required": True,
+                        "options": {
+                            "name": {"type": "str", "required": True},
+                            "password": {"type": "str", "required": True, "no_log": True},
+                            "variable": {"type": "str", "required": True},
+                            "project": {"type": "str", "default": "service"},
+                        },
+                    },
+                },
+            },
+            "cache": {"type": "str"},
+            "timeout": {"type": "int", "default": 5},
+        },
+        supports_check_mode=True,
+    )
+    asks = {"database": database, "queue": queue, "identity": identity, "cache": cache}
+    problems = []
+    for name, ask in asks.items():
+        if module.params[name]:
+            problems += ask(module.params[name], module.params["timeout"])
+    module.exit_json(changed=False, problems=problems)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Every wrong input from the command line: its exact message, a status that is not 0, in time, and not one byte changed."""
+
+import time
+
+import pytest
+from wrong_input import walk
+
+HOST_SECONDS, LOCAL_SECONDS = 60, 10
+
+
+@pytest.mark.parametrize("case", walk.cases(), ids=lambda case: case.name)
+def test_refused(case, cloud, tmp_path):
+    """Where a host must be asked, the fault is really there."""
+    inventory = case.inventory(tmp_path / "inventory", cloud.secrets, cloud.network)
+    for host, script in case.steps("prepare", cloud.network).items():
+        cloud.shell(host, script)
+    try:
+        before = cloud.fingerprint()
+        began = time.monotonic()
+        done = cloud.run("site.yml", *case.arguments, inventory=inventory)
+        seconds = time.monotonic() - began
+        assert cloud.fingerprint() == before
+    finally:
+        for host, script in case.steps("undo", cloud.network).items():
+            cloud.shell(host, script)
+    assert done.returncode != 0
+    assert case.is_said(done.stdout.replace('\\"', '"'), cloud.network), done.stdout[-3000:]
+    assert seconds < (HOST_SECONDS if case.asks_host else LOCAL_SECONDS)
+    assert ("Check the hosts" in done.stdout) == case.asks_host
+
+
+def test_nothing_is_left_of_it(cloud):
+    """After all of them a right run has nothing to do."""
+    done = cloud.run("site.yml")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert " changed=0 " in done.stdout
+    assert not [line for line in done.stdout.splitlines() if "changed=" in line and "changed=0" not in line]

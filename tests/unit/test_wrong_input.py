@@ -1,0 +1,83 @@
+"""Wrong inputs that no host has to be asked about: each is refused with exactly its message. tests/trust has the others."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
+from wrong_input import walk
+
+from kilonova import generate, variables
+
+NETWORK = "10.20"
+LOCAL = [case for case in walk.cases() if not case.asks_host]
+# One of each kind goes all the way from the command line.
+REAL = [LOCAL[at] for at in range(0, len(LOCAL), 20)]
+
+
+def said(directory, foreign=()):
+    """What the checks say of an inventory."""
+    loader = DataLoader()
+    read = InventoryManager(loader, sources=[str(directory)])
+    hostvars = HostVars(read, VariableManager(loader=loader, inventory=read), loader)
+    inventory = generate.Inventory.of_ansible({"hostvars": hostvars, "groups": read.get_groups_dict()})
+    return [str(problem) for problem in variables.check_inventory(inventory, foreign)[0]]
+
+
+@pytest.fixture(autouse=True)
+def usual_sandbox(monkeypatch):
+    """The sandbox's inventory reads its name and addresses from the environment."""
+    monkeypatch.setenv("KILONOVA_NETWORK", NETWORK)
+    monkeypatch.delenv("KILONOVA_SANDBOX", raising=False)
+
+
+def test_the_inventory_without_a_change_is_right(tmp_path):
+    case = walk.Case("nothing", "")
+    assert said(case.inventory(tmp_path / "inventory", walk.good_secrets(), NETWORK)) == []
+
+
+@pytest.mark.parametrize("case", LOCAL, ids=lambda case: case.name)
+def test_refused(case, tmp_path):
+    assert said(case.inventory(tmp_path / "inventory", walk.good_secrets(), NETWORK)) == [case.expected(NETWORK)]
+
+
+@pytest.mark.parametrize("case", REAL, ids=lambda case: case.name)
+def test_refused_by_the_playbook(case, tmp_path):
+    """Within 10 s, and before a host is contacted: there is none here."""
+    inventory = case.inventory(tmp_path / "inventory", walk.good_secrets(), NETWORK)
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), str(walk.TREE / "playbooks" / "site.yml")],
+        cwd=walk.TREE, env={**os.environ, "ANSIBLE_CONFIG": str(walk.TREE / "ansible.cfg")}, capture_output=True, text=True,
+        timeout=60, check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert time.monotonic() - began < 10
+    assert case.is_said(done.stdout.replace('\\"', '"'), NETWORK), done.stdout
+    assert "Check the hosts" not in done.stdout
+
+
+def test_enough_cases():
+    assert len(walk.cases()) >= 45
+    assert len({case.name for case in walk.cases()}) == len(walk.cases())
+
+
+def test_the_document_lists_them():
+    """`python tests/wrong_input/walk.py` writes the table."""
+    assert walk.DOCUMENT.read_text(encoding="utf-8") == walk.document()
+
+
+@pytest.mark.parametrize("name", ["nova_backend_ceph", "neutron_mine"])
+def test_an_operator_may_have_names_of_his_own(name, tmp_path):
+    """Those that another variable reads, and those that are listed."""
+    read = walk.Case("", "", variables={name: "cloud.example.org", "openstack_public_host": f"{{{{ {name} }}}}"})
+    assert said(read.inventory(tmp_path / "read", walk.good_secrets(), NETWORK)) == []
+    listed = walk.Case("", "", variables={name: 1})
+    inventory = listed.inventory(tmp_path / "listed", walk.good_secrets(), NETWORK)
+    assert len(said(inventory)) == 1
+    assert said(inventory, foreign=[name]) == []
