@@ -55,7 +55,9 @@ def explained(row: dict[str, Any], hosts: dict[str, dict[str, Any]]) -> dict[str
         for host, said in hosts.items():
             if said.get("errors"):
                 logs[host] = [*logs.get(host, [])[-LINES // 2 :], *said["errors"][-LINES // 2 :]]
-                advice += said.get("errors_advice", [])
+    if not is_explained or row.get("fault"):
+        # The traceback that ended in the fault has no request id.
+        advice += [item for said in hosts.values() for item in said.get("errors_advice", [])]
     stopped = [f"{host}: {unit}" for host, said in hosts.items() for unit in said.get("units", [])]
     return {**row, "logs": logs, "look_at": list(dict.fromkeys([*stopped, *row.get("look_at", []), *advice]))}
 

@@ -47,6 +47,8 @@ BACKENDS = [
 # No more than this is read from the end of a log.
 TAIL = 24 << 20
 LINE = 600
+# Errors of the time, the last ones, that are looked through for what they point at.
+ADVISED = 2000
 
 
 def run(*argv):
@@ -72,7 +74,7 @@ def tidy(line):
 
 
 def logs(names, wanted, since, limit):
-    """Lines of the requests by id, and the errors of the time of the run: {id: [...]}, [...]."""
+    """Lines of the requests by id, and the errors of the time of the run, what they point at: {id: [...]}, [...], [...]."""
     found, errors = {}, []
     pattern = re.compile("|".join(re.escape(item) for item in wanted)) if wanted else None
     from datetime import datetime
@@ -91,7 +93,7 @@ def logs(names, wanted, since, limit):
                         lines.append("%s: %s" % (short, tidy(line)))
                 elif re.match(r"\d{4}-\d\d-\d\d \S+ \d+ (ERROR|CRITICAL) ", line) and line[:19] >= begin:
                     errors.append("%s: %s" % (short, tidy(line)))
-    return found, errors[-limit:]
+    return found, errors[-limit:], hints(" ".join(errors[-ADVISED:]))
 
 
 def silent_units(names):
@@ -171,14 +173,14 @@ def main():
         supports_check_mode=True,
     )
     p = module.params
-    found, errors = logs(p["services"], p["request_ids"], p["since"], p["lines"])
+    found, errors, errors_advice = logs(p["services"], p["request_ids"], p["since"], p["lines"])
     advice = {request: hints(" ".join(lines)) for request, lines in found.items()}
     module.exit_json(
         changed=False,
         logs=found,
         advice=advice,
         errors=errors,
-        errors_advice=hints(" ".join(errors)),
+        errors_advice=errors_advice,
         units=silent_units(p["services"]),
         left=left_over(p["servers"], p["instances"]),
         facts=facts(),

@@ -59,8 +59,14 @@ def request_ids(text: str) -> list[str]:
 HINTS = (
     (r"hash was .* expected|corrupt image|checksum", "the image's stored data: `openstack image show`, then upload it again"),
     (
-        r"NeutronAdminCredentialConfigurationInvalid|networking client is experiencing an unauthorized",
+        # Where the words do not tell whose password it was, the traceback does.
+        r"NeutronAdminCredentialConfigurationInvalid|networking client is experiencing an unauthorized"
+        r"|nova/network/neutron\.py(?:(?!Traceback).)*exceptions\.http\.Unauthorized",
         "nova.conf [neutron] username and password, on the controller and on the compute nodes",
+    ),
+    (
+        r"nova/scheduler/client/report\.py(?:(?!Traceback).)*exceptions\.http\.Unauthorized",
+        "nova.conf [placement] username and password, on the controller and on the compute nodes",
     ),
     (
         r"unauthorized|invalid.{0,12}credential|HTTP 401|requires authentication",

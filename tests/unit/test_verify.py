@@ -194,6 +194,16 @@ def test_terminal_sequences_are_left_out():
             "[neutron] username",
         ),
         ("MessagingTimeout: Timed out waiting for a reply to message ID 1", "RabbitMQ"),
+        (
+            'File "/usr/lib/python3/dist-packages/nova/network/neutron.py", line 1, in get_client'
+            " keystoneauth1.exceptions.http.Unauthorized: The request you have made requires authentication. (HTTP 401)",
+            "[neutron] username",
+        ),
+        (
+            'File "/usr/lib/python3/dist-packages/nova/scheduler/client/report.py", line 1, in get'
+            " keystoneauth1.exceptions.http.Unauthorized: The request you have made requires authentication. (HTTP 401)",
+            "[placement] username",
+        ),
         ("waited 240 s for the lease on the console", "neutron-dhcp-agent"),
         ("KILONOVA: metadata-missing at 40s", "metadata_proxy_shared_secret"),
         ("noVNC websocket: [Errno 111] Connection refused", "nova-novncproxy"),
