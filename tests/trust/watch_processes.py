@@ -38,7 +38,8 @@ def main() -> None:
                         for other in words:
                             command = command.replace(other.decode(), "(secret)")
                         found.add(f"{name} {command}")
-    print("\n".join(sorted(found)))
+    for line in sorted(found):
+        print(line)
 
 
 if __name__ == "__main__":
