@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 
+from ansible.module_utils import kilonova_database as database
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova_auth import AUTH
 
@@ -162,7 +163,7 @@ def main():
             "region": {"type": "str", "required": True},
             "host": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["vacated", "absent"], "required": True},
-            "unix_socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+            "unix_socket": {"type": "path", "default": database.socket()},
         },
         supports_check_mode=True,
     )

@@ -109,7 +109,7 @@ def main():
             "region": {"type": "str", "required": True},
             "endpoints": {"type": "dict", "required": True},
             "database": {"type": "str", "default": "keystone"},
-            "unix_socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+            "unix_socket": {"type": "path", "default": database.socket()},
         },
         supports_check_mode=True,
     )

@@ -212,7 +212,7 @@ def main():
             "region": {"type": "str", "required": True},
             "project": {"type": "str", "default": "service"},
             "roles": {"type": "list", "elements": "str", "default": []},
-            "unix_socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+            "unix_socket": {"type": "path", "default": database.socket()},
             "services": {
                 "type": "list",
                 "elements": "dict",

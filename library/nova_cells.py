@@ -120,7 +120,7 @@ def main():
         argument_spec={
             "hosts": {"type": "list", "elements": "str"},
             "timeout": {"type": "int", "default": 120},
-            "unix_socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+            "unix_socket": {"type": "path", "default": database.socket()},
         },
         supports_check_mode=True,
     )

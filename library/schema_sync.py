@@ -91,7 +91,7 @@ def main():
             "migrations": {"type": "path", "required": True},
             "commands": {"type": "list", "elements": "list", "required": True},
             "user": {"type": "str", "required": True},
-            "unix_socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+            "unix_socket": {"type": "path", "default": database.socket()},
         },
         supports_check_mode=True,
     )

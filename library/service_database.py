@@ -42,7 +42,7 @@ def main():
             "user": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
             "hosts": {"type": "list", "elements": "str", "required": True},
-            "unix_socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+            "unix_socket": {"type": "path", "default": database.socket()},
         },
         supports_check_mode=True,
     )

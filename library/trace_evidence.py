@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 
+from ansible.module_utils import kilonova_database
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -135,7 +136,7 @@ def rabbitmq_queues(process):
 
 def ask_databases(instance):
     """Start the client as root over the socket, where the server is."""
-    if not instance or not os.path.exists("/run/mysqld/mysqld.sock"):
+    if not instance or not os.path.exists(kilonova_database.socket()):
         return None, ""
     queries = QUERIES.format(id=instance)
     for database in ("nova", "nova_cell0"):

@@ -281,6 +281,15 @@ RIGHT = {
 }
 
 
+def test_the_socket_of_mariadb_is_where_it_is(monkeypatch, tmp_path):
+    database = importlib.import_module("ansible.module_utils.kilonova_database")
+    old, new = tmp_path / "old", tmp_path / "new"
+    monkeypatch.setattr(database, "SOCKETS", (str(old), str(new)))
+    assert database.socket() == str(old)
+    new.touch()
+    assert database.socket() == str(new)
+
+
 @pytest.mark.parametrize(
     ("rows", "actions"),
     [
