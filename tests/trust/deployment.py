@@ -30,7 +30,7 @@ class Deployment:
         self.name, self.network, self.hosts = name, network, hosts
         self.environment = {
             **os.environ, "KILONOVA_SANDBOX": name, "KILONOVA_NETWORK": network, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
-            "PATH": f"{PROJECT / '.venv/bin'}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1",
+            "PATH": f"{PROJECT / '.venv/bin'}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0",
         }
 
     def container(self, host: str) -> str:
