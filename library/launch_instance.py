@@ -88,11 +88,11 @@ class Launch:
         self.make(
             "create subnet %(subnet)s of %(network)s" % provider,
             network.find_subnet(provider["network"]),
-            lambda: network.create_subnet(
+            lambda: self.served(network.create_subnet(
                 name=provider["network"], network_id=outside.id, ip_version=4, cidr=provider["subnet"],
                 gateway_ip=provider["gateway"],
                 allocation_pools=[{"start": provider["pool"][0], "end": provider["pool"][1]}],
-            ),
+            )),
         )
         inside = self.make(
             "create self-service network %(network)s" % own,
@@ -102,7 +102,8 @@ class Launch:
         subnet = self.make(
             "create subnet %(subnet)s of %(network)s" % own,
             network.find_subnet(own["network"]),
-            lambda: network.create_subnet(name=own["network"], network_id=inside.id, ip_version=4, cidr=own["subnet"]),
+            lambda: self.served(network.create_subnet(
+                name=own["network"], network_id=inside.id, ip_version=4, cidr=own["subnet"])),
         )
 
         def create_router():
@@ -112,6 +113,22 @@ class Launch:
 
         self.make("create router %(router)s" % own, network.find_router(own["router"]), create_router)
         return outside, inside
+
+    def served(self, subnet):
+        """Return the subnet when its DHCP port is there, so that one network is plugged after the other.
+
+        Open vSwitch 3.1 in userspace loses ports that are plugged at the same moment; the DHCP agent tries again after minutes.
+        """
+        network = self.cloud.network
+        # OVN answers DHCP itself and has no such agent.
+        if any(agent.is_alive for agent in network.agents(agent_type="DHCP agent")):
+            self.wait(
+                "the DHCP port of subnet %s" % subnet.cidr,
+                lambda: any(
+                    port.status == "ACTIVE" for port in network.ports(network_id=subnet.network_id, device_owner="network:dhcp")
+                ),
+            )
+        return subnet
 
     def rules(self, project_id):
         """Guide: add security group rules (and HTTP, which the instance answers)."""
