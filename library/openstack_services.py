@@ -181,7 +181,7 @@ def main():
             systemctl(verb, *chosen)
         acted = {name for chosen in acted.values() for name in chosen}
         done += [unit for unit in wave if unit["name"] in acted]
-        silent = wait(module, wave, acted)
+        silent = wait(module, wave, acted, state)
         if silent:
             go_back(module, silent, paths, done, result)
     # Only now: a run that dies before this line restarts them again.
@@ -202,7 +202,7 @@ def must_be_disabled(properties, check_mode):
     return enabled or properties.get("ActiveState") in ("active", "activating", "reloading")
 
 
-def wait(module, units, acted):
+def wait(module, units, acted, state):
     """Until every unit is active and answers; returns the name of the first that does not and why, or None."""
     deadline = time.monotonic() + module.params["timeout"]
     waiting = {unit["name"]: unit.get("answers") for unit in units}
@@ -231,17 +231,17 @@ def wait(module, units, acted):
             return name, "no answer within %d s, last: %s" % (module.params["timeout"], reason[name])
         if waiting:
             time.sleep(0.5)
-    return survive(module, [unit for unit in units if unit["name"] in acted])
+    return survive(module, [unit for unit in units if unit["name"] in acted], state)
 
 
-def survive(module, units):
+def survive(module, units, state):
     """Units that cannot be asked are "active" before they have read their configuration: see that they stay so.
 
     Those that run with their first configuration here are looked at once; the run's last play asks for all of them. Others must
     live for some seconds, and until they have come to rest: on a busy host a service needs long to find out that it cannot work.
     """
     names = [unit["name"] for unit in units if not (unit.get("answers") or unit["queues"])]
-    changed = [unit for unit in units if any(os.path.exists(services.good_path(path)) for path in unit["reads"])]
+    changed = [name for name in names if name in state]
     if not names:
         return None
     begun = time.monotonic()
@@ -286,7 +286,7 @@ def go_back(module, silent, paths, units, result):
     systemctl("daemon-reload")
     systemctl("reset-failed", *[unit["name"] for unit in again])
     systemctl("restart", *[unit["name"] for unit in again])
-    still = wait(module, again, {unit["name"] for unit in again})
+    still = wait(module, again, {unit["name"] for unit in again}, services.load_state())
     outcome = "%s %s again with it" % (", ".join(unit["name"] for unit in again), "runs" if len(again) == 1 else "run")
     if still:
         outcome = "but service %s does not run with it either: %s" % still

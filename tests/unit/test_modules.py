@@ -615,6 +615,18 @@ def test_what_cannot_be_asked_must_live_a_while_with_a_changed_configuration(run
     assert "put back" in failed.value.args[0]["msg"]
 
 
+def test_the_first_start_of_what_cannot_be_asked_is_looked_at_once(run, systemd, conf, monkeypatch):
+    systemd.add("nova-api")
+    systemd.add("nova-scheduler", ActiveState="inactive")
+    conf("[DEFAULT]\ngood = 1\n")
+    run(systemd.code, units=[conf.unit("nova-api")])
+    # Another service's configuration, which is known to be good, says nothing about the one that starts now.
+    slept = []
+    monkeypatch.setattr(systemd.code.time, "sleep", slept.append)
+    run(systemd.code, units=[conf.unit("nova-scheduler")])
+    assert not slept
+
+
 def test_units_wait_for_those_that_they_come_after(run, systemd, monkeypatch):
     systemd.add("agent", "rpc", ActiveState="inactive")
     consumers = iter([set(), {"q-plugin"}])
