@@ -36,14 +36,16 @@ DATABASE = {"cell0": NETLOC + "nova_cell0?{query}", "cell1": NETLOC + "nova?{que
 TRANSPORT = {"cell0": "none:///", "cell1": NETLOC + "{path}?{query}"}
 
 
-def nova_manage(module, *arguments):
-    """Run nova-manage cell_v2 as nova; fail with its last words."""
-    argv = ["runuser", "-u", "nova", "--", "nova-manage", "cell_v2", *arguments]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False)
-    output = done.stdout.decode("utf-8", "replace")
-    if done.returncode:
-        module.fail_json(msg="nova-manage cell_v2 %s failed: %s" % (arguments[0], output.strip()[-600:]))
-    return output
+def nova_manage(module, *commands):
+    """Run commands of nova-manage cell_v2 as nova, all at once; fail with the last words of the first that failed."""
+    argv = ["runuser", "-u", "nova", "--", "nova-manage", "cell_v2"]
+    begun = [
+        subprocess.Popen([*argv, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/") for arguments in commands
+    ]
+    outputs = [process.communicate()[0].decode("utf-8", "replace") for process in begun]
+    for process, arguments, output in zip(begun, commands, outputs):
+        if process.returncode:
+            module.fail_json(msg="nova-manage cell_v2 %s failed: %s" % (arguments[0], output.strip()[-600:]))
 
 
 def answers(module):
@@ -68,29 +70,34 @@ def query(module, statement, arguments=()):
         module.fail_json(msg="reading Nova's databases by %s: %s" % (module.params["unix_socket"], error))
 
 
-def map_cells(module, do):
-    """cell0 and cell1 exist with the templates above."""
+def map_cells(module):
+    """cell0 and cell1 exist with the templates above; what is missing of both is done side by side. Returns the actions."""
     rows = query(module, "SELECT uuid, name, transport_url, database_connection FROM nova_api.cell_mappings")
     cell0 = next((row for row in rows if row[0] == CELL0), None)
     cell1 = next((row for row in rows if row[1] == "cell1"), None)
+    commands = {}
     if cell0 is None:
-        do("map cell0", "map_cell0", "--database_connection", DATABASE["cell0"])
+        commands["map cell0"] = ["map_cell0", "--database_connection", DATABASE["cell0"]]
     elif cell0[3] != DATABASE["cell0"]:
         arguments = ["--transport-url", TRANSPORT["cell0"], "--database_connection", DATABASE["cell0"]]
-        do("correct the mapping of cell0", "update_cell", "--cell_uuid", CELL0, *arguments)
+        commands["correct the mapping of cell0"] = ["update_cell", "--cell_uuid", CELL0, *arguments]
     arguments = ["--transport-url", TRANSPORT["cell1"], "--database_connection", DATABASE["cell1"]]
     if cell1 is None:
-        do("create cell1", "create_cell", "--name", "cell1", *arguments)
+        commands["create cell1"] = ["create_cell", "--name", "cell1", *arguments]
     elif cell1[2:] != (TRANSPORT["cell1"], DATABASE["cell1"]):
-        do("correct the mapping of cell1", "update_cell", "--cell_uuid", cell1[0], "--name", "cell1", *arguments)
+        commands["correct the mapping of cell1"] = ["update_cell", "--cell_uuid", cell1[0], "--name", "cell1", *arguments]
+    if not module.check_mode:
+        nova_manage(module, *commands.values())
+    return list(commands)
 
 
-def discover_hosts(module, do):
-    """Every host in `hosts` is mapped, once it has reported itself."""
+def discover_hosts(module):
+    """Every host in `hosts` is mapped, once it has reported itself. Returns the actions."""
     wanted = set(module.params["hosts"])
     mapped = {row[0] for row in query(module, "SELECT host FROM nova_api.host_mappings")}
     if wanted <= mapped:
-        return
+        return []
+    actions = ["map %s to cell1" % ", ".join(sorted(wanted - mapped))]
     if not module.check_mode:
         deadline = time.monotonic() + module.params["timeout"]
         # The row of compute_nodes is written after that of services; discover_hosts looks at the former.
@@ -103,15 +110,15 @@ def discover_hosts(module, do):
                     "reach RabbitMQ, Keystone and Placement" % (", ".join(sorted(missing)), module.params["timeout"])
                 )
             time.sleep(0.5)
-    do("map %s to cell1" % ", ".join(sorted(wanted - mapped)), "discover_hosts")
-    if not module.check_mode:
+        nova_manage(module, ["discover_hosts"])
         mapped = {row[0] for row in query(module, "SELECT host FROM nova_api.host_mappings")}
         if not wanted <= mapped:
             # A mapping that somebody deleted: the host's own row says that it has one, and only its service does not.
-            nova_manage(module, "discover_hosts", "--by-service")
+            nova_manage(module, ["discover_hosts", "--by-service"])
             mapped = {row[0] for row in query(module, "SELECT host FROM nova_api.host_mappings")}
         if not wanted <= mapped:
             module.fail_json(msg="discover_hosts left %s without a mapping" % ", ".join(sorted(wanted - mapped)))
+    return actions
 
 
 def main():
@@ -125,19 +132,13 @@ def main():
         supports_check_mode=True,
     )
     actions = []
-
-    def do(action, *arguments):
-        actions.append(action)
-        if not module.check_mode:
-            nova_manage(module, *arguments)
-
     table = "cell_mappings" if module.params["hosts"] is None else "host_mappings"
     if module.check_mode and not answers(module) and database.on_disk("nova_api", table):
         database.warn_of_guess(module, "nova_api.%s" % table)
     elif module.params["hosts"] is None:
-        map_cells(module, do)
+        actions = map_cells(module)
     else:
-        discover_hosts(module, do)
+        actions = discover_hosts(module)
     module.exit_json(
         changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
     )

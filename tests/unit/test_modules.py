@@ -12,6 +12,7 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -302,7 +303,7 @@ def test_the_socket_of_mariadb_is_where_it_is(monkeypatch, tmp_path):
 def test_cells_are_mapped_by_templates(run, monkeypatch, rows, actions):
     code, commands = load("nova_cells"), []
     monkeypatch.setattr(code, "query", lambda *_arguments: rows)
-    monkeypatch.setattr(code, "nova_manage", lambda _module, *arguments: commands.append(arguments))
+    monkeypatch.setattr(code, "nova_manage", lambda _module, *several: commands.extend(several))
     assert run(code)["actions"] == actions
     assert len(commands) == len(actions)
     assert not [word for words in commands for word in words if "mysql" in word or "rabbit" in word]
@@ -325,14 +326,14 @@ def test_a_mapping_that_somebody_deleted_is_made_again(run, monkeypatch):
     tables = {"nova_api.host_mappings": mapped, "nova.compute_nodes": [("a",)]}
     monkeypatch.setattr(code, "query", lambda _module, statement: next(tables[name] for name in tables if name in statement))
 
-    def nova_manage(_module, *arguments):
+    def nova_manage(_module, arguments):
         calls.append(arguments)
         if "--by-service" in arguments:
             mapped.append(("a",))
 
     monkeypatch.setattr(code, "nova_manage", nova_manage)
     assert run(code, hosts=["a"])["actions"] == ["map a to cell1"]
-    assert calls == [("discover_hosts",), ("discover_hosts", "--by-service")]
+    assert calls == [["discover_hosts"], ["discover_hosts", "--by-service"]]
 
 
 def test_a_host_that_does_not_report_is_named(run, monkeypatch):
@@ -886,6 +887,18 @@ def test_byte_compilation_is_put_off_and_done_once(run, dpkg):
     assert list(dpkg.modules.glob("__pycache__/service.*.pyc"))
     assert not dpkg.exclusions.exists()
     assert not run(dpkg.code, names=["nova-api"], units=["x"])["changed"]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_modules_are_compiled_while_dpkg_works_unless_some_are_on_their_way_out(dpkg, monkeypatch, wanted):
+    monkeypatch.setattr(dpkg.code, "PAUSE", 0.01)
+    (dpkg.modules / "service.py").write_text("answer = 42\n")
+    beside = dpkg.code.CompilationBeside(wanted)
+    deadline = time.monotonic() + (30 if wanted else 1)
+    while not list(dpkg.modules.glob("__pycache__/service.*.pyc")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    beside.end()
+    assert bool(list(dpkg.modules.glob("__pycache__/service.*.pyc"))) is wanted
 
 
 def test_the_policy_holds_units_and_no_others(dpkg):
