@@ -189,7 +189,7 @@ def units_with_digests(units: Iterable[Mapping[str, Any]], files: Iterable[Mappi
             raise ValueError(f"unit {unit['name']} reads {unknown[0]}, which is not among the files {', '.join(known)}")
         ignored = dict.fromkeys(unit.get("ignores") or (), "")
         reads = {path: {**known[path], **ignored} for path in paths}
-        kept = {key: value for key, value in unit.items() if key in ("name", "answers", "queues", "after", "action", "runs")}
+        kept = {key: value for key, value in unit.items() if key not in ("reads", "ignores")}
         result.append({**kept, "reads": reads})
     return result
 

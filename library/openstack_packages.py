@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -21,8 +20,8 @@ description:
   - Asks apt for every package that it would install, upgrade or remove; that list is the same with check mode, which reads the
     archives' indexes into a directory of its own.
   - Debian's Python packages call py3compile one after the other while dpkg waits, which is a third of an installation. It is put
-    off by what py3compile offers for that, a file of exclusions, and done for all beside dpkg, with what it leaves of the
-    processors, and after it. The compiled files are the ones that py3compile would have written (same place, same format).
+    off by what py3compile offers for that, a file of exclusions, and then done for all on all processors. The compiled files are
+    the ones that py3compile would have written (same place, same format).
   - What a killed run left (unconfigured packages, services held back, modules that are not compiled) is finished first.
 options:
   names: {type: list, elements: str, required: true, description: Packages that must be installed.}
@@ -41,8 +40,6 @@ exit 0
 """
 EXCLUSIONS = "/usr/share/python3/bcep/kilonova"
 PYTHON_MODULES = "/usr/lib/python3/dist-packages"
-# Seconds between two passes; one over what is compiled already costs little.
-PAUSE = 5
 # Kind, versions of Python, directory: the format of py3compile.
 EXCLUDED = "dir|3.0-|%s\n" % PYTHON_MODULES
 SETTLED = ("installed", "config-files", "not-installed")
@@ -89,36 +86,10 @@ def put_off_compilation():
         stream.write(EXCLUDED)
 
 
-def compiled(*options, before=()):
-    """One pass of compileall; returns (rc, output)."""
-    return call(*before, "/usr/bin/python3", "-m", "compileall", "-qq", *options, PYTHON_MODULES)
-
-
-class CompilationBeside:
-    """While dpkg works, which uses one processor: compile what it has unpacked so far, at the lowest priority."""
-
-    def __init__(self, wanted):
-        """Begin at once if wanted; nothing that is compiled may be on its way out, or its directory would stay behind."""
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._compile)
-        if wanted:
-            self._thread.start()
-
-    def _compile(self):
-        while not self._ended.wait(PAUSE):
-            compiled(before=("nice", "-n", "19"))
-
-    def end(self):
-        """A pass that has begun ends by itself: killed, it would leave half a file."""
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-
 def compile_modules(module):
     """End that, and compile whatever is not compiled yet."""
     # -j 0: as many processes as processors. Status 1: a module of another Python version, which py3compile passes over as well.
-    rc, output = compiled("-j", "0")
+    rc, output = call("/usr/bin/python3", "-m", "compileall", "-qq", "-j", "0", PYTHON_MODULES)
     if rc not in (0, 1):
         module.fail_json(msg="compileall %s: status %d: %s" % (PYTHON_MODULES, rc, output[-400:]))
     # Only now: a run that dies before this line compiles again.
@@ -199,13 +170,8 @@ def install(module, names, unfinished):
                 apt.run("install", "--reinstall", "--fix-broken", "--no-install-recommends", *broken)
         if names:
             apt.run("update")
-            coming = apt.simulate(names)
-            beside = CompilationBeside(wanted=all(action.startswith("install ") for action in coming))
-            try:
-                apt.run("install", "--fix-broken", "--no-install-recommends", *names)
-            finally:
-                beside.end()
-            actions += coming
+            actions += apt.simulate(names)
+            apt.run("install", "--fix-broken", "--no-install-recommends", *names)
     finally:
         if MARK in held_text():
             os.unlink(POLICY)

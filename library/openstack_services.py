@@ -29,7 +29,15 @@ options:
       name; reads (path to section to digest, what the unit reads; the digest of a section that it does not use is empty);
       answers (an http URL, or host:port; optional); queues (names of RabbitMQ queues that must have a consumer once the unit was
       started; optional); after (units of this list that must answer before this one is touched; optional); action (restart or
-      reload); runs (whether it shall run; without it, yes. What shall not run is stopped and disabled).
+      reload); runs (whether it shall run; without it, yes. What shall not run is stopped and disabled); later (nothing in the
+      run needs it before the last play: the first start here is not waited for).
+  unasked:
+    type: list
+    elements: dict
+    default: []
+    description: >-
+      Units (name, answers) whose first start was not waited for so far. Those of this call are added in the fact
+      openstack_services_unasked, for the last play to ask.
   timeout: {type: int, default: 180, description: Seconds to wait for all answers.}
   settle:
     type: int
@@ -113,8 +121,10 @@ def main():
                     "after": {"type": "list", "elements": "str", "default": []},
                     "action": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
                     "runs": {"type": "bool", "default": True},
+                    "later": {"type": "bool", "default": False},
                 },
             },
+            "unasked": {"type": "list", "elements": "dict", "default": []},
             "timeout": {"type": "int", "default": 180},
             "settle": {"type": "int", "default": 10},
         },
@@ -168,7 +178,11 @@ def main():
         rc, output = systemctl(*command, *chosen) if chosen else (0, "")
         if rc:
             module.fail_json(msg="systemctl %s %s: %s" % (command[0], " ".join(chosen), output), **result)
-    done = []
+    later = [unit for unit in units if unit["later"] and unit["name"] in act["start"] and unit["name"] not in state]
+    if later:
+        unasked = [{"name": unit["name"], "answers": unit["answers"]} for unit in later]
+        result["ansible_facts"] = {"openstack_services_unasked": module.params["unasked"] + unasked}
+    done, later = [], {unit["name"] for unit in later}
     for wave in ([unit for unit in units if not unit["after"]], [unit for unit in units if unit["after"]]):
         mine = {unit["name"] for unit in wave}
         acted = {verb: [name for name in chosen if name in mine] for verb, chosen in act.items()}
@@ -178,10 +192,12 @@ def main():
             if verb == "start":
                 systemctl("reset-failed", *chosen)
             # A service that cannot start says so below, with its journal; the others go on meanwhile.
-            systemctl(verb, *chosen)
+            for names, options in ((set(chosen) - later, []), (set(chosen) & later, ["--no-block"])):
+                if names:
+                    systemctl(verb, *options, *[name for name in chosen if name in names])
         acted = {name for chosen in acted.values() for name in chosen}
         done += [unit for unit in wave if unit["name"] in acted]
-        silent = wait(module, wave, acted, state)
+        silent = wait(module, [unit for unit in wave if unit["name"] not in later], acted, state)
         if silent:
             go_back(module, silent, paths, done, result)
     # Only now: a run that dies before this line restarts them again.

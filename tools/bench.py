@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from kilonova.config_files import ROLES, role_packages
+from kilonova.config_files import ROLES, for_release, role_packages
 
 PROJECT = Path(__file__).resolve().parent.parent
 SANDBOX = {"KILONOVA_SANDBOX": "bench", "KILONOVA_NETWORK": "10.22"}
@@ -73,11 +73,17 @@ def seconds(action: Callable[[], None]) -> float:
 
 def apt_floor() -> None:
     """One transaction on each host, both at once, services started by their packages held back as the installation does."""
-    groups = yaml.safe_load((ROLES / "openstack/vars/main.yml").read_text(encoding="utf-8"))["openstack_group_roles"]
+    known = yaml.safe_load((ROLES / "openstack/vars/main.yml").read_text(encoding="utf-8"))
+    backends = known["openstack_network_backends"]
+    mine = backends[for_release(known["openstack_default_network_backends"], RELEASE)]["roles"]
+    others = {role for backend in backends.values() for role in backend["roles"]} - set(mine)
+    roles = known["openstack_group_roles"]
     install = "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; apt-get update -qq; " \
         "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "
     finished([
-        inside(host, "sh", "-c", install + " ".join(role_packages(groups[group], RELEASE)))
+        inside(host, "sh", "-c", install + " ".join(role_packages(
+            [role for role in roles[group] if role not in others], RELEASE
+        )))
         for host, group in (("controller", "controllers"), ("compute1", "computes"))
     ])
 

@@ -12,7 +12,6 @@ import socket
 import stat
 import subprocess
 import threading
-import time
 from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -455,7 +454,7 @@ class Systemd:
     def systemctl(self, verb, *names):
         if verb not in ("daemon-reload", "reset-failed"):
             self.calls.append(" ".join((verb, *names)))
-        for name in names:
+        for name in set(names) - {"--no-block"}:
             if verb == "enable":
                 self.units[name]["UnitFileState"] = "enabled"
             elif verb == "disable":
@@ -626,6 +625,25 @@ def test_the_first_start_of_what_cannot_be_asked_is_looked_at_once(run, systemd,
     monkeypatch.setattr(systemd.code.time, "sleep", slept.append)
     run(systemd.code, units=[conf.unit("nova-scheduler")])
     assert not slept
+
+
+def test_the_run_goes_on_while_a_service_starts_for_the_first_time(run, systemd, monkeypatch):
+    systemd.add("glance-api", "keystone", ActiveState="inactive")
+    asked = []
+    monkeypatch.setattr(systemd.code, "answer", asked.append)
+    units = [{**unit("glance-api", answers="10.0.0.11:9292"), "later": True}, unit("keystone", answers="10.0.0.11:5000")]
+    result = run(systemd.code, units=units, unasked=[{"name": "earlier", "answers": None}])
+    assert systemd.calls == ["start keystone", "start --no-block glance-api"]
+    assert asked == ["10.0.0.11:5000"]
+    later = result["ansible_facts"]["openstack_services_unasked"]
+    assert later == [{"name": "earlier", "answers": None}, {"name": "glance-api", "answers": "10.0.0.11:9292"}]
+    # The last play asks, and every run after it asks at once.
+    systemd.calls.clear()
+    for again in (later[1:], units):
+        asked.clear()
+        result = run(systemd.code, units=again)
+        assert (result["changed"], "10.0.0.11:9292" in asked, "ansible_facts" in result) == (False, True, False)
+    assert systemd.calls == []
 
 
 def test_units_wait_for_those_that_they_come_after(run, systemd, monkeypatch):
@@ -887,18 +905,6 @@ def test_byte_compilation_is_put_off_and_done_once(run, dpkg):
     assert list(dpkg.modules.glob("__pycache__/service.*.pyc"))
     assert not dpkg.exclusions.exists()
     assert not run(dpkg.code, names=["nova-api"], units=["x"])["changed"]
-
-
-@pytest.mark.parametrize("wanted", [True, False])
-def test_modules_are_compiled_while_dpkg_works_unless_some_are_on_their_way_out(dpkg, monkeypatch, wanted):
-    monkeypatch.setattr(dpkg.code, "PAUSE", 0.01)
-    (dpkg.modules / "service.py").write_text("answer = 42\n")
-    beside = dpkg.code.CompilationBeside(wanted)
-    deadline = time.monotonic() + (30 if wanted else 1)
-    while not list(dpkg.modules.glob("__pycache__/service.*.pyc")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    beside.end()
-    assert bool(list(dpkg.modules.glob("__pycache__/service.*.pyc"))) is wanted
 
 
 def test_the_policy_holds_units_and_no_others(dpkg):
