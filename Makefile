@@ -4,7 +4,7 @@ VENV := .venv
 ANSIBLE := $(VENV)/bin/ansible-playbook
 LOCK ?= requirements/lock.txt
 
-# The sandbox's release and its number of compute nodes: make cloud RELEASE=epoxy COMPUTES=2, and the same for the targets after it.
+# The sandbox's release and its number of compute nodes: make cloud RELEASE=zed COMPUTES=2, and the same for the targets after it.
 export KILONOVA_RELEASE := $(or $(RELEASE),$(KILONOVA_RELEASE))
 export KILONOVA_COMPUTES := $(or $(COMPUTES),$(KILONOVA_COMPUTES))
 
@@ -23,7 +23,7 @@ endif
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=epoxy, COMPUTES=2)
+cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, COMPUTES=2)
 	$(ANSIBLE) -i $(INVENTORY) playbooks/cloud.yml
 
 site: $(VENV)/ready ## install onto the hosts of INVENTORY (LIMIT=localhost,controllers,compute2)

@@ -174,7 +174,6 @@ def cache(servers, timeout):
 def main():
     """Entry point."""
     module = AnsibleModule(
-        no_log=True,  # not in the host's journal, where a password in a structure stays readable when it is escaped
         argument_spec={
             "database": {
                 "type": "dict",

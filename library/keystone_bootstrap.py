@@ -82,7 +82,7 @@ def administrator_is_right(module):
 
 
 def manage(module, commands):
-    """Run keystone-manage with each of the arguments, all at once: nothing of one is read by another, and each takes seconds."""
+    """Run keystone-manage with each of the arguments, all at once."""
     started = [
         subprocess.Popen(
             ["python3", "-c", PROGRAM, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -114,9 +114,7 @@ def main():
         supports_check_mode=True,
     )
     p = module.params
-    actions = []
-
-    commands = []
+    actions, commands, bootstrap = [], [], []
     for command, directory in KEYS.items():
         keys = os.listdir(directory) if os.path.isdir(directory) else []
         if len(keys) < 2:
@@ -126,11 +124,13 @@ def main():
             commands.append([command, "--keystone-user", "keystone", "--keystone-group", "keystone"])
     if pymysql is None or checkpw is None or not administrator_is_right(module):
         actions.append("bootstrap the Identity service")
-        commands.append(["bootstrap", "--bootstrap-region-id", p["region"]])
+        bootstrap.append(["bootstrap", "--bootstrap-region-id", p["region"]])
         for interface, url in p["endpoints"].items():
-            commands[-1] += ["--bootstrap-%s-url" % interface, url]
+            bootstrap[-1] += ["--bootstrap-%s-url" % interface, url]
     if not module.check_mode:
+        # The bootstrap refuses to begin without a repository of keys.
         manage(module, commands)
+        manage(module, bootstrap)
     module.exit_json(
         changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
     )

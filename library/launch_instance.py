@@ -218,7 +218,6 @@ class Launch:
 def main():
     """Entry point."""
     module = AnsibleModule(
-        no_log=True,  # not in the host's journal, where a password in a structure stays readable when it is escaped
         argument_spec={
             "auth": AUTH,
             "region": {"type": "str", "required": True},

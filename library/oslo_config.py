@@ -74,7 +74,6 @@ def write(path, content, uid, gid, mode):
 def main():
     """Entry point."""
     module = AnsibleModule(
-        no_log=True,  # not in the host's journal, where a password in a structure stays readable when it is escaped
         argument_spec={
             "files": {
                 "type": "list",

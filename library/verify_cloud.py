@@ -96,7 +96,6 @@ def remove(admin, calls, found, title, name):
 def main():
     """Entry point."""
     module = AnsibleModule(
-        no_log=True,  # not in the host's journal, where a password in a structure stays readable when it is escaped
         argument_spec={
             "auth": AUTH,
             "region": {"type": "str", "required": True},

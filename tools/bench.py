@@ -21,8 +21,8 @@ import yaml
 from kilonova.config_files import ROLES, for_release, role_packages
 
 PROJECT = Path(__file__).resolve().parent.parent
-SANDBOX = {"KILONOVA_SANDBOX": "bench", "KILONOVA_NETWORK": "10.22"}
 RELEASE = "zed"
+SANDBOX = {"KILONOVA_SANDBOX": "bench", "KILONOVA_NETWORK": "10.22", "KILONOVA_RELEASE": RELEASE}
 # Each service's databases and its own command; the roles' populate.yml has the same.
 SYNCS = {
     "keystone": (["keystone"], ["keystone-manage", "db_sync"]),

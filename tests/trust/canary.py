@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hostile
 import yaml
+from deployment import RELEASE
 
 from kilonova import secrets
 
@@ -45,7 +46,7 @@ class Cloud:
     def environment(self) -> dict[str, str]:
         """Environment of Ansible."""
         return {
-            **os.environ, "KILONOVA_SANDBOX": self.name, "KILONOVA_NETWORK": self.network,
+            **os.environ, "KILONOVA_SANDBOX": self.name, "KILONOVA_NETWORK": self.network, "KILONOVA_RELEASE": RELEASE,
             "ANSIBLE_CONFIG": str(TREE / "ansible.cfg"),
         }
 

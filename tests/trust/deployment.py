@@ -13,6 +13,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 LOOK = (Path(__file__).parent / "look.py").read_bytes()
 SITE = "playbooks/site.yml"
+# Of sandboxes that are deployed here: not the usual one, so that both are tested.
+RELEASE = os.environ.get("KILONOVA_RELEASE") or ("" if os.environ.get("KILONOVA_SANDBOX") else "zed")
 # Everything in a container that systemd did not start: what a run has left there.
 STRAYS = r"""
 for p in /proc/[0-9]*; do
@@ -29,7 +31,8 @@ class Deployment:
     def __init__(self, name: str, network: str, hosts: tuple[str, ...] = ("controller", "compute1")):
         self.name, self.network, self.hosts = name, network, hosts
         self.environment = {
-            **os.environ, "KILONOVA_SANDBOX": name, "KILONOVA_NETWORK": network, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+            **os.environ, "KILONOVA_SANDBOX": name, "KILONOVA_NETWORK": network, "KILONOVA_RELEASE": RELEASE,
+            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
             "PATH": f"{PROJECT / '.venv/bin'}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0",
         }
 

@@ -4,7 +4,7 @@ import os
 
 from kilonova import releases
 
-RELEASE = releases.find(os.environ.get("KILONOVA_RELEASE") or "zed")
+RELEASE = releases.find(os.environ.get("KILONOVA_RELEASE") or "epoxy")
 BACKEND = "ovn" if releases.find("epoxy") <= RELEASE else "openvswitch"
 
 CONTROLLER_UNITS = {
