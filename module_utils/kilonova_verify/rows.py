@@ -442,10 +442,8 @@ def rebuild(c):
 @row(needs="neighbour")
 def novnc_page(c):
     """Nova gives a console address, and the noVNC page is there."""
-    server = c.use("two")
-    body = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
-    url = c.me.post("compute", f"/servers/{server['id']}/remote-consoles", body)["remote_console"]["url"]
-    server["console_url"] = url
+    url = console_url(c, c.use("two"))
+    c.servers["two"]["console_url"] = url
     status, text = guest.http(url, cacert=c.p["cacert"])
     if status != 200 or "vnc" not in text.lower():
         raise Failure(f"the noVNC page {mask(url)} answers {status}: {text[:200]}")
@@ -455,8 +453,19 @@ def novnc_page(c):
 @row(needs="novnc_page")
 def novnc_rfb(c):
     """A WebSocket to the console is greeted by the guest's VNC server."""
+    return console_greeting(c, c.servers["two"]["console_url"])
+
+
+def console_url(c, server: dict) -> str:
+    """Return where noVNC shows the guest's screen; Nova gives a token with it, for one use and some minutes."""
+    body = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
+    return c.me.post("compute", f"/servers/{server['id']}/remote-consoles", body)["remote_console"]["url"]
+
+
+def console_greeting(c, url: str) -> str:
+    """Return what the guest's VNC server says first."""
     try:
-        said = guest.websocket_greeting(c.servers["two"]["console_url"], cacert=c.p["cacert"])
+        said = guest.websocket_greeting(url, cacert=c.p["cacert"])
     except OSError as error:
         raise Failure(f"noVNC websocket: {error}") from error
     if not said.startswith(b"RFB 003."):
@@ -469,9 +478,7 @@ def novnc_picture(c):
     """A browser shows the guest's screen."""
     if not c.p["picture"]:
         raise Skip("no browser was looked for (verify_picture)")
-    server = c.use("two")
-    body = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
-    url = c.me.post("compute", f"/servers/{server['id']}/remote-consoles", body)["remote_console"]["url"]
+    url = console_url(c, c.use("two"))
     answer = os.path.join(c.p["directory"], "picture.json")
     # The browser does not know the authorities of the file; by them, the row before has checked the certificate.
     c.picture = {"url": url, "name": f"{c.name}-two", "certificate_checked": bool(c.p["cacert"])}
@@ -600,7 +607,8 @@ def confirm(c, server: dict, before: str) -> str:
     """Confirm a resize or a cold migration, and see the guest up on its host."""
     reach(c, server, ({"confirmResize": None}, "ACTIVE"))
     c.booted(server)
-    return f"from {before} to {c.host_of(server['id'])}, confirmed, booted"
+    console_greeting(c, console_url(c, server))
+    return f"from {before} to {c.host_of(server['id'])}, confirmed, booted, its console answers"
 
 
 @row(needs="neighbour services", after="resize")
@@ -636,7 +644,8 @@ def live_migrate(c):
             look_at=["libvirt and [libvirt] live_migration_* on both nodes, TCP 16509 and 49152-49215 between them"],
         )
     c.answers(server)
-    return f"from {before} to {after}, and it answers"
+    console_greeting(c, console_url(c, server))
+    return f"from {before} to {after}, and it answers, its console too"
 
 
 @row(needs="boot", after=" ".join(item.name for item in ROWS))
