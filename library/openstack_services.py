@@ -30,14 +30,15 @@ options:
       answers (an http URL, or host:port; optional); queues (names of RabbitMQ queues that must have a consumer once the unit was
       started; optional); after (units of this list that must answer before this one is touched; optional); action (restart or
       reload); runs (whether it shall run; without it, yes. What shall not run is stopped and disabled); later (nothing in the
-      run needs it before the last play: the first start here is not waited for).
+      run needs it before the last play: the first start here is not waited for); invocation (systemd's id of the process at an
+      earlier look: by another one it died meanwhile).
   unasked:
     type: list
     elements: dict
     default: []
     description: >-
-      Units (name, answers) whose first start was not waited for so far. Those of this call are added in the fact
-      openstack_services_unasked, for the last play to ask.
+      Units (name, answers, invocation) whose first start was not waited for so far, or that only their process could be asked.
+      Those of this call are added in the fact openstack_services_unasked, for the last play to ask.
   timeout: {type: int, default: 180, description: Seconds to wait for all answers.}
   settle:
     type: int
@@ -46,6 +47,7 @@ options:
 """
 
 ENABLED = ("enabled", "enabled-runtime", "generated", "static", "alias", "indirect")
+DIED = "died right after its start (now %s, %s)"
 # Seconds between two looks at a service that settles.
 PAUSE = 2
 # Where Debian's packages note that it was them who masked a unit, because they were removed.
@@ -122,6 +124,7 @@ def main():
                     "action": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
                     "runs": {"type": "bool", "default": True},
                     "later": {"type": "bool", "default": False},
+                    "invocation": {"type": "str"},
                 },
             },
             "unasked": {"type": "list", "elements": "dict", "default": []},
@@ -178,11 +181,10 @@ def main():
         rc, output = systemctl(*command, *chosen) if chosen else (0, "")
         if rc:
             module.fail_json(msg="systemctl %s %s: %s" % (command[0], " ".join(chosen), output), **result)
-    later = [unit for unit in units if unit["later"] and unit["name"] in act["start"] and unit["name"] not in state]
-    if later:
-        unasked = [{"name": unit["name"], "answers": unit["answers"]} for unit in later]
-        result["ansible_facts"] = {"openstack_services_unasked": module.params["unasked"] + unasked}
-    done, later = [], {unit["name"] for unit in later}
+    unasked = {unit["name"]: unit for unit in module.params["unasked"]}
+    touched = {name for chosen in act.values() for name in chosen}
+    first = [unit for unit in units if unit["name"] in touched and (unit["name"] not in state or unit["name"] in unasked)]
+    done, later = [], {unit["name"] for unit in first if unit["later"]}
     for wave in ([unit for unit in units if not unit["after"]], [unit for unit in units if unit["after"]]):
         mine = {unit["name"] for unit in wave}
         acted = {verb: [name for name in chosen if name in mine] for verb, chosen in act.items()}
@@ -200,6 +202,12 @@ def main():
         silent = wait(module, [unit for unit in wave if unit["name"] not in later], acted, state)
         if silent:
             go_back(module, silent, paths, done, result)
+    first = {unit["name"]: unit for unit in first if unit["later"] or not (unit["answers"] or unit["queues"])}
+    if first:
+        seen = show(list(first))
+        for name, unit in first.items():
+            unasked[name] = {"name": name, "answers": unit["answers"], "invocation": seen[name].get("InvocationID")}
+        result["ansible_facts"] = {"openstack_services_unasked": list(unasked.values())}
     # Only now: a run that dies before this line restarts them again.
     new_state = dict(state)
     new_state.update({unit["name"]: {**state.get(unit["name"], {}), **unit["reads"]} for unit in units})
@@ -224,11 +232,14 @@ def wait(module, units, acted, state):
     waiting = {unit["name"]: unit.get("answers") for unit in units}
     # Asking RabbitMQ takes a second, so only for what was just started.
     queues = {unit["name"]: unit["queues"] for unit in units if acted and unit["queues"]}
+    invocations = {unit["name"]: unit.get("invocation") for unit in units}
     reason = {}
     while waiting:
         shown = show(list(waiting))
         for name, target in list(waiting.items()):
             active = shown[name].get("ActiveState")
+            if invocations.get(name) and shown[name].get("InvocationID") != invocations[name]:
+                return name, DIED % (active, shown[name].get("SubState"))
             if active == "active":
                 problem = answer(target) if target else None
                 if problem is None and name in queues:
@@ -269,7 +280,7 @@ def survive(module, units, state):
             active = shown[name].get("ActiveState")
             # Another invocation: it died, and systemd started it again.
             if active != "active" or shown[name].get("InvocationID") != first[name].get("InvocationID"):
-                return name, "died right after its start (now %s, %s)" % (active, shown[name].get("SubState"))
+                return name, DIED % (active, shown[name].get("SubState"))
         lived = time.monotonic() - begun
         resting = before and all(used[name] - before[name] < PAUSE / 5 for name in names)
         if not changed or lived > module.params["timeout"] or (lived > module.params["settle"] and resting):

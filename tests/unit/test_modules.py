@@ -637,7 +637,8 @@ def test_the_run_goes_on_while_a_service_starts_for_the_first_time(run, systemd,
     assert systemd.calls == ["start keystone", "start --no-block glance-api"]
     assert asked == ["10.0.0.11:5000"]
     later = result["ansible_facts"]["openstack_services_unasked"]
-    assert later == [{"name": "earlier", "answers": None}, {"name": "glance-api", "answers": "10.0.0.11:9292"}]
+    glance = {"name": "glance-api", "answers": "10.0.0.11:9292", "invocation": None}
+    assert later == [{"name": "earlier", "answers": None}, glance]
     # The last play asks, and every run after it asks at once.
     systemd.calls.clear()
     for again in (later[1:], units):
@@ -645,6 +646,20 @@ def test_the_run_goes_on_while_a_service_starts_for_the_first_time(run, systemd,
         result = run(systemd.code, units=again)
         assert (result["changed"], "10.0.0.11:9292" in asked, "ansible_facts" in result) == (False, True, False)
     assert systemd.calls == []
+
+
+def test_what_died_after_its_first_start_is_found_by_the_last_play(run, systemd):
+    systemd.add("agent", ActiveState="inactive", InvocationID="1")
+    unasked = run(systemd.code, units=[unit("agent")])["ansible_facts"]["openstack_services_unasked"]
+    assert unasked == [{"name": "agent", "answers": None, "invocation": "1"}]
+    assert not run(systemd.code, units=unasked)["changed"]
+    # systemd starts it again and again, so that it looks active at any single moment.
+    systemd.units["agent"]["InvocationID"] = "2"
+    with pytest.raises(Failed, match="service agent: died right after its start"):
+        run(systemd.code, units=unasked)
+    # Unless it was another role that restarted it.
+    again = run(systemd.code, units=[unit("agent", "2")], unasked=unasked)["ansible_facts"]["openstack_services_unasked"]
+    assert again == [{"name": "agent", "answers": None, "invocation": "2"}]
 
 
 def test_units_wait_for_those_that_they_come_after(run, systemd, monkeypatch):
