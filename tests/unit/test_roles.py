@@ -226,3 +226,26 @@ def test_tasks_report_honestly(path):
         if task.get("changed_when") is False:
             known = [part for module, part in READING if part in json.dumps(task.get(module))]
             assert known, f"{task['name']}: does it only read?"
+
+
+def written_files(data):
+    """Every file that variables describe for oslo_config."""
+    if isinstance(data, dict):
+        if "path" in data and "layers" in data:
+            yield data
+        for value in data.values():
+            yield from written_files(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from written_files(value)
+
+
+@each_service
+def test_a_file_belongs_to_whom_its_directory_belongs(role):
+    """config_rights gives all of the directory to them: a file that says something else would be changed by every run."""
+    for path in sorted((ROLES / role / "vars").rglob("*.yml")):
+        for file in written_files(load(path)):
+            for directory in SHARED["openstack_config_directories"].values():
+                if file["path"].startswith(directory["path"] + "/"):
+                    there = {key: file.get(key, default) for key, default in (("owner", "root"), ("group", "root"), ("mode", "0644"))}
+                    assert there == {"owner": directory["owner"], "group": directory["group"], "mode": "0640"}, file["path"]
