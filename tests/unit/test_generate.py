@@ -159,7 +159,7 @@ def test_files_are_those_that_ansible_makes(groups, release, tmp_path):
 
 def test_the_playbook_writes_what_ansible_makes(tmp_path):
     directory = write_inventory(tmp_path / "inventory", TWO)
-    expected = ansible_entries(tmp_path, directory, "zed")
+    expected = ansible_entries(tmp_path, directory, "epoxy")
     out = tmp_path / "out"
     arguments = ("-i", directory, TREE / "playbooks/config.yml", "-e", f"config_out={out}")
     done = run(*arguments)

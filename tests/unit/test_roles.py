@@ -247,5 +247,5 @@ def test_a_file_belongs_to_whom_its_directory_belongs(role):
         for file in written_files(load(path)):
             for directory in SHARED["openstack_config_directories"].values():
                 if file["path"].startswith(directory["path"] + "/"):
-                    there = {key: file.get(key, default) for key, default in (("owner", "root"), ("group", "root"), ("mode", "0644"))}
-                    assert there == {"owner": directory["owner"], "group": directory["group"], "mode": "0640"}, file["path"]
+                    there = (file.get("owner", "root"), file.get("group", "root"), file.get("mode", "0644"))
+                    assert there == (directory["owner"], directory["group"], "0640"), file["path"]
