@@ -90,7 +90,7 @@ def asked(*pairs):
 
 @pytest.mark.parametrize(
     ("release", "backend"),
-    [("zed", "linuxbridge"), ("26", "ovn"), ("yoga", "openvswitch"), ("2025.1", "ovn"), (2026.2, "openvswitch")],
+    [("zed", "linuxbridge"), ("26", "openvswitch"), ("yoga", "openvswitch"), ("2025.1", "ovn"), (2026.2, "openvswitch")],
 )
 def test_a_backend_that_the_release_has(release, backend):
     assert check_backends(asked((release, backend), (release, backend)), BACKENDS) == []
@@ -106,13 +106,13 @@ def test_a_backend_that_the_release_has(release, backend):
         ),
         (
             [("train", "ovn")],
-            "a: openstack_network_backend = ovn: Train does not have it, only releases from Zed on; "
+            "a: openstack_network_backend = ovn: Train does not have it, only releases from 2025.1 Epoxy on; "
             "choose one of: openvswitch, linuxbridge",
         ),
         ([("zed", "calico")], "a: openstack_network_backend = calico: is no network backend; "
-                              "choose one of: ovn, openvswitch, linuxbridge"),
+                              "choose one of: openvswitch, linuxbridge"),
         (
-            [("zed", "ovn"), ("zed", "openvswitch")],
+            [("epoxy", "ovn"), ("epoxy", "openvswitch")],
             "b: openstack_network_backend = openvswitch: a has ovn; set one backend for all hosts, in group_vars/all",
         ),
     ],
