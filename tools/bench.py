@@ -71,6 +71,13 @@ def seconds(action: Callable[[], None]) -> float:
     return time.monotonic() - started
 
 
+def empty_sandbox() -> None:
+    """Containers that nothing was installed in, and a disk that has written down what was before."""
+    playbook("destroy")
+    playbook("sandbox")
+    os.sync()
+
+
 def apt_floor() -> None:
     """One transaction on each host, both at once, services started by their packages held back as the installation does."""
     known = yaml.safe_load((ROLES / "openstack/vars/main.yml").read_text(encoding="utf-8"))
@@ -114,11 +121,9 @@ def main() -> None:
     """Measure and print."""
     with tempfile.NamedTemporaryFile(suffix=".json") as times:
         try:
-            playbook("destroy")
-            playbook("sandbox")
+            empty_sandbox()
             apt = seconds(apt_floor)
-            playbook("destroy")
-            playbook("sandbox")
+            empty_sandbox()
             fresh, _cpu = playbook("site", KILONOVA_TIMES=times.name)
             registration = sum(took for name, took in json.load(times) if name.endswith("Register the services in Keystone"))
             second, cpu = playbook("site")

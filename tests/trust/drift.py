@@ -1,11 +1,17 @@
 """What somebody may have done to a cloud by hand: something of every kind that a run repairs."""
 
+# A service of the network backend each: one on the controller, one on the compute node.
+SERVICES = {
+    "openvswitch": {"DISABLED": "neutron-l3-agent", "STOPPED": "neutron-openvswitch-agent"},
+    "ovn": {"DISABLED": "neutron-periodic-workers", "STOPPED": "neutron-ovn-metadata-agent"},
+}
+
 CONTROLLER = r"""
 set -e
 printf '\n[scheduler]\nmax_attempts = 7\n' >> /etc/nova/nova.conf
 chmod 644 /etc/glance/glance-api.conf
 systemctl stop nova-conductor
-systemctl disable --quiet neutron-l3-agent
+systemctl disable --quiet DISABLED
 rm /etc/memcached.conf
 rabbitmqctl --quiet clear_permissions openstack
 rabbitmqctl --quiet add_user guest a-guest-is-back
@@ -29,7 +35,7 @@ set -e
 apt-get -qq --yes remove genisoimage >/dev/null 2>&1
 sed -i 's/^virt_type *=.*/virt_type = lxc/' /etc/nova/nova-compute.conf
 rm /etc/systemd/network/10-openstack-hybrid.link
-systemctl stop neutron-openvswitch-agent
+systemctl stop STOPPED
 """
 
 # What of it a plan must name, whatever else it says.
@@ -38,7 +44,7 @@ NAMED = {
     "write /etc/glance/glance-api.conf",
     "write /etc/memcached.conf",
     "start nova-conductor",
-    "enable neutron-l3-agent",
+    "enable DISABLED",
     "grant openstack all permissions on vhost /",
     "delete user guest",
     "grant all privileges on nova_api to 'nova'@'localhost'",
@@ -55,11 +61,19 @@ NAMED = {
     "restart memcached (changed: /etc/memcached.conf)",
     "restart nova-compute (changed: [libvirt] of /etc/nova/nova-compute.conf)",
     "write /etc/systemd/network/10-openstack-hybrid.link",
-    "start neutron-openvswitch-agent",
+    "start STOPPED",
 }
 
 
-def drift(sandbox) -> None:
-    """Do all of it."""
-    sandbox.sh("controller", CONTROLLER)
-    sandbox.sh("compute1", COMPUTE)
+def drift(sandbox) -> set[str]:
+    """Do all of it; returns NAMED as this sandbox's network backend has it."""
+    backend = sandbox.sh("controller", "systemctl cat ovn-central >/dev/null 2>&1 && echo ovn || echo openvswitch")
+
+    def named(text):
+        for word, unit in SERVICES[backend].items():
+            text = text.replace(word, unit)
+        return text
+
+    sandbox.sh("controller", named(CONTROLLER))
+    sandbox.sh("compute1", named(COMPUTE))
+    return {named(item) for item in NAMED}

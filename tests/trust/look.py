@@ -28,7 +28,7 @@ OWN = re.compile(
     r"|systemd/system/.*\.wants/.*@|ca-certificates\.conf|ssl/certs)"
 )
 # `ps` has more; these are the services that the roles configure, by their units' names.
-OURS = re.compile(r"^(keystone|glance|placement|nova|neutron|mariadb|rabbitmq|memcached|openvswitch|ovs|openstack|libvirt)")
+OURS = re.compile(r"^(keystone|glance|placement|nova|neutron|mariadb|rabbitmq|memcached|openvswitch|ovs|ovn|openstack|libvirt)")
 DATABASES = ("keystone", "glance", "placement", "nova_api", "nova", "nova_cell0", "neutron")
 ROWS = {
     "users": "SELECT name, enabled FROM keystone.local_user JOIN keystone.user ON user.id = user_id",
@@ -63,7 +63,8 @@ ROWS = {
 # Written by the services themselves while nothing happens.
 BEATS = {
     "nova.services", "nova.compute_nodes", "nova.instance_info_caches", "nova.task_log", "neutron.agents",
-    "neutron.ml2_port_binding_levels", "neutron.resourcedeltas", "placement.resource_providers", "placement.inventories",
+    "neutron.ml2_port_binding_levels", "neutron.ovn_hash_ring", "neutron.resourcedeltas",
+    "placement.resource_providers", "placement.inventories",
 }
 
 # Directories of guests, leases and locks below /var/lib/<service>.

@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 from deployment import PROJECT, SITE, differences
-from drift import NAMED, drift
+from drift import drift
 
 
 @pytest.fixture(scope="session")
@@ -39,11 +39,11 @@ def test_a_plan_on_converged_hosts_is_empty(sandbox, tmp_path):
 
 def test_a_plan_after_changes_by_hand_is_what_the_run_does(sandbox, tmp_path, secrets):
     right = sandbox.look("state")
-    drift(sandbox)
+    named = drift(sandbox)
     before = sandbox.look("pulse")
     planned, text = sandbox.recorded(tmp_path / "plan", SITE, "--check", "--diff")
     assert differences(before, sandbox.look("pulse")) == []
-    assert {item for _host, _task, item in planned} >= NAMED
+    assert {item for _host, _task, item in planned} >= named
     done, _text = sandbox.recorded(tmp_path / "run", SITE)
     assert planned == done
     assert differences(right, sandbox.look("state")) == []
