@@ -184,7 +184,7 @@ def main():
     unasked = {unit["name"]: unit for unit in module.params["unasked"]}
     touched = {name for chosen in act.values() for name in chosen}
     first = [unit for unit in units if unit["name"] in touched and (unit["name"] not in state or unit["name"] in unasked)]
-    done, later = [], {unit["name"] for unit in first if unit["later"]}
+    done, later = [], {unit["name"] for unit in first if unit["later"] and unit["name"] in act["start"]}
     for wave in ([unit for unit in units if not unit["after"]], [unit for unit in units if unit["after"]]):
         mine = {unit["name"] for unit in wave}
         acted = {verb: [name for name in chosen if name in mine] for verb, chosen in act.items()}
@@ -202,11 +202,13 @@ def main():
         silent = wait(module, [unit for unit in wave if unit["name"] not in later], acted, state)
         if silent:
             go_back(module, silent, paths, done, result)
-    first = {unit["name"]: unit for unit in first if unit["later"] or not (unit["answers"] or unit["queues"])}
+    first = {unit["name"]: unit for unit in first if unit["name"] in later or not (unit["answers"] or unit["queues"])}
     if first:
         seen = show(list(first))
         for name, unit in first.items():
-            unasked[name] = {"name": name, "answers": unit["answers"], "invocation": seen[name].get("InvocationID")}
+            # What systemd has not started yet has the id of an earlier process, or none.
+            invocation = None if name in later else seen[name].get("InvocationID")
+            unasked[name] = {"name": name, "answers": unit["answers"], "invocation": invocation}
         result["ansible_facts"] = {"openstack_services_unasked": list(unasked.values())}
     # Only now: a run that dies before this line restarts them again.
     new_state = dict(state)

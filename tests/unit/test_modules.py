@@ -648,6 +648,20 @@ def test_the_run_goes_on_while_a_service_starts_for_the_first_time(run, systemd,
     assert systemd.calls == []
 
 
+def test_what_ran_before_this_installer_is_waited_for(run, systemd, monkeypatch):
+    """A run that was killed before it noted what it started: the next one restarts it, which makes another process of it."""
+    systemd.add("glance-api", InvocationID="old")
+    asked = []
+    monkeypatch.setattr(systemd.code, "answer", asked.append)
+    result = run(systemd.code, units=[{**unit("glance-api", answers="10.0.0.11:9292"), "later": True}])
+    assert systemd.calls == ["restart glance-api"]
+    assert (asked, "ansible_facts" in result) == (["10.0.0.11:9292"], False)
+    systemd.add("nova-scheduler", ActiveState="inactive", InvocationID="old")
+    unasked = run(systemd.code, units=[{**unit("nova-scheduler"), "later": True}])["ansible_facts"]["openstack_services_unasked"]
+    systemd.units["nova-scheduler"]["InvocationID"] = "new"
+    assert not run(systemd.code, units=unasked)["changed"]
+
+
 def test_what_died_after_its_first_start_is_found_by_the_last_play(run, systemd):
     systemd.add("agent", ActiveState="inactive", InvocationID="1")
     unasked = run(systemd.code, units=[unit("agent")])["ansible_facts"]["openstack_services_unasked"]
