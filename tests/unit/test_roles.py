@@ -249,3 +249,14 @@ def test_a_file_belongs_to_whom_its_directory_belongs(role):
                 if file["path"].startswith(directory["path"] + "/"):
                     there = (file.get("owner", "root"), file.get("group", "root"), file.get("mode", "0644"))
                     assert there == (directory["owner"], directory["group"], "0640"), file["path"]
+
+
+def test_facts_of_modules_are_read_where_they_are():
+    """ansible.cfg does not inject them: by their bare names they would be undefined, or a default, without a word."""
+    text = "".join(path.read_text(encoding="utf-8") for path in TASK_FILES)
+    modules = "".join(path.read_text(encoding="utf-8") for path in (ROLES.parent / "library").glob("*.py"))
+    facts = re.findall(r"""ansible_facts"?\]? ?= ?{"(\w+)":""", modules)
+    assert len(facts) == modules.count("ansible_facts") > 1
+    for name in facts:
+        assert re.search(rf"(?<=ansible_facts\.){name}\b", text), f"no role reads ansible_facts.{name}"
+        assert not re.search(rf"(?<!ansible_facts\.)\b{name}\b", text), f"{name}: read it as ansible_facts.{name}"
