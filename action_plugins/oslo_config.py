@@ -13,7 +13,7 @@ from kilonova import config_files, generate
 
 
 class ActionModule(ActionBase):
-    """`oslo_config: {files: [...]}`; see roles/oslo_config/meta/argument_specs.yml for a file's keys."""
+    """`oslo_config: {files: [...], corrected: [...]}`; see roles/oslo_config/meta/argument_specs.yml for a file's keys."""
 
     TRANSFERS_FILES = False
     _requires_connection = True
@@ -45,7 +45,8 @@ class ActionModule(ActionBase):
             }
             for entry in entries
         ]
-        result.update(self._execute_module("oslo_config", module_args={"files": files}, task_vars=task_vars))
+        arguments = {"files": files, "corrected": self._task.args.get("corrected") or []}
+        result.update(self._execute_module("oslo_config", module_args=arguments, task_vars=task_vars))
         result["diff"] = [
             {
                 "before_header": path,

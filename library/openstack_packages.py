@@ -207,8 +207,11 @@ def main():
     summary = actions
     if len(actions) > 30:
         summary = ["%s, and what they need: %d packages" % (", ".join("install %s" % name for name in missing), len(actions))]
+    # What their scripts may have touched.
+    new = [words[1] for words in map(str.split, actions) if words[0] in ("install", "upgrade")] + unfinished
     module.exit_json(
-        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % line for line in summary)}
+        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % line for line in summary)},
+        ansible_facts={"openstack_packages_new": new},
     )
 
 

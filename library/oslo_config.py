@@ -8,6 +8,7 @@ import pwd
 import re
 import shutil
 
+from ansible.module_utils import kilonova_rights
 from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
 
@@ -25,6 +26,13 @@ options:
     type: list
     elements: dict
     required: true
+  corrected:
+    description: >-
+      Directories (path, owner, group) whose owners and modes M(config_rights) has put right in this run. In check mode it has
+      not, and what is in them counts as if.
+    type: list
+    elements: dict
+    default: []
 """
 
 # As in kilonova/config_files.py, which cannot be read here; a test compares the two.
@@ -87,10 +95,14 @@ def main():
                     "content": {"type": "str", "required": True, "no_log": True},
                 },
             },
+            "corrected": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )
     changed, kept, before, notes, secrets_changed = [], [], {}, {}, []
+    foreseen = {}
+    for directory in module.params["corrected"] if module.check_mode else ():
+        foreseen.update({path: rights for path, *rights in kilonova_rights.wrong(directory)})
     for entry in module.params["files"]:
         path, mode = entry["path"], int(entry["mode"], 8)
         content = base64.b64decode(entry["content"])
@@ -102,7 +114,7 @@ def main():
                 old = stream.read()
             state = os.stat(path)
         same_content = present and old == content
-        same_rights = present and (state.st_uid, state.st_gid, state.st_mode & 0o7777) == (uid, gid, mode)
+        same_rights = present and foreseen.get(path, [state.st_uid, state.st_gid, state.st_mode & 0o7777]) == [uid, gid, mode]
         if same_content and same_rights:
             continue
         changed.append(path)
