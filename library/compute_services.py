@@ -65,7 +65,7 @@ def main():
             problem = str(error)
         if time.monotonic() > deadline:
             break
-        time.sleep(1)
+        time.sleep(0.5)
     module.fail_json(msg="after %d s %s" % (p["timeout"], problem), table=table(services))
 
 

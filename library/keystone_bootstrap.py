@@ -2,10 +2,9 @@
 """Bootstrap the Identity service: keys, the administrator and the Identity endpoints."""
 
 import os
-import re
-import subprocess
 
 from ansible.module_utils import kilonova_database as database
+from ansible.module_utils import kilonova_manage as manage
 from ansible.module_utils.basic import AnsibleModule
 
 try:
@@ -42,14 +41,7 @@ options:
 
 # Each repository begins with two keys; with one, the setup was killed in between, and would not go on.
 KEYS = {"fernet_setup": "/etc/keystone/fernet-keys", "credential_setup": "/etc/keystone/credential-keys"}
-# What a process sets in its own environment is not in /proc/PID/environ.
-PROGRAM = """
-import os, sys
-from keystone.cmd.manage import main
-os.environ["OS_BOOTSTRAP_PASSWORD"] = sys.stdin.buffer.read().decode()
-sys.argv[0] = "keystone-manage"
-sys.exit(main())
-"""
+PROGRAM = ("keystone-manage", "keystone.cmd.manage")
 ADMIN = """
 SELECT password_hash FROM `{db}`.password
 JOIN `{db}`.local_user ON local_user.id = password.local_user_id
@@ -81,26 +73,6 @@ def administrator_is_right(module):
     return bool(row) and checkpw(params["password"].encode()[:72], row[0].encode())
 
 
-def manage(module, commands):
-    """Run keystone-manage with each of the arguments, all at once."""
-    started = [
-        subprocess.Popen(
-            ["python3", "-c", PROGRAM, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        for arguments in commands
-    ]
-    for process in started:
-        process.stdin.write(module.params["password"].encode())
-        process.stdin.close()
-        process.stdin = None
-    # All end before one is reported, so that none goes on behind a failed run.
-    outputs = [process.communicate()[0] for process in started]
-    for number, process in enumerate(started):
-        if process.returncode:
-            shown = re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:(hidden)@", outputs[number].decode("utf-8", "replace"))
-            module.fail_json(msg="keystone-manage %s failed: %s" % (commands[number][0], shown.strip()[-600:]))
-
-
 def main():
     """Entry point."""
     module = AnsibleModule(
@@ -127,10 +99,9 @@ def main():
         bootstrap.append(["bootstrap", "--bootstrap-region-id", p["region"]])
         for interface, url in p["endpoints"].items():
             bootstrap[-1] += ["--bootstrap-%s-url" % interface, url]
-    if not module.check_mode:
+    if actions and not module.check_mode:
         # The bootstrap refuses to begin without a repository of keys.
-        manage(module, commands)
-        manage(module, bootstrap)
+        manage.run(module, PROGRAM, commands, bootstrap, secrets={"OS_BOOTSTRAP_PASSWORD": p["password"]})
     module.exit_json(
         changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
     )

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 """Services that run, are enabled, answer, and run with the configuration that is in place now."""
 
+import glob
 import os
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 
+from ansible.module_utils import kilonova_rabbitmq as rabbitmq
 from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
 
@@ -46,10 +48,15 @@ options:
     description: Seconds that a unit must live with a changed configuration, where nothing but its process can be asked.
 """
 
-ENABLED = ("enabled", "enabled-runtime", "generated", "static", "alias", "indirect")
+ENABLED = ("enabled", "enabled-runtime", "static", "alias", "indirect")
+RUNLEVELS = "/etc/rc[2-5].d/S[0-9][0-9]%s"
 DIED = "died right after its start (now %s, %s)"
-# Seconds between two looks at a service that settles.
+# Seconds between two questions to a service that starts, and between two looks at one that settles.
+MOMENT = 0.2
 PAUSE = 2
+CONSUMED = (
+    "[N || Q <- rabbit_amqqueue:list(), {resource, _, _, N} <- [amqqueue:get_name(Q)], rabbit_amqqueue:consumers(Q) =/= []]"
+)
 # Where Debian's packages note that it was them who masked a unit, because they were removed.
 MASKED_BY_PACKAGE = "/var/lib/systemd/deb-systemd-helper-masked/%s.service"
 
@@ -100,11 +107,11 @@ def answer(target):
 
 
 def consumed_queues():
-    """Names of the RabbitMQ queues that somebody listens to."""
-    argv = ["rabbitmqctl", "--quiet", "list_queues", "name", "consumers"]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-    rows = [line.split("\t") for line in done.stdout.decode("utf-8", "replace").splitlines()]
-    return {row[0] for row in rows if len(row) == 2 and row[1] not in ("0", "consumers")}
+    """Names of the RabbitMQ queues that somebody listens to; none while RabbitMQ does not say."""
+    try:
+        return set(rabbitmq.rows(CONSUMED))
+    except RuntimeError:
+        return set()
 
 
 def main():
@@ -157,7 +164,7 @@ def main():
         if properties.get("LoadState") == "not-found" and not coming:
             module.fail_json(msg="unit %s does not exist on this host; is the package installed?" % name)
         stopped = properties.get("ActiveState") not in ("active", "activating", "reloading")
-        if properties.get("UnitFileState") not in ENABLED:
+        if not is_enabled(name, properties):
             enable.append(name)
             # What is started is enabled as well, whether or not its package did so.
             plan += [] if stopped else ["enable %s" % name]
@@ -220,6 +227,12 @@ def main():
     module.exit_json(**result)
 
 
+def is_enabled(name, properties):
+    """Whether the unit starts with the host. One that systemd makes of an init script is so by the links of its runlevels."""
+    state = properties.get("UnitFileState")
+    return bool(glob.glob(RUNLEVELS % name)) if state == "generated" else state in ENABLED
+
+
 def must_be_disabled(properties, check_mode):
     """Whether a unit that shall not run does, or would at the next start of the host."""
     if properties.get("LoadState") == "not-found":
@@ -232,7 +245,7 @@ def wait(module, units, acted, state):
     """Until every unit is active and answers; returns the name of the first that does not and why, or None."""
     deadline = time.monotonic() + module.params["timeout"]
     waiting = {unit["name"]: unit.get("answers") for unit in units}
-    # Asking RabbitMQ takes a second, so only for what was just started.
+    # Only what was just started has to begin to listen.
     queues = {unit["name"]: unit["queues"] for unit in units if acted and unit["queues"]}
     invocations = {unit["name"]: unit.get("invocation") for unit in units}
     reason = {}
@@ -259,7 +272,7 @@ def wait(module, units, acted, state):
             name = next(iter(waiting))
             return name, "no answer within %d s, last: %s" % (module.params["timeout"], reason[name])
         if waiting:
-            time.sleep(0.5)
+            time.sleep(MOMENT)
     return survive(module, [unit for unit in units if unit["name"] in acted], state)
 
 

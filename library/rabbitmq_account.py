@@ -5,12 +5,12 @@ import base64
 import hashlib
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
 import tempfile
 
+from ansible.module_utils import kilonova_rabbitmq as rabbitmq
 from ansible.module_utils.basic import AnsibleModule
 
 try:
@@ -36,12 +36,10 @@ options:
 PERMISSIONS = [".*", ".*", ".*"]
 # Made at the server's first start.
 DATA = "/var/lib/rabbitmq/mnesia"
-# One Erlang VM start (about a second) instead of two.
-QUESTION = (
-    "io:format(\"~s~n\", [[[[\"user \", N, $\\n] || U <- rabbit_auth_backend_internal:list_users(), {user, N} <- U],"
-    " [[\"permission \", U, \" \", V, \" \", C, \" \", W, \" \", R, $\\n]"
-    " || P <- rabbit_auth_backend_internal:list_permissions(),"
-    " {user, U} <- P, {vhost, V} <- P, {configure, C} <- P, {write, W} <- P, {read, R} <- P]]])."
+USERS = "[N || U <- rabbit_auth_backend_internal:list_users(), {user, N} <- U]"
+RIGHTS = (
+    "[[U, $\\t, V, $\\t, C, $\\t, W, $\\t, R] || P <- rabbit_auth_backend_internal:list_permissions(),"
+    " {user, U} <- P, {vhost, V} <- P, {configure, C} <- P, {write, W} <- P, {read, R} <- P]"
 )
 
 
@@ -128,11 +126,11 @@ def main():
         module.warn("RabbitMQ does not answer yet: its users cannot be compared and count as what they were when it stopped")
         module.exit_json(changed=False, actions=[])
     else:
-        answer = rabbitmqctl(module, "eval", QUESTION)
-        users = re.findall(r"^user (.*)$", answer, re.MULTILINE)
-        permissions = {}
-        for user, vhost, *rights in re.findall(r"^permission (\S+) (\S+) (\S*) (\S*) (\S*)$", answer, re.MULTILINE):
-            permissions[user, vhost] = rights
+        try:
+            users, rights = rabbitmq.rows(USERS), [row.split("\t") for row in rabbitmq.rows(RIGHTS)]
+        except RuntimeError as error:
+            module.fail_json(msg=str(error))
+        permissions = {(user, vhost): row for user, vhost, *row in rights}
     actions = []
     if p["user"] not in users:
         actions.append("create user %(user)s" % p)

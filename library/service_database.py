@@ -7,24 +7,26 @@ import re
 from ansible.module_utils import kilonova_database as database
 from ansible.module_utils.basic import AnsibleModule
 
-try:
-    import pymysql
-except ImportError:  # check mode on a fresh host: the package comes with this very run
-    pymysql = None
-
 DOCUMENTATION = r"""
 module: service_database
-short_description: Databases and grants of a service (CREATE DATABASE, GRANT ALL PRIVILEGES)
+short_description: Databases and grants of services (CREATE DATABASE, GRANT ALL PRIVILEGES)
 description:
   - The guide's C(CREATE DATABASE nova_api; GRANT ALL PRIVILEGES ON nova_api.* TO 'nova'@'localhost' IDENTIFIED BY ...).
   - Connects as the operating system's root by the local socket (unix_socket), so there is no root password.
   - Repairs a changed password and a missing grant. Accounts of the same user for hosts that are not listed are removed,
     so that a former C('%') does not stay behind. Databases are never dropped.
 options:
-  databases: {type: list, elements: str, required: true, description: Names of the databases.}
-  user: {type: str, required: true, description: Account that gets all privileges on them.}
-  password: {type: str, required: true, description: Password of the account, any characters.}
+  accounts:
+    type: list
+    elements: dict
+    required: true
+    description: user (name of an account), password (any characters), databases (that it gets all privileges on).
   hosts: {type: list, elements: str, required: true, description: 'Hosts that the account may come from; % is any.'}
+  drifted:
+    type: str
+    choices: [correct, leave]
+    default: correct
+    description: What becomes of an account that has another password. Who is left so is not among C(right) of the result.
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
 """
 
@@ -38,72 +40,82 @@ def main():
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "databases": {"type": "list", "elements": "str", "required": True},
-            "user": {"type": "str", "required": True},
-            "password": {"type": "str", "required": True, "no_log": True},
+            "accounts": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "user": {"type": "str", "required": True},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                    "databases": {"type": "list", "elements": "str", "required": True},
+                },
+            },
             "hosts": {"type": "list", "elements": "str", "required": True},
+            "drifted": {"type": "str", "choices": ["correct", "leave"], "default": "correct"},
             "unix_socket": {"type": "path", "default": database.socket()},
         },
         supports_check_mode=True,
     )
     p = module.params
-    if pymysql is None:
-        if module.check_mode:
-            foresee(module)
-        module.fail_json(msg="python3-pymysql is missing on this host; the role mysql installs it")
-    try:
-        connection = pymysql.connect(unix_socket=p["unix_socket"], user="root", charset="utf8mb4", autocommit=True)
-    except pymysql.MySQLError as error:
-        if module.check_mode:
-            foresee(module)
-        module.fail_json(msg="MariaDB does not answer on %s: %s" % (p["unix_socket"], error))
-    actions = []
-    with connection, connection.cursor() as cursor:
-
-        def do(action, statement, arguments=()):
-            actions.append(action)
-            if not module.check_mode:
-                cursor.execute(statement, arguments)
-
-        cursor.execute("SELECT schema_name FROM information_schema.schemata")
-        present = {row[0] for row in cursor.fetchall()}
-        for name in p["databases"]:
-            if name not in present:
-                do("create database %s" % name, "CREATE DATABASE `%s`" % name)
-
-        cursor.execute("SELECT host, plugin, authentication_string FROM mysql.user WHERE user = %s", (p["user"],))
-        accounts = {row[0]: (row[1], row[2]) for row in cursor.fetchall()}
-        for host in p["hosts"]:
-            account = (p["user"], host)
-            shown = "'%s'@'%s'" % account
-            if host not in accounts:
-                do("create account %s" % shown, "CREATE USER %s@%s IDENTIFIED BY %s", (*account, p["password"]))
-            elif accounts[host] != ("mysql_native_password", native_hash(p["password"])):
-                do("set the password of %s" % shown, "ALTER USER %s@%s IDENTIFIED BY %s", (*account, p["password"]))
-            granted = grants(cursor, account) if host in accounts else set()
-            for name in p["databases"]:
-                if name not in granted:
-                    # An underscore is a wildcard in a GRANT; the guide's own `nova_api` would open `novaXapi` too.
-                    pattern = name.replace("_", r"\_")
-                    do("grant all privileges on %s to %s" % (name, shown), "GRANT ALL PRIVILEGES ON `%s`.* TO %%s@%%s" % pattern,
-                       account)
-        for host in sorted(set(accounts) - set(p["hosts"])):
-            do("remove account '%s'@'%s'" % (p["user"], host), "DROP USER %s@%s", (p["user"], host))
-    module.exit_json(changed=bool(actions), actions=actions, diff=diff(actions))
+    actions, right = [], []
+    connection = database.connect(module)
+    if connection is None:
+        for account in p["accounts"]:
+            actions += foresee(module, account)
+            right.append(account["user"])
+    else:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT schema_name FROM information_schema.schemata")
+            present = {row[0] for row in cursor.fetchall()}
+            for account in p["accounts"]:
+                is_right = True
+                for action, statement, arguments in differences(cursor, account, p["hosts"], present):
+                    if action.startswith("set the password") and p["drifted"] == "leave":
+                        is_right = False
+                        continue
+                    actions.append(action)
+                    if not module.check_mode:
+                        cursor.execute(statement, arguments)
+                right += [account["user"]] if is_right else []
+    shown = {"before": "", "after": "".join("%s\n" % action for action in actions)}
+    module.exit_json(changed=bool(actions), actions=actions, right=right, diff=shown)
 
 
-def foresee(module):
-    """Exit with what will be done, where there is no server to ask yet."""
-    p = module.params
-    missing = [name for name in p["databases"] if not database.on_disk(name)]
+def differences(cursor, account, hosts, present):
+    """What one account lacks, in order: (action, statement, arguments). `present`: the databases that are there."""
+    for name in account["databases"]:
+        if name not in present:
+            yield "create database %s" % name, "CREATE DATABASE `%s`" % name, ()
+    user = account["user"]
+    cursor.execute("SELECT host, plugin, authentication_string FROM mysql.user WHERE user = %s", (user,))
+    known = {row[0]: (row[1], row[2]) for row in cursor.fetchall()}
+    for host in hosts:
+        shown = "'%s'@'%s'" % (user, host)
+        granted = grants(cursor, (user, host)) if host in known else set()
+        if host not in known:
+            yield "create account %s" % shown, "CREATE USER %s@%s IDENTIFIED BY %s", (user, host, account["password"])
+        elif known[host] != ("mysql_native_password", native_hash(account["password"])):
+            yield "set the password of %s" % shown, "ALTER USER %s@%s IDENTIFIED BY %s", (user, host, account["password"])
+        for name in account["databases"]:
+            if name not in granted:
+                # An underscore is a wildcard in a GRANT; the guide's own `nova_api` would open `novaXapi` too.
+                statement = "GRANT ALL PRIVILEGES ON `%s`.* TO %%s@%%s" % name.replace("_", r"\_")
+                yield "grant all privileges on %s to %s" % (name, shown), statement, (user, host)
+    for host in sorted(set(known) - set(hosts)):
+        yield "remove account '%s'@'%s'" % (user, host), "DROP USER %s@%s", (user, host)
+
+
+def foresee(module, account):
+    """What will be done for an account, where there is no server to ask yet."""
+    missing = [name for name in account["databases"] if not database.on_disk(name)]
     actions = ["create database %s" % name for name in missing]
-    if missing == p["databases"]:
-        for host in p["hosts"]:
-            shown = "'%s'@'%s'" % (p["user"], host)
+    if missing == account["databases"]:
+        for host in module.params["hosts"]:
+            shown = "'%s'@'%s'" % (account["user"], host)
             actions += ["create account %s" % shown, *["grant all privileges on %s to %s" % (name, shown) for name in missing]]
     else:
-        database.warn_of_guess(module, "account %s" % p["user"])
-    module.exit_json(changed=bool(actions), actions=actions, diff=diff(actions))
+        database.warn_of_guess(module, "account %s" % account["user"])
+    return actions
 
 
 def grants(cursor, account):
@@ -112,11 +124,6 @@ def grants(cursor, account):
     pattern = re.compile(r"GRANT ALL PRIVILEGES ON `((?:[^`]|``)+)`\.\* TO")
     found = (pattern.match(row[0]) for row in cursor.fetchall())
     return {match.group(1).replace("\\_", "_") for match in found if match}
-
-
-def diff(actions):
-    """The actions as Ansible shows them with --diff."""
-    return {"before": "", "after": "".join("%s\n" % action for action in actions)}
 
 
 if __name__ == "__main__":

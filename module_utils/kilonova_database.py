@@ -1,6 +1,13 @@
-"""What check mode can say of a MariaDB server that this very run installs or starts: what its data directory holds."""
+"""The MariaDB server of this host, as root by its local socket; and what check mode can say of one that this very run installs or
+starts: what its data directory holds.
+"""
 
 import os
+
+try:
+    import pymysql
+except ImportError:  # check mode on a fresh host: the package comes with this very run
+    pymysql = None
 
 # Debian moved both after its release 13.
 SOCKETS = ("/run/mysqld/mysqld.sock", "/run/mariadbd/mysqld.sock")
@@ -10,6 +17,21 @@ DATA = ("/var/lib/mysql", "/var/lib/mariadb")
 def socket():
     """The server's local socket."""
     return next((path for path in SOCKETS if os.path.exists(path)), SOCKETS[0])
+
+
+def connect(module):
+    """A connection to the server at the option `unix_socket`; None in check mode when there is none."""
+    path = module.params["unix_socket"]
+    if pymysql is None:
+        problem = "python3-pymysql is missing on this host; the role mysql installs it"
+    else:
+        try:
+            return pymysql.connect(unix_socket=path, user="root", charset="utf8mb4", autocommit=True)
+        except pymysql.MySQLError as error:
+            problem = f"MariaDB does not answer on {path}: {error}"
+    if not module.check_mode:
+        module.fail_json(msg=problem)
+    return None
 
 
 def on_disk(database, table=""):

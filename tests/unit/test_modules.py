@@ -16,6 +16,7 @@ import threading
 from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import ansible.module_utils
 import openstack
@@ -159,6 +160,72 @@ def test_grants_are_read_as_mariadb_prints_them():
     assert load("service_database").grants(Cursor(rows), ("nova", "localhost")) == {"nova_api", "nova"}
 
 
+class Accounts:
+    """A cursor on a server with one account, `nova`, and what was done to it."""
+
+    def __init__(self, password):
+        self.account = ("localhost", "mysql_native_password", load("service_database").native_hash(password))
+        self.done = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_arguments):
+        pass
+
+    cursor = __enter__
+
+    def execute(self, statement, arguments=()):
+        if "schemata" in statement:
+            self.rows = [("nova",)]
+        elif "mysql.user" in statement:
+            self.rows = [self.account] if arguments == ("nova",) else []
+        elif "SHOW GRANTS" in statement:
+            self.rows = [("GRANT ALL PRIVILEGES ON `nova`.* TO `nova`@`localhost`",)]
+        else:
+            self.done.append(statement.split(" ")[0])
+
+    def fetchall(self):
+        return self.rows
+
+
+def test_without_its_driver_only_a_plan_goes_on(run, monkeypatch, tmp_path):
+    """It comes with this very run; and what is there is not called done when nothing could be asked."""
+    code = load("schema_sync")
+    monkeypatch.setattr(code.database, "pymysql", None)
+    monkeypatch.setattr(code.database, "DATA", (str(tmp_path),))
+    revision(tmp_path, "a")
+    arguments = {"databases": ["nova"], "migrations": str(tmp_path), "commands": [["sync"]], "user": "nova"}
+    assert run(code, check_mode=True, **arguments)["actions"] == ["populate nova (at no revision)"]
+    with pytest.raises(Failed, match="python3-pymysql is missing on this host; the role mysql installs it"):
+        run(code, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("password", "drifted", "actions", "right"),
+    [
+        ("the right one", "leave", [], ["glance", "nova"]),
+        ("another one", "leave", [], ["glance"]),
+        ("another one", "correct", ["set the password of 'nova'@'localhost'"], ["glance", "nova"]),
+    ],
+)
+def test_accounts_of_several_services(run, monkeypatch, password, drifted, actions, right):
+    """What another service still logs in with is left to its page, which brings it the new password."""
+    code, server = load("service_database"), Accounts(password)
+    monkeypatch.setattr(code.database, "connect", lambda _module: server)
+    accounts = [
+        {"user": "glance", "password": "canary", "databases": ["glance"]},
+        {"user": "nova", "password": "the right one", "databases": ["nova"]},
+    ]
+    glance = "'glance'@'localhost'"
+    new = ["create database glance", f"create account {glance}", f"grant all privileges on glance to {glance}"]
+    for check_mode in (True, False):
+        assert server.done == []
+        result = run(code, check_mode=check_mode, accounts=accounts, hosts=["localhost"], drifted=drifted)
+        assert (result["actions"], result["right"]) == (new + actions, right)
+    assert server.done == ["CREATE", "CREATE", "GRANT", *["ALTER" for _action in actions]]
+
+
 def test_native_hash_is_mariadbs_password_function():
     # SELECT PASSWORD('password')
     assert load("service_database").native_hash("password") == "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"
@@ -177,23 +244,23 @@ def test_heads_of_branches_with_merges_and_dependencies(tmp_path):
     revision(tmp_path / "zed" / "expand", "e1", "a")
     revision(tmp_path / "zed" / "expand", "e2", "e1")
     revision(tmp_path / "zed" / "contract", "c1", "a", depends_on=("e1",))
-    assert load("schema_sync").heads(tmp_path) == {"e2", "c1"}
+    assert load("schema_sync").schema.heads(tmp_path) == {"e2", "c1"}
     revision(tmp_path / "antelope", "m", ("e2", "c1"))
-    assert load("schema_sync").heads(tmp_path) == {"m"}
+    assert load("schema_sync").schema.heads(tmp_path) == {"m"}
     revision(tmp_path / "bobcat" / "data", "d", None, depends_on="m")
-    assert load("schema_sync").heads(tmp_path) == {"d"}
+    assert load("schema_sync").schema.heads(tmp_path) == {"d"}
 
 
 def test_no_heads_without_scripts(tmp_path):
     (tmp_path / "__init__.py").write_text('"""No revision."""\nrevision = len("x")\n')
-    assert load("schema_sync").heads(tmp_path) == set()
-    assert load("schema_sync").heads(tmp_path / "none") == set()
+    assert load("schema_sync").schema.heads(tmp_path) == set()
+    assert load("schema_sync").schema.heads(tmp_path / "none") == set()
 
 
 def test_heads_of_annotated_scripts(tmp_path):
     revision(tmp_path, "a", annotated=True)
     revision(tmp_path, "b", "a", annotated=True)
-    assert load("schema_sync").heads(tmp_path) == {"b"}
+    assert load("schema_sync").schema.heads(tmp_path) == {"b"}
 
 
 class Schema:
@@ -205,11 +272,11 @@ class Schema:
         (tmp_path / "versions").mkdir()
         self.migrations = tmp_path / "versions"
         self.installed("1")
-        monkeypatch.setattr(code, "MARKS", str(tmp_path / "marks"))
-        monkeypatch.setattr(code, "applied", lambda _cursor, _name: {self.revision} if self.revision else set())
-        monkeypatch.setattr(code, "tables", lambda _cursor, _name: list(self.tables))
+        monkeypatch.setattr(code.schema, "MARKS", str(tmp_path / "marks"))
+        monkeypatch.setattr(code.schema, "applied", lambda _cursor, _name: {self.revision} if self.revision else set())
+        monkeypatch.setattr(code.schema, "tables", lambda _cursor, _name: list(self.tables))
+        monkeypatch.setattr(code.database, "connect", lambda _module: self)
         monkeypatch.setattr(code, "run", lambda _module, _command: self.sync())
-        monkeypatch.setattr(code, "pymysql", type("Driver", (), {"connect": lambda **_options: self, "MySQLError": OSError}))
         self.cursor = lambda: self
 
     def __enter__(self):
@@ -270,9 +337,53 @@ def test_a_mark_that_stayed_does_not_empty_a_database_that_is_in_use(schema):
     assert not schema.mark.exists()
 
 
+MANAGEMENT = """
+import os, pathlib, sys
+here = pathlib.Path(os.environ["HERE"])
+(here / "starts").open("a").write("x")
+
+def main():
+    (here / sys.argv[1]).write_text(" ".join([*sys.argv, os.environ["SECRET"], str((here / "first").exists())]))
+    if sys.argv[1] == "fails":
+        print("at mysql+pymysql://nova:p%40ss@10.0.0.11/nova")
+        return 3
+"""
+
+
+@pytest.fixture
+def management(run, monkeypatch, tmp_path):
+    """A management program; management(waves) runs it as a module would, and returns that program's directory."""
+    (tmp_path / "service_manage.py").write_text(MANAGEMENT)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("HERE", str(tmp_path))
+    manage = load("nova_databases").manage
+
+    def managed(*waves):
+        manage.run(Module({}), ("service-manage", "service_manage"), *waves, secrets={"SECRET": "canary"})
+        return tmp_path
+
+    return managed
+
+
+def test_commands_of_one_program_for_one_start_of_it(management, tmp_path):
+    management([["first", "--option"]], [], [["second"], ["third"]])
+    assert (tmp_path / "starts").read_text() == "x"
+    assert (tmp_path / "first").read_text() == "service-manage first --option canary False"
+    assert [(tmp_path / name).read_text() for name in ("second", "third")] == [
+        f"service-manage {name} canary True" for name in ("second", "third")
+    ]
+
+
+def test_a_command_that_fails_ends_the_program_and_its_password_is_hidden(management, tmp_path):
+    with pytest.raises(Failed, match=r"nova:\(hidden\)@10[^$]*service-manage fails now failed"):
+        management([["fails", "now"], ["first"]], [["second"]])
+    assert (tmp_path / "first").exists()
+    assert not (tmp_path / "second").exists()
+
+
 def test_a_traceback_loses_its_password():
     text = "OperationalError at mysql+pymysql://nova:p%40ss@10.0.0.11:3306/nova?charset=utf8"
-    assert load("schema_sync").without_secrets(text) == text.replace("p%40ss", "(hidden)")
+    assert load("schema_sync").manage.without_secrets(text) == text.replace("p%40ss", "(hidden)")
 
 
 NETLOC = "{scheme}://{username}:{password}@{hostname}:{port}"
@@ -300,20 +411,68 @@ def test_the_socket_of_mariadb_is_where_it_is(monkeypatch, tmp_path):
         ([(*RIGHT["cell0"][:3], "mysql://old"), RIGHT["cell1"]], ["correct the mapping of cell0"]),
     ],
 )
-def test_cells_are_mapped_by_templates(run, monkeypatch, rows, actions):
-    code, commands = load("nova_cells"), []
-    monkeypatch.setattr(code, "query", lambda *_arguments: rows)
-    monkeypatch.setattr(code, "nova_manage", lambda _module, *several: commands.extend(several))
-    assert run(code)["actions"] == actions
-    assert len(commands) == len(actions)
-    assert not [word for words in commands for word in words if "mysql" in word or "rabbit" in word]
-    commands.clear()
-    assert run(code, check_mode=True)["actions"] == actions
-    assert commands == []
+def test_cells_are_mapped_by_templates(rows, actions):
+    commands = load("nova_databases").cell_commands(rows)
+    assert list(commands) == actions
+    assert not [word for words in commands.values() for word in words if "mysql" in word or "rabbit" in word]
+
+
+@pytest.fixture
+def nova(run, monkeypatch, tmp_path):
+    """nova(): a run of nova_databases; nova.revisions: database -> revision (None: no schema); nova.waves: what was run."""
+    code = load("nova_databases")
+    revisions, rows, waves = dict.fromkeys(("nova_api", "nova", "nova_cell0")), [], []
+    for name in ("api", "main"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "one.py").write_text("revision = '1'\n")
+    server = MagicMock()
+    server.cursor.return_value.__enter__.return_value.fetchall.side_effect = lambda: rows
+    monkeypatch.setattr(code.schema, "MARKS", str(tmp_path / "marks"))
+    monkeypatch.setattr(code.database, "connect", lambda _module: server)
+    monkeypatch.setattr(code.schema, "applied", lambda _cursor, name: {revisions[name]} - {None})
+    monkeypatch.setattr(code.schema, "tables", lambda _cursor, name: ["cell_mappings"] if revisions[name] else [])
+
+    def manage(_module, _program, *commands, user):
+        assert user == "nova"
+        waves.append(commands)
+        revisions.update(dict.fromkeys(revisions, "1"))
+        rows[:] = RIGHT.values()
+
+    monkeypatch.setattr(code.manage, "run", manage)
+
+    def populated(check_mode=False):
+        return run(code, check_mode, api_migrations=str(tmp_path / "api"), migrations=str(tmp_path / "main"))
+
+    populated.revisions, populated.rows, populated.waves = revisions, rows, waves
+    return populated
+
+
+def test_novas_databases_are_populated_in_the_guides_order(nova):
+    everything = [
+        "populate nova_api (at no revision)", "map cell0", "create cell1", "populate nova (at no revision)",
+        "populate nova_cell0 (at no revision)",
+    ]
+    assert nova(check_mode=True)["actions"] == everything
+    assert nova.waves == []
+    assert nova()["actions"] == everything
+    [(api, cells, main)] = nova.waves
+    assert (api, [words[:2] for words in cells], main) == (
+        [["api_db", "sync"]], [["cell_v2", "map_cell0"], ["cell_v2", "create_cell"]], [["db", "sync"]]
+    )
+    assert nova()["actions"] == []
+    assert len(nova.waves) == 1
+
+
+def test_only_what_nova_lacks_is_done(nova):
+    """As after a run that was killed when cell1 was created."""
+    nova.revisions["nova_api"] = "1"
+    nova.rows[:] = RIGHT.values()
+    assert nova()["actions"] == ["populate nova (at no revision)", "populate nova_cell0 (at no revision)"]
+    assert nova.waves == [([], [], [["db", "sync"]])]
 
 
 def test_hosts_are_mapped_once(run, monkeypatch):
-    code, mapped = load("nova_cells"), [("a",)]
+    code, mapped = load("nova_hosts"), [("a",)]
     answers = {"nova_api.host_mappings": lambda: mapped, "nova.compute_nodes": lambda: [("a",), ("b",)]}
     monkeypatch.setattr(code, "query", lambda _module, statement: next(f() for table, f in answers.items() if table in statement))
     monkeypatch.setattr(code, "nova_manage", lambda *_arguments: mapped.append(("b",)))
@@ -322,22 +481,22 @@ def test_hosts_are_mapped_once(run, monkeypatch):
 
 
 def test_a_mapping_that_somebody_deleted_is_made_again(run, monkeypatch):
-    code, mapped, calls = load("nova_cells"), [], []
+    code, mapped, calls = load("nova_hosts"), [], []
     tables = {"nova_api.host_mappings": mapped, "nova.compute_nodes": [("a",)]}
     monkeypatch.setattr(code, "query", lambda _module, statement: next(tables[name] for name in tables if name in statement))
 
-    def nova_manage(_module, arguments):
+    def nova_manage(_module, *arguments):
         calls.append(arguments)
         if "--by-service" in arguments:
             mapped.append(("a",))
 
     monkeypatch.setattr(code, "nova_manage", nova_manage)
     assert run(code, hosts=["a"])["actions"] == ["map a to cell1"]
-    assert calls == [["discover_hosts"], ["discover_hosts", "--by-service"]]
+    assert calls == [("discover_hosts",), ("discover_hosts", "--by-service")]
 
 
 def test_a_host_that_does_not_report_is_named(run, monkeypatch):
-    code = load("nova_cells")
+    code = load("nova_hosts")
     monkeypatch.setattr(code, "query", lambda *_arguments: [])
     with pytest.raises(Failed, match="no report from nova-compute on b within 0 s"):
         run(code, hosts=["b"], timeout=0)
@@ -362,37 +521,59 @@ def test_a_server_that_is_not_there_yet(run, monkeypatch, tmp_path):
     assert "count as what they were" in Module.warnings[0]
 
 
-ACCOUNT = "user openstack\npermission openstack / .* .* .*\n"
+OURS = ["openstack\t/\t.*\t.*\t.*"]
 
 
 @pytest.mark.parametrize(
-    ("answer", "right_password", "actions"),
+    ("users", "rights", "right_password", "actions"),
     [
-        (ACCOUNT, True, []),
-        (ACCOUNT, False, ["set the password of user openstack"]),
-        (ACCOUNT.replace("/ .*", "/ ^$"), True, ["grant openstack all permissions on vhost /"]),
-        (ACCOUNT + "user guest\npermission guest / .* .* .*\n", True, ["delete user guest"]),
-        (
-            "user guest\n", True,
-            ["create user openstack", "grant openstack all permissions on vhost /", "delete user guest"],
-        ),
+        (["openstack"], OURS, True, []),
+        (["openstack"], OURS, False, ["set the password of user openstack"]),
+        (["openstack"], ["openstack\t/\t^$\t.*\t.*"], True, ["grant openstack all permissions on vhost /"]),
+        (["openstack"], ["openstack\t/\t\t\t"], True, ["grant openstack all permissions on vhost /"]),
+        (["openstack", "guest"], [*OURS, "guest\t/\t.*\t.*\t.*"], True, ["delete user guest"]),
+        (["guest"], [], True, ["create user openstack", "grant openstack all permissions on vhost /", "delete user guest"]),
     ],
 )
-def test_the_account_is_repaired_and_its_password_in_no_argument(run, monkeypatch, answer, right_password, actions):
+def test_the_account_is_repaired_and_its_password_in_no_argument(run, monkeypatch, users, rights, right_password, actions):
     code, commands = load("rabbitmq_account"), []
-    monkeypatch.setattr(code, "rabbitmqctl", lambda _module, *arguments: commands.append(arguments) or answer)
+    monkeypatch.setattr(code.rabbitmq, "rows", {code.USERS: users, code.RIGHTS: rights}.get)
+    monkeypatch.setattr(code, "rabbitmqctl", lambda _module, *arguments: commands.append(arguments))
     monkeypatch.setattr(code, "login_works", lambda _params: right_password)
     monkeypatch.setattr(code.shutil, "chown", lambda *_arguments: None)
     monkeypatch.setattr(code, "DATA", os.curdir)
     monkeypatch.setattr(code, "listens", lambda _params: True)
     arguments = {"user": "openstack", "password": "canary-canary-canary", "host": "10.0.0.11"}
     assert run(code, check_mode=True, **arguments)["actions"] == actions
-    assert [command[0] for command in commands] == ["eval"]
-    commands.clear()
+    assert commands == []
     assert run(code, **arguments)["actions"] == actions
     changes = {"import_definitions" if "guest" not in action else "delete_user" for action in actions}
-    assert {command[0] for command in commands} == {"eval", *changes}
+    assert {command[0] for command in commands} == changes
     assert "canary" not in str(commands)
+
+
+@pytest.fixture
+def clients(tmp_path, monkeypatch):
+    """Programs of RabbitMQ that print what the test says, first in PATH."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    def client(name, answer, status=0):
+        (tmp_path / name).write_text(f"#!/bin/sh\ncat > {tmp_path}/asked\nprintf '%b' '{answer}'\nexit {status}\n")
+        (tmp_path / name).chmod(0o755)
+
+    return client
+
+
+def test_rabbitmq_is_asked_the_quick_way_and_the_long_way_when_that_says_nothing(clients):
+    code = load("rabbitmq_account").rabbitmq
+    clients("erl_call", f"one\\ntwo\\n{code.END}")
+    assert code.rows("[]") == ["one", "two"]
+    clients("erl_call", "one\\n")  # what an expression that fails has printed before
+    clients("rabbitmqctl", f"one\\n{code.END}ok\\n")
+    assert code.rows("[]") == ["one"]
+    clients("rabbitmqctl", "no such node\\n", 69)
+    with pytest.raises(RuntimeError, match="rabbitmqctl eval failed: no such node"):
+        code.rows("[]")
 
 
 # ----------------------------------------------------------------------------------------------------------- services
@@ -492,6 +673,15 @@ def test_a_unit_that_runs_but_would_not_start_at_boot(run, systemd):
     systemd.calls.clear()
     assert run(systemd.code, units=[unit("nova-api")])["actions"] == ["enable nova-api"]
     assert systemd.calls == ["enable nova-api"]
+
+
+def test_a_unit_that_systemd_makes_of_an_init_script_is_enabled_by_its_links(run, systemd, monkeypatch, tmp_path):
+    """neutron-periodic-workers of Debian 13 is one: systemd calls it "generated", whether or not it starts with the host."""
+    monkeypatch.setattr(systemd.code, "RUNLEVELS", str(tmp_path / "S[0-9][0-9]%s"))
+    systemd.add("workers", UnitFileState="generated")
+    assert run(systemd.code, units=[unit("workers")], check_mode=True)["actions"][:1] == ["enable workers"]
+    (tmp_path / "S01workers").touch()
+    assert "enable workers" not in run(systemd.code, units=[unit("workers")], check_mode=True)["actions"]
 
 
 def test_a_unit_that_shall_not_run_is_disabled_and_then_left_alone(run, systemd):
@@ -846,6 +1036,25 @@ def test_check_mode_writes_nothing_and_shows_no_secret(run, files, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
 
+def test_a_plan_counts_rights_that_the_run_has_corrected_before(run, files, tmp_path):
+    """config_rights comes first and gives its files to root and their service; then there is nothing left to write."""
+    path, entry = tmp_path / "nova" / "nova.conf", files("nova/nova.conf", "1\n")
+    path.parent.mkdir()
+    path.write_text("1\n")
+    path.chmod(0o644)
+    directories = [{"path": str(path.parent), "owner": entry["owner"], "group": entry["group"], "package": "nova-common"}]
+    corrected = run(load("config_rights"), check_mode=True, directories=directories)["ansible_facts"]["config_rights_corrected"]
+    assert run(load("oslo_config"), check_mode=True, files=[entry])["changed"]
+    assert not run(load("oslo_config"), check_mode=True, files=[entry], corrected=corrected)["changed"]
+    run(load("config_rights"), directories=directories)
+    assert not run(load("oslo_config"), files=[entry], corrected=corrected)["changed"]
+    assert run(load("config_rights"), directories=directories)["ansible_facts"]["config_rights_corrected"] == []
+    # The package comes again with this run, and its script gives the directory to others.
+    arguments = {"directories": directories, "installed": ["nova-common"]}
+    assert run(load("config_rights"), check_mode=True, **arguments)["changed"]
+    assert not run(load("config_rights"), **arguments)["changed"]
+
+
 def test_an_owner_that_does_not_exist(run, files):
     entry = {**files("x", "1\n"), "owner": "no-such-user"}
     with pytest.raises(Failed, match="is the package that owns the file installed"):
@@ -911,7 +1120,9 @@ INSTALLED = ["install nova-api 2:26.2.2-1", "install nova-common 2:26.2.2-1", "r
 def test_packages_are_installed_with_their_services_held_back(run, dpkg):
     arguments = {"names": ["nova-api", "there"], "units": ["nova-*", "keystone*"]}
     dpkg.packages["there"] = "installed"
-    assert run(dpkg.code, check_mode=True, **arguments)["actions"] == INSTALLED
+    planned = run(dpkg.code, check_mode=True, **arguments)
+    assert planned["actions"] == INSTALLED
+    assert planned["ansible_facts"]["openstack_packages_new"] == ["nova-api", "nova-common", "libc6"]
     assert [held for _call, held in dpkg.calls] == [False, False]
     dpkg.calls.clear()
     assert run(dpkg.code, **arguments)["actions"] == INSTALLED

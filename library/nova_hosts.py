@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Nova's cells: cell0, cell1 and the mapping of the compute hosts, compared with the database and repaired."""
+"""The mapping of the compute hosts to their cell, compared with the database and repaired."""
 
 import subprocess
 import time
@@ -15,37 +15,28 @@ except ImportError:  # check mode on a fresh host: the package comes with this v
 UNREADABLE = (AttributeError, pymysql.MySQLError) if pymysql else (AttributeError,)
 
 DOCUMENTATION = r"""
-module: nova_cells
-short_description: The guide's nova-manage cell_v2 map_cell0, create_cell and discover_hosts, only where they are needed
+module: nova_hosts
+short_description: The guide's nova-manage cell_v2 discover_hosts, only where it is needed
 description:
-  - Cells are mapped by URL templates (C({scheme}://{username}:{password}@...)), which Nova fills from nova.conf. So no secret
-    is in argv or in the database, and a new password needs no new mapping.
-  - A mapping with another URL is corrected (update_cell).
+  - Waits until the compute hosts have reported for the first time, and maps those that no cell has yet.
 options:
   hosts:
     type: list
     elements: str
-    description: Compute hosts that must be mapped; waits for their first report. Without it only cell0 and cell1 are looked at.
+    required: true
+    description: Compute hosts that must be mapped; waits for their first report.
   timeout: {type: int, default: 120, description: Seconds to wait for the first report of a host.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
 """
 
-CELL0 = "00000000-0000-0000-0000-000000000000"
-NETLOC = "{scheme}://{username}:{password}@{hostname}:{port}/"
-DATABASE = {"cell0": NETLOC + "nova_cell0?{query}", "cell1": NETLOC + "nova?{query}"}
-TRANSPORT = {"cell0": "none:///", "cell1": NETLOC + "{path}?{query}"}
 
-
-def nova_manage(module, *commands):
-    """Run commands of nova-manage cell_v2 as nova, all at once; fail with the last words of the first that failed."""
-    argv = ["runuser", "-u", "nova", "--", "nova-manage", "cell_v2"]
-    begun = [
-        subprocess.Popen([*argv, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/") for arguments in commands
-    ]
-    outputs = [process.communicate()[0].decode("utf-8", "replace") for process in begun]
-    for process, arguments, output in zip(begun, commands, outputs):
-        if process.returncode:
-            module.fail_json(msg="nova-manage cell_v2 %s failed: %s" % (arguments[0], output.strip()[-600:]))
+def nova_manage(module, *arguments):
+    """Run nova-manage cell_v2 as nova; fail with its last words."""
+    argv = ["runuser", "-u", "nova", "--", "nova-manage", "cell_v2", *arguments]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False)
+    if done.returncode:
+        output = done.stdout.decode("utf-8", "replace").strip()
+        module.fail_json(msg="nova-manage cell_v2 %s failed: %s" % (arguments[0], output[-600:]))
 
 
 def answers(module):
@@ -70,27 +61,6 @@ def query(module, statement, arguments=()):
         module.fail_json(msg="reading Nova's databases by %s: %s" % (module.params["unix_socket"], error))
 
 
-def map_cells(module):
-    """cell0 and cell1 exist with the templates above; what is missing of both is done side by side. Returns the actions."""
-    rows = query(module, "SELECT uuid, name, transport_url, database_connection FROM nova_api.cell_mappings")
-    cell0 = next((row for row in rows if row[0] == CELL0), None)
-    cell1 = next((row for row in rows if row[1] == "cell1"), None)
-    commands = {}
-    if cell0 is None:
-        commands["map cell0"] = ["map_cell0", "--database_connection", DATABASE["cell0"]]
-    elif cell0[3] != DATABASE["cell0"]:
-        arguments = ["--transport-url", TRANSPORT["cell0"], "--database_connection", DATABASE["cell0"]]
-        commands["correct the mapping of cell0"] = ["update_cell", "--cell_uuid", CELL0, *arguments]
-    arguments = ["--transport-url", TRANSPORT["cell1"], "--database_connection", DATABASE["cell1"]]
-    if cell1 is None:
-        commands["create cell1"] = ["create_cell", "--name", "cell1", *arguments]
-    elif cell1[2:] != (TRANSPORT["cell1"], DATABASE["cell1"]):
-        commands["correct the mapping of cell1"] = ["update_cell", "--cell_uuid", cell1[0], "--name", "cell1", *arguments]
-    if not module.check_mode:
-        nova_manage(module, *commands.values())
-    return list(commands)
-
-
 def discover_hosts(module):
     """Every host in `hosts` is mapped, once it has reported itself. Returns the actions."""
     wanted = set(module.params["hosts"])
@@ -109,12 +79,12 @@ def discover_hosts(module):
                     msg="no report from nova-compute on %s within %d s; look at `journalctl -u nova-compute` there: it must "
                     "reach RabbitMQ, Keystone and Placement" % (", ".join(sorted(missing)), module.params["timeout"])
                 )
-            time.sleep(0.5)
-        nova_manage(module, ["discover_hosts"])
+            time.sleep(0.2)
+        nova_manage(module, "discover_hosts")
         mapped = {row[0] for row in query(module, "SELECT host FROM nova_api.host_mappings")}
         if not wanted <= mapped:
             # A mapping that somebody deleted: the host's own row says that it has one, and only its service does not.
-            nova_manage(module, ["discover_hosts", "--by-service"])
+            nova_manage(module, "discover_hosts", "--by-service")
             mapped = {row[0] for row in query(module, "SELECT host FROM nova_api.host_mappings")}
         if not wanted <= mapped:
             module.fail_json(msg="discover_hosts left %s without a mapping" % ", ".join(sorted(wanted - mapped)))
@@ -125,18 +95,15 @@ def main():
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "hosts": {"type": "list", "elements": "str"},
+            "hosts": {"type": "list", "elements": "str", "required": True},
             "timeout": {"type": "int", "default": 120},
             "unix_socket": {"type": "path", "default": database.socket()},
         },
         supports_check_mode=True,
     )
-    actions = []
-    table = "cell_mappings" if module.params["hosts"] is None else "host_mappings"
-    if module.check_mode and not answers(module) and database.on_disk("nova_api", table):
-        database.warn_of_guess(module, "nova_api.%s" % table)
-    elif module.params["hosts"] is None:
-        actions = map_cells(module)
+    if module.check_mode and not answers(module) and database.on_disk("nova_api", "host_mappings"):
+        database.warn_of_guess(module, "nova_api.host_mappings")
+        actions = []
     else:
         actions = discover_hosts(module)
     module.exit_json(

@@ -1,0 +1,97 @@
+#!/usr/bin/python
+"""Populate Nova's databases and register its cells, in one process of nova-manage."""
+
+from ansible.module_utils import kilonova_database as database
+from ansible.module_utils import kilonova_manage as manage
+from ansible.module_utils import kilonova_schema as schema
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: nova_databases
+short_description: The guide's nova-manage api_db sync, cell_v2 map_cell0 and create_cell, db sync, only where they are needed
+description:
+  - Compares the revisions in C(alembic_version) with the heads of the installed migration scripts, and the mappings of the cells
+    with what they must be. What is missing is done in one start of nova-manage, in the guide's order.
+  - Cells are mapped by URL templates (C({scheme}://{username}:{password}@...)), which Nova fills from nova.conf. So no secret
+    is in argv or in the database, and a new password needs no new mapping.
+  - A mapping with another URL is corrected (update_cell).
+options:
+  api_migrations: {type: path, required: true, description: Directory of the alembic scripts of nova_api.}
+  migrations: {type: path, required: true, description: Directory of the alembic scripts of nova and nova_cell0.}
+  unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
+"""
+
+PROGRAM = ("nova-manage", "nova.cmd.manage")
+CELL0 = "00000000-0000-0000-0000-000000000000"
+NETLOC = "{scheme}://{username}:{password}@{hostname}:{port}/"
+DATABASE = {"cell0": NETLOC + "nova_cell0?{query}", "cell1": NETLOC + "nova?{query}"}
+TRANSPORT = {"cell0": "none:///", "cell1": NETLOC + "{path}?{query}"}
+
+
+def cell_commands(rows):
+    """What has to be done to the mappings (uuid, name, transport URL, database connection): action -> arguments."""
+    cell0 = next((row for row in rows if row[0] == CELL0), None)
+    cell1 = next((row for row in rows if row[1] == "cell1"), None)
+    commands = {}
+    if cell0 is None:
+        commands["map cell0"] = ["cell_v2", "map_cell0", "--database_connection", DATABASE["cell0"]]
+    elif cell0[3] != DATABASE["cell0"]:
+        arguments = ["--transport-url", TRANSPORT["cell0"], "--database_connection", DATABASE["cell0"]]
+        commands["correct the mapping of cell0"] = ["cell_v2", "update_cell", "--cell_uuid", CELL0, *arguments]
+    arguments = ["--name", "cell1", "--transport-url", TRANSPORT["cell1"], "--database_connection", DATABASE["cell1"]]
+    if cell1 is None:
+        commands["create cell1"] = ["cell_v2", "create_cell", *arguments]
+    elif cell1[2:] != (TRANSPORT["cell1"], DATABASE["cell1"]):
+        commands["correct the mapping of cell1"] = ["cell_v2", "update_cell", "--cell_uuid", cell1[0], *arguments]
+    return commands
+
+
+def mappings(cursor):
+    """The rows of cell_mappings; none without that table."""
+    if "cell_mappings" not in schema.tables(cursor, "nova_api"):
+        return ()
+    cursor.execute("SELECT uuid, name, transport_url, database_connection FROM nova_api.cell_mappings")
+    return cursor.fetchall()
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "api_migrations": {"type": "path", "required": True},
+            "migrations": {"type": "path", "required": True},
+            "unix_socket": {"type": "path", "default": database.socket()},
+        },
+        supports_check_mode=True,
+    )
+    parts = [
+        (names, schema.installed(module, module.params[option]), command)
+        for names, option, command in (
+            (["nova_api"], "api_migrations", ["api_db", "sync"]), (["nova", "nova_cell0"], "migrations", ["db", "sync"]),
+        )
+    ]
+    connection = database.connect(module)
+    if connection is None:
+        api, main_ = (schema.guess(module, names) for names, _wanted, _command in parts)
+        cells = cell_commands(()) if api else {}
+    else:
+        with connection, connection.cursor() as cursor:
+            api, main_ = (schema.behind(cursor, names, wanted) for names, wanted, _command in parts)
+            # The rows of a first sync that was killed go with it.
+            cells = cell_commands(mappings(cursor))
+            if not module.check_mode:
+                for behind, (_names, wanted, _command) in zip((api, main_), parts):
+                    schema.begin(cursor, behind, wanted)
+                waves = [[parts[0][2]] if api else [], list(cells.values()), [parts[1][2]] if main_ else []]
+                if any(waves):
+                    manage.run(module, PROGRAM, *waves, user="nova")
+                for names, wanted, _command in parts:
+                    schema.end(module, cursor, names, wanted)
+    actions = [*schema.actions(api), *cells, *schema.actions(main_)]
+    module.exit_json(
+        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % line for line in actions)}
+    )
+
+
+if __name__ == "__main__":
+    main()
