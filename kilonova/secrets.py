@@ -40,6 +40,12 @@ def secrets_file(inventory: Path) -> Path:
     return directory / "group_vars" / "all" / "secrets.yml"
 
 
+def values(inventory: Path) -> dict[str, str]:
+    """Return the secrets that the inventory has (not encrypted), as text."""
+    path = secrets_file(inventory)
+    return _values(path.read_text(encoding="utf-8"), path)
+
+
 def generate(inventory: Path) -> tuple[Path, list[str]]:
     """Add the secrets that the inventory's file lacks; return the file and the names that were added.
 

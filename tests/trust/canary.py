@@ -8,8 +8,6 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import hostile
-import yaml
 from deployment import RELEASE
 
 from kilonova import secrets
@@ -53,12 +51,7 @@ class Cloud:
     @property
     def secrets(self) -> dict[str, str]:
         """The secrets that the inventory has now."""
-
-        class Loader(yaml.SafeLoader):
-            """YAML with Ansible's tag for what is no template."""
-
-        Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
-        return yaml.load(secrets.secrets_file(self.inventory).read_text(encoding="utf-8"), Loader)
+        return secrets.values(self.inventory)
 
     def run(self, playbook: str, *arguments: str, inventory: Path | None = None, log: Path | None = None, timeout: int = 1500):
         """Run a playbook; returns the process with its output (standard output and errors together)."""
@@ -113,11 +106,3 @@ def watched(cloud: Cloud, playbook: str, *arguments: str, log: Path, words: set[
     cloud.processes += [tuple(line.split(" ", 1)) for line in said.splitlines()]
     return done
 
-
-def words_of(values: dict[str, str]) -> set[str]:
-    """Every form of the secrets."""
-    found = set()
-    for name, value in values.items():
-        token = next((word for word in hostile.TOKEN.findall(value)), value)
-        found |= hostile.forms(token, value) if name else set()
-    return found

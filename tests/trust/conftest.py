@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from pathlib import Path
 
 import hostile
 import pytest
-from canary import TREE, Cloud, watched, words_of
+from canary import TREE, Cloud, watched
 from deployment import SITE, Deployment
+from hostile import words_of
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +52,7 @@ def cloud(tmp_path_factory):
             assert done.returncode == 0, done.stdout[-3000:]
             yield found
             return
-    inventory = directory / "inventory"
-    shutil.copytree(TREE / "inventories" / "sandbox", inventory, ignore=shutil.ignore_patterns("secrets.yml*"))
-    hostile.write(inventory, hostile.values(int(time.time())))
+    inventory = hostile.copy(TREE / "inventories" / "sandbox", directory / "inventory", int(time.time()))
     made = Cloud("canary", "10.25", inventory, log)
     try:
         done = watched(made, "cloud.yml", "-vvv", "--diff", log=log, words=words_of(made.secrets))

@@ -13,6 +13,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 LOOK = (Path(__file__).parent / "look.py").read_bytes()
 SITE = "playbooks/site.yml"
+INVENTORY = Path(os.environ.get("KILONOVA_INVENTORY") or PROJECT / "inventories" / "sandbox").resolve()
 # Of sandboxes that are deployed here: not the usual one, so that both are tested.
 RELEASE = os.environ.get("KILONOVA_RELEASE") or ("" if os.environ.get("KILONOVA_SANDBOX") else "zed")
 # Everything in a container that systemd did not start: what a run has left there.
@@ -32,7 +33,7 @@ class Deployment:
         self.name, self.network, self.hosts = name, network, hosts
         self.environment = {
             **os.environ, "KILONOVA_SANDBOX": name, "KILONOVA_NETWORK": network, "KILONOVA_RELEASE": RELEASE,
-            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_INVENTORY": str(INVENTORY),
             "PATH": f"{PROJECT / '.venv/bin'}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0",
         }
 
@@ -61,7 +62,7 @@ class Deployment:
 
     def create(self) -> None:
         """Fresh containers."""
-        subprocess.run(["python", "-m", "kilonova.secrets", "inventories/sandbox"], cwd=PROJECT, env=self.environment, check=True)
+        subprocess.run(["python", "-m", "kilonova.secrets", str(INVENTORY)], cwd=PROJECT, env=self.environment, check=True)
         self.playbook("playbooks/sandbox.yml")
 
     def destroy(self) -> None:

@@ -1,9 +1,15 @@
 """What somebody may have done to a cloud by hand: something of every kind that a run repairs."""
 
-# A service of the network backend each: one on the controller, one on the compute node.
+# A service of the network backend each: one on the controller, one on the compute node. STARTED: what becomes of nova-compute,
+# whose package goes with genisoimage on the distribution that has OVN.
 SERVICES = {
-    "openvswitch": {"DISABLED": "neutron-l3-agent", "STOPPED": "neutron-openvswitch-agent"},
-    "ovn": {"DISABLED": "neutron-periodic-workers", "STOPPED": "neutron-ovn-metadata-agent"},
+    "openvswitch": {
+        "DISABLED": "neutron-l3-agent", "STOPPED": "neutron-openvswitch-agent",
+        "STARTED": "restart nova-compute (changed: [libvirt] of /etc/nova/nova-compute.conf)",
+    },
+    "ovn": {
+        "DISABLED": "neutron-periodic-workers", "STOPPED": "neutron-ovn-metadata-agent", "STARTED": "start nova-compute",
+    },
 }
 
 CONTROLLER = r"""
@@ -12,6 +18,8 @@ printf '\n[scheduler]\nmax_attempts = 7\n' >> /etc/nova/nova.conf
 chmod 644 /etc/glance/glance-api.conf
 systemctl stop nova-conductor
 systemctl disable --quiet DISABLED
+# Keystone forgets what it has read, or it would not see what is done to its database below.
+systemctl restart memcached
 rm /etc/memcached.conf
 rabbitmqctl --quiet clear_permissions openstack
 rabbitmqctl --quiet add_user guest a-guest-is-back
@@ -41,7 +49,7 @@ systemctl stop STOPPED
 # What of it a plan must name, whatever else it says.
 NAMED = {
     "write /etc/nova/nova.conf",
-    "write /etc/glance/glance-api.conf",
+    "give /etc/glance to root:glance",
     "write /etc/memcached.conf",
     "start nova-conductor",
     "enable DISABLED",
@@ -59,7 +67,7 @@ NAMED = {
     "add role service to user placement in project service",
     "restart nova-scheduler (changed: [scheduler] of /etc/nova/nova.conf)",
     "restart memcached (changed: /etc/memcached.conf)",
-    "restart nova-compute (changed: [libvirt] of /etc/nova/nova-compute.conf)",
+    "STARTED",
     "write /etc/systemd/network/10-openstack-hybrid.link",
     "start STOPPED",
 }

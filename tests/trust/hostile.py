@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import random
 import re
+import shutil
 import string
+import sys
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -42,6 +45,14 @@ def forms(word: str, value: str) -> set[str]:
     return found
 
 
+def words_of(given: dict[str, str]) -> set[str]:
+    """Every form of the secrets, hostile or not."""
+    found = set()
+    for value in given.values():
+        found |= forms(next(iter(TOKEN.findall(value)), value), value)
+    return found
+
+
 def write(inventory: Path, given: dict[str, str]) -> Path:
     """Give an inventory these secrets, all of them."""
     path = secrets.secrets_file(inventory)
@@ -50,3 +61,15 @@ def write(inventory: Path, given: dict[str, str]) -> Path:
     path.touch(mode=0o600)
     path.write_text("".join(f"{name}: {secrets.yaml_text(value)}\n" for name, value in given.items()), encoding="utf-8")
     return path
+
+
+def copy(inventory: Path, directory: Path, seed: int) -> Path:
+    """A copy of an inventory that has such secrets instead of its own."""
+    shutil.rmtree(directory, ignore_errors=True)
+    shutil.copytree(inventory, directory, ignore=shutil.ignore_patterns("secrets.yml*"))
+    write(directory, values(seed))
+    return directory
+
+
+if __name__ == "__main__":
+    copy(Path(sys.argv[1]), Path(sys.argv[2]), int(time.time()))

@@ -19,6 +19,8 @@ try:
 except ImportError:
     pymysql = None
 
+# Debian moved it after its release 13.
+SOCKET = next((path for path in ("/run/mysqld/mysqld.sock", "/run/mariadbd/mysqld.sock") if os.path.exists(path)), "")
 TREES = ["/etc", "/usr/local/sbin", "/usr/sbin/policy-rc.d", "/var/lib/kilonova"]
 # Of the host itself, random, or a note of when something was installed.
 OWN = re.compile(
@@ -63,7 +65,7 @@ ROWS = {
 # Written by the services themselves while nothing happens.
 BEATS = {
     "nova.services", "nova.compute_nodes", "nova.instance_info_caches", "nova.task_log", "neutron.agents",
-    "neutron.ml2_port_binding_levels", "neutron.ovn_hash_ring", "neutron.resourcedeltas",
+    "neutron.ml2_port_binding_levels", "neutron.ovn_hash_ring", "neutron.ovn_revision_numbers", "neutron.resourcedeltas",
     "placement.resource_providers", "placement.inventories",
 }
 
@@ -119,7 +121,7 @@ def content(path, of, network):
 
 def ask(statement):
     """Rows as strings, sorted."""
-    connection = pymysql.connect(unix_socket="/run/mysqld/mysqld.sock", user="root")
+    connection = pymysql.connect(unix_socket=SOCKET, user="root")
     with connection, connection.cursor() as cursor:
         cursor.execute(statement)
         return sorted([str(value) for value in row] for row in cursor.fetchall())
@@ -170,7 +172,7 @@ def state(network):
         "people": sorted(person.pw_name for person in pwd.getpwall()),
         "failed": output("systemctl", "--failed", "--no-legend", "--plain").split("\n"),
     }
-    if os.path.exists("/run/mysqld/mysqld.sock"):
+    if SOCKET:
         found["database"] = database(network)
         found["rabbitmq"] = sorted(output("rabbitmqctl", "--quiet", "list_permissions").splitlines())
     return found
@@ -188,7 +190,7 @@ def pulse():
         for base, directories, names in os.walk("/var/lib/" + service):
             directories[:] = [name for name in directories if name not in LIVELY]
             found["files"].update({path: touched(path) for path in (os.path.join(base, name) for name in names)})
-    if os.path.exists("/run/mysqld/mysqld.sock") and pymysql:
+    if SOCKET and pymysql:
         found["tables"] = tables()
     return found
 

@@ -6,10 +6,9 @@ import subprocess
 
 import pytest
 import yaml
-from deployment import PROJECT, SITE, Deployment, differences
+from deployment import INVENTORY, SITE, Deployment, differences
 from test_noop import restarted
 
-SANDBOX = PROJECT / "inventories/sandbox"
 REMOVE = "playbooks/remove_compute.yml"
 
 
@@ -19,7 +18,7 @@ RESIZE = {"nova.conf": {"DEFAULT": {"allow_resize_to_same_host": True}}}
 
 def inventory(directory, **computes):
     """A copy of the sandbox's inventory with more compute nodes: name -> last byte of their addresses."""
-    hosts = yaml.safe_load((SANDBOX / "hosts.yml").read_text())
+    hosts = yaml.safe_load((INVENTORY / "hosts.yml").read_text())
     children = hosts["sandbox"]["children"]
     children["controllers"]["hosts"]["controller"]["nova_controller_overrides"] = RESIZE
     children["nodes"]["hosts"]["compute[1:9]"]["nova_compute_overrides"] = RESIZE
@@ -28,7 +27,7 @@ def inventory(directory, **computes):
     }
     (directory / "hosts.yml").write_text(yaml.safe_dump(hosts))
     for name in ("group_vars", "sandbox_size.yml"):
-        (directory / name).symlink_to(SANDBOX / name)
+        (directory / name).symlink_to(INVENTORY / name)
     return str(directory)
 
 

@@ -10,7 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from canary import HOSTS, TREE, words_of
+from canary import HOSTS, TREE
+from hostile import words_of
 
 KEPT = "/var/lib/kilonova/good"
 # What a running system has of itself, and what holds no text of ours.

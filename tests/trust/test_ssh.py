@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import yaml
-from deployment import PROJECT, SITE
+from deployment import INVENTORY, PROJECT, SITE
 
 ADDRESSES = {"controller": "0.11", "compute1": "0.21"}
 LET_IN = """
@@ -51,7 +51,7 @@ def inventory(sandbox, tmp_path_factory):
         made = directory / "inventory"
         made.mkdir()
         (made / "hosts.yml").write_text(yaml.safe_dump(tree))
-        (made / "group_vars").symlink_to(PROJECT / "inventories/sandbox/group_vars")
+        (made / "group_vars").symlink_to(INVENTORY / "group_vars")
         yield made
     finally:
         for host in ADDRESSES:

@@ -10,8 +10,12 @@ import openstack
 import pytest
 import testinfra
 import yaml
+from trust import hostile
+
+import kilonova.secrets
 
 PROJECT = Path(__file__).resolve().parents[3]
+INVENTORY = Path(os.environ.get("KILONOVA_INVENTORY") or PROJECT / "inventories/sandbox")
 SANDBOX, NETWORK = os.environ["KILONOVA_SANDBOX"], os.environ["KILONOVA_NETWORK"]
 
 
@@ -38,9 +42,9 @@ def addresses() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def secrets() -> dict[str, str]:
-    """The inventory's secrets."""
-    return yaml.safe_load((PROJECT / "inventories/sandbox/group_vars/all/secrets.yml").read_text())
+def secrets() -> dict[str, set[str]]:
+    """The inventory's secrets, in every form that they may be written in."""
+    return {name: hostile.words_of({name: value}) for name, value in kilonova.secrets.values(INVENTORY).items()}
 
 
 @pytest.fixture(scope="session")
