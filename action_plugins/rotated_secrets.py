@@ -64,7 +64,8 @@ def _with_old(asks, old, rotated):
         if not before[name][part]:
             before[name] = None
     if "openstack_rabbit_pass" in rotated:
-        before["queue"]["password"] = old["openstack_rabbit_pass"]
+        # As openstack_rabbit_account_pass has it.
+        before["queue"]["password"] = old["openstack_rabbit_pass"].replace("/", "%2F")
     else:
         before["queue"] = None
     return before
