@@ -42,6 +42,12 @@ def addresses() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def inventory_directory() -> Path:
+    """The inventory that was deployed."""
+    return INVENTORY
+
+
+@pytest.fixture(scope="session")
 def secrets() -> dict[str, set[str]]:
     """The inventory's secrets, in every form that they may be written in."""
     return {name: hostile.words_of({name: value}) for name, value in kilonova.secrets.values(INVENTORY).items()}

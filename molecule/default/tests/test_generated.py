@@ -8,17 +8,16 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
-from conftest import PROJECT
 
 from kilonova import generate
 
 
 @pytest.fixture(scope="module")
-def generated(controller):
+def generated(controller, inventory_directory):
     """Host -> path -> file. What the run asked the hosts for, the generator is told: which datapath Open vSwitch has."""
     init_plugin_loader([])  # as ansible-playbook does: the inventory has a file for a plugin
     loader = DataLoader()
-    read = InventoryManager(loader, sources=[str(PROJECT / "inventories/sandbox")])
+    read = InventoryManager(loader, sources=[str(inventory_directory)])
     for host in read.get_hosts():
         host.set_variable("openstack_datapath", controller.check_output("ovs-vsctl get bridge br-int datapath_type").strip('"'))
     hostvars = HostVars(read, VariableManager(loader=loader, inventory=read), loader)
