@@ -77,7 +77,7 @@ def main():
     else:
         with connection, connection.cursor() as cursor:
             api, main_ = (schema.behind(cursor, names, wanted) for names, wanted, _command in parts)
-            # The rows of a first sync that was killed go with it.
+            # A first sync that was killed has left no rows: they come only after it, so begin() below takes none away.
             cells = cell_commands(mappings(cursor))
             if not module.check_mode:
                 for behind, (_names, wanted, _command) in zip((api, main_), parts):
