@@ -4,12 +4,11 @@ The module of the same name (library/oslo_config.py) compares, keeps `.orig` and
 """
 
 import base64
-import hashlib
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from kilonova import config_files, generate
+from kilonova import config_files, generate, hosts
 
 
 class ActionModule(ActionBase):
@@ -32,7 +31,7 @@ class ActionModule(ActionBase):
         errors = generate.lines(found, "error")
         if errors:
             raise AnsibleActionFail("Nothing was written. " + " | ".join(errors))
-        if all(_is_there(entry, texts[str(entry["path"])], task_vars) for entry in entries):
+        if all(hosts.file_is_there(entry, texts[str(entry["path"])], task_vars) for entry in entries):
             return {**result, "changed": False, "changed_files": []}
         files = [
             {
@@ -46,7 +45,7 @@ class ActionModule(ActionBase):
             for entry in entries
         ]
         arguments = {"files": files, "corrected": self._task.args.get("corrected") or []}
-        result.update(self._execute_module("oslo_config", module_args=arguments, task_vars=task_vars))
+        result.update(hosts.noted(self._execute_module("oslo_config", module_args=arguments, task_vars=task_vars)))
         result["diff"] = [
             {
                 "before_header": path,
@@ -57,14 +56,6 @@ class ActionModule(ActionBase):
             for path, before in (result.pop("before", None) or {}).items()
         ]
         return result
-
-
-def _is_there(entry, text, task_vars):
-    """Whether the host has this file, as it said when the run began; asking again costs the time of a task."""
-    files = (task_vars.get("openstack_host") or {}).get("files") or {"salt": "", "digests": {}}
-    digest = hashlib.sha256(bytes.fromhex(files["salt"]) + text.encode()).hexdigest()
-    rights = [str(entry.get("owner", "root")), str(entry.get("group", "root")), str(entry.get("mode", "0644"))]
-    return files["digests"].get(str(entry["path"])) == [digest, *rights]
 
 
 def _note(path, before, after, result):

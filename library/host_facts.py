@@ -4,7 +4,6 @@
 import glob
 import grp
 import hashlib
-import json
 import os
 import pwd
 import re
@@ -13,7 +12,7 @@ import socket
 import subprocess
 import time
 
-from ansible.module_utils import kilonova_rights
+from ansible.module_utils import kilonova_rights, kilonova_services
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -25,8 +24,10 @@ description:
     (installed, name to version), install_interrupted (a run was killed inside apt), half_installed (packages that are so for
     another reason, name to status), held, masked (units), listening (TCP ports with their processes), compute_id, clock_ahead
     (seconds), memory_mib, disk_free_mib, kernel, datapath (C(system) when the kernel has Open vSwitch, else C(netdev)), files (of
-    the configuration files that services run with, path to a salted digest, owner, group and mode, and the salt), so that an
-    unchanged file is not asked for again, and loose (those of C(directories) whose owners or modes are not right).
+    the configuration files that services run with, path to a salted digest, owner, group and mode, and the salt) and services
+    (busy, those that run or start with the host, and resting, those with nothing left to do, name to path to a salted digest of
+    what each was last restarted with), so that neither an unchanged file nor its service is asked for again, loose (those of
+    C(directories) whose owners or modes are not right) and nova_sqlite (whether Nova's package left its SQLite database).
 options:
   directories: {type: list, elements: dict, default: [], description: 'path, owner and group of configuration directories.'}
   now: {type: float, description: 'Time where Ansible runs, in seconds since 1970; clock_ahead is compared with it.'}
@@ -94,10 +95,17 @@ def packages():
     return installed, half, held
 
 
-def masked():
-    """Names of the units that are masked."""
-    output = command("systemctl", "list-unit-files", "--state=masked", "--no-legend", "--plain")
-    return [line.split()[0] for line in output.splitlines() if line.strip()]
+def unit_files():
+    """Unit -> state of its file (systemctl(1): enabled, masked, generated and so on)."""
+    output = command("systemctl", "list-unit-files", "--no-legend", "--plain")
+    return {words[0]: words[1] for words in map(str.split, output.splitlines()) if words}
+
+
+def active_services():
+    """Names of the services that run, or are about to, each with its state."""
+    states = "--state=active,activating,reloading"
+    output = command("systemctl", "list-units", "--type=service", states, "--no-legend", "--plain")
+    return {words[0]: words[2] for words in map(str.split, output.splitlines()) if words}
 
 
 def listening():
@@ -152,16 +160,10 @@ def install_interrupted():
     return os.path.lexists("/usr/share/python3/bcep/kilonova") or "Written by Kilonova" in read("/usr/sbin/policy-rc.d")
 
 
-def files():
-    """What the files are that the services were last restarted with (the module openstack_services keeps their paths)."""
-    # Salted, because it appears in a verbose log: a digest of a file is one of the passwords in it.
-    salt, found = os.urandom(16), {}
-    try:
-        with open("/var/lib/kilonova/services.json", encoding="utf-8") as stream:
-            paths = {path for reads in json.load(stream).values() for path in reads}
-    except (OSError, ValueError, AttributeError):
-        paths = set()
-    for path in paths:
+def files(state, salt):
+    """Path -> digest, owner, group and mode of the files that the services were last restarted with."""
+    found = {}
+    for path in {path for reads in state.values() for path in reads}:
         try:
             with open(path, "rb") as stream:
                 digest = hashlib.sha256(salt + stream.read()).hexdigest()
@@ -170,7 +172,20 @@ def files():
         except (OSError, KeyError):
             continue
         found[path] = [digest, *rights]
-    return {"salt": salt.hex(), "digests": found}
+    return found
+
+
+def services(state, salt, states, active):
+    """`busy`: what runs or starts with the host. `resting`: those of `state` with which nothing is left to do."""
+    busy = {*active, *(unit for unit, known in states.items() if known in ("enabled", "enabled-runtime"))}
+    resting = {}
+    for name, reads in state.items():
+        unit = name + ".service"
+        enabled = kilonova_services.is_enabled(name, states.get(unit))
+        if enabled and active.get(unit) == "active" and all(map(kilonova_services.is_good, reads)):
+            resting[name] = {path: kilonova_services.salted(sections, salt) for path, sections in reads.items()}
+    ending = ".service"
+    return {"busy": sorted(unit[:-len(ending)] for unit in busy if unit.endswith(ending)), "resting": resting}
 
 
 def main():
@@ -182,6 +197,10 @@ def main():
     clock = time.time()
     disk = os.statvfs("/var")
     installed, half, held = packages()
+    states = unit_files()
+    state = kilonova_services.load_state()
+    # Salted, because it appears in a verbose log: a digest of a file is one of the passwords in it.
+    salt = os.urandom(16)
     interrupted = install_interrupted()
     module.exit_json(
         changed=False,
@@ -194,14 +213,16 @@ def main():
             # What a run of ours left half done, the next one completes.
             "half_installed": {} if interrupted else half,
             "held": held,
-            "masked": masked(),
+            "masked": [name for name, unit_state in states.items() if unit_state == "masked"],
             "listening": listening(),
             "compute_id": read("/var/lib/nova/compute_id").strip(),
             "clock_ahead": clock - module.params["now"] if module.params["now"] else 0,
             "memory_mib": memory_mib(),
             "disk_free_mib": disk.f_bavail * disk.f_frsize // 2**20,
-            "files": files(),
+            "files": {"salt": salt.hex(), "digests": files(state, salt)},
+            "services": services(state, salt, states, active_services()),
             "loose": [entry["path"] for entry in module.params["directories"] if kilonova_rights.wrong(entry)],
+            "nova_sqlite": os.path.exists("/var/lib/nova/nova.sqlite"),
             "kernel": os.uname().release,
             "install_interrupted": bool(half) or interrupted,
             "datapath": "system" if openvswitch_in_kernel() else "netdev",

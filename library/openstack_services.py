@@ -1,7 +1,6 @@
 #!/usr/bin/python
 """Services that run, are enabled, answer, and run with the configuration that is in place now."""
 
-import glob
 import os
 import socket
 import subprocess
@@ -17,6 +16,7 @@ DOCUMENTATION = r"""
 module: openstack_services
 short_description: The guide's "service nova-api restart", only where it is needed
 description:
+  - Called by the action plugin of the same name, where the host has not told already that nothing is left to do.
   - Starts and enables units, and restarts those that read a configuration that changed since they were last restarted here.
   - What each unit was last restarted with is kept in C(/var/lib/kilonova/services.json), so a run that died between writing a
     file and restarting its reader is completed by the next run.
@@ -48,8 +48,6 @@ options:
     description: Seconds that a unit must live with a changed configuration, where nothing but its process can be asked.
 """
 
-ENABLED = ("enabled", "enabled-runtime", "static", "alias", "indirect")
-RUNLEVELS = "/etc/rc[2-5].d/S[0-9][0-9]%s"
 DIED = "died right after its start (now %s, %s)"
 # Seconds between two questions to a service that starts, and between two looks at one that settles.
 MOMENT = 0.2
@@ -164,7 +162,7 @@ def main():
         if properties.get("LoadState") == "not-found" and not coming:
             module.fail_json(msg="unit %s does not exist on this host; is the package installed?" % name)
         stopped = properties.get("ActiveState") not in ("active", "activating", "reloading")
-        if not is_enabled(name, properties):
+        if not services.is_enabled(name, properties.get("UnitFileState")):
             enable.append(name)
             # What is started is enabled as well, whether or not its package did so.
             plan += [] if stopped else ["enable %s" % name]
@@ -225,12 +223,6 @@ def main():
     for path in paths:
         services.keep_good(path)
     module.exit_json(**result)
-
-
-def is_enabled(name, properties):
-    """Whether the unit starts with the host. One that systemd makes of an init script is so by the links of its runlevels."""
-    state = properties.get("UnitFileState")
-    return bool(glob.glob(RUNLEVELS % name)) if state == "generated" else state in ENABLED
 
 
 def must_be_disabled(properties, check_mode):

@@ -1,5 +1,7 @@
 """What services were last restarted with, kept on their host: digests to compare, and files to go back to."""
 
+import glob
+import hashlib
 import json
 import os
 import shutil
@@ -7,6 +9,19 @@ import shutil
 DIRECTORY = "/var/lib/kilonova"
 # Stands for a digest where somebody changed the file by hand: no digest is equal to it.
 BY_HAND = "changed by hand"
+ENABLED = ("enabled", "enabled-runtime", "static", "alias", "indirect")
+RUNLEVELS = "/etc/rc[2-5].d/S[0-9][0-9]%s"
+
+
+def is_enabled(name, state):
+    """Whether a unit starts with the host. One that systemd makes of an init script is so by the links of its runlevels."""
+    return bool(glob.glob(RUNLEVELS % name)) if state == "generated" else state in ENABLED
+
+
+def salted(sections, salt):
+    """One digest of the sections that a unit uses; kilonova/hosts.py has the same."""
+    used = sorted((name, digest) for name, digest in sections.items() if digest)
+    return hashlib.sha256(salt + json.dumps(used).encode()).hexdigest()
 
 
 def state_path():
@@ -92,10 +107,15 @@ def mark_edits(state, path):
     return marked
 
 
+def is_good(path):
+    """Whether a file is what its services were last seen running with."""
+    return read(path) == read(good_path(path))
+
+
 def keep_good(path):
     """The services that read this file run: it is what to go back to."""
     present = read(path)
-    if present is not None and present != read(good_path(path)):
+    if present is not None and not is_good(path):
         os.makedirs(os.path.join(DIRECTORY, "good"), mode=0o700, exist_ok=True)
         replace(good_path(path), present)
 

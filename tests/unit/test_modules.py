@@ -25,7 +25,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from fake_keystone import Keystone
 
-from kilonova import config_files
+from kilonova import config_files, hosts
 from kilonova.config_files import ROLES
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of openstacksdk about itself
@@ -677,7 +677,7 @@ def test_a_unit_that_runs_but_would_not_start_at_boot(run, systemd):
 
 def test_a_unit_that_systemd_makes_of_an_init_script_is_enabled_by_its_links(run, systemd, monkeypatch, tmp_path):
     """neutron-periodic-workers of Debian 13 is one: systemd calls it "generated", whether or not it starts with the host."""
-    monkeypatch.setattr(systemd.code, "RUNLEVELS", str(tmp_path / "S[0-9][0-9]%s"))
+    monkeypatch.setattr(systemd.code.services, "RUNLEVELS", str(tmp_path / "S[0-9][0-9]%s"))
     systemd.add("workers", UnitFileState="generated")
     assert run(systemd.code, units=[unit("workers")], check_mode=True)["actions"][:1] == ["enable workers"]
     (tmp_path / "S01workers").touch()
@@ -918,7 +918,7 @@ def test_host_facts_read_addresses_and_packages(monkeypatch):
             "install installed nova-api 2:26.2.2-1\ndeinstall config-files old 1.0\ninstall half-configured bad 1.0\n"
             "hold installed kept 2.0\nhold not-installed wanted \nunknown not-installed other \n"
         ),
-        "systemctl": "nova-api.service masked enabled\nx.service masked enabled\n",
+        "systemctl": "nova-api.service masked enabled\nx.service enabled enabled\n",
         "ss": (
             'LISTEN 0 100 10.0.0.11:8774 0.0.0.0:* users:(("uwsgi",pid=12,fd=3),("uwsgi",pid=11,fd=3))\n'
             "LISTEN 0 100 [::]:22 [::]:*\n"
@@ -928,7 +928,7 @@ def test_host_facts_read_addresses_and_packages(monkeypatch):
     monkeypatch.setattr(code, "command", lambda *argv: outputs[argv[0]])
     assert code.addresses() == {"127.0.0.1": "lo", "10.0.0.11": "eth0", "fe80::1": "eth0", "10.1.0.1": "br-x:1"}
     assert code.packages() == ({"nova-api": "2:26.2.2-1", "kept": "2.0"}, {"bad": "half-configured"}, ["kept", "wanted"])
-    assert code.masked() == ["nova-api.service", "x.service"]
+    assert code.unit_files() == {"nova-api.service": "masked", "x.service": "enabled"}
     monkeypatch.setattr(code, "read", lambda path: groups.get(path, ""))
     assert code.listening() == [
         {"port": 8774, "address": "10.0.0.11", "name": "uwsgi", "pid": 12, "unit": "nova-api.service"},
@@ -936,27 +936,64 @@ def test_host_facts_read_addresses_and_packages(monkeypatch):
     ]
 
 
-def test_a_file_that_the_host_told_of_is_not_asked_for_again(monkeypatch, tmp_path):
-    code = load("host_facts")
+def test_a_file_that_the_host_told_of_is_not_asked_for_again(tmp_path):
+    code, salt = load("host_facts"), b"salt"
     path = tmp_path / "nova.conf"
     path.write_text("[DEFAULT]\nmy_ip = 10.0.0.11\n")
     path.chmod(0o640)
-    state = tmp_path / "services.json"
-    state.write_text(json.dumps({"nova-api": {str(path): {"DEFAULT": "..."}, str(tmp_path / "gone"): {}}}))
-    real_open = open
-    monkeypatch.setattr(code, "open", lambda name, *rest, **more: real_open(
-        state if name == "/var/lib/kilonova/services.json" else name, *rest, **more), raising=False)
-    told = {"openstack_host": {"files": code.files()}}
+    state = {"nova-api": {str(path): {"DEFAULT": "..."}, str(tmp_path / "gone"): {}}}
+    told = {"openstack_host": {"files": {"salt": salt.hex(), "digests": code.files(state, salt)}}}
     assert list(told["openstack_host"]["files"]["digests"]) == [str(path)]
     owner = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name}
     entry = {"path": str(path), "mode": "0640", **owner}
-    spec = importlib.util.spec_from_file_location("action_oslo_config", LIBRARY.parent / "action_plugins/oslo_config.py")
-    action = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(action)
-    assert action._is_there(entry, path.read_text(), told)
-    assert not action._is_there(entry, path.read_text() + "debug = true\n", told)
-    assert not action._is_there({**entry, "mode": "0600"}, path.read_text(), told)
-    assert not action._is_there(entry, path.read_text(), {})
+    assert hosts.file_is_there(entry, path.read_text(), told)
+    assert not hosts.file_is_there(entry, path.read_text() + "debug = true\n", told)
+    assert not hosts.file_is_there({**entry, "mode": "0600"}, path.read_text(), told)
+    assert not hosts.file_is_there(entry, path.read_text(), {})
+
+
+def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, systemd, conf):
+    systemd.add("agent", "scheduler")
+    conf("[DEFAULT]\na = 1\n")
+    agent = conf.unit("agent", ignores=["api"])
+    run(systemd.code, units=[agent, conf.unit("scheduler")])
+    code, salt = load("host_facts"), b"salt"
+
+    def rests(unit, enabled="enabled", active="active", facts=()):
+        states = {"agent.service": enabled, "x.timer": "enabled"}
+        running = {"agent.service": active, "scheduler.service": "active"}
+        told = code.services(code.kilonova_services.load_state(), salt, states, running)
+        variables = {"openstack_host": {"files": {"salt": salt.hex()}, "services": told}, "ansible_facts": dict(facts)}
+        return hosts.unit_rests(unit, variables)
+
+    assert rests(agent)
+    assert rests({**agent, "reads": {path: {**reads, "unused": ""} for path, reads in agent["reads"].items()}})
+    # Its configuration, its state, or what is to be asked each time.
+    assert not rests(conf.unit("agent", DEFAULT="2"))
+    assert not rests({**agent, "reads": {**agent["reads"], "/etc/more": {"*": "1"}}})
+    assert not rests(agent, enabled="disabled")
+    assert not rests(agent, active="activating")
+    assert not rests(conf.unit("scheduler"))  # not enabled
+    assert not rests(conf.unit("unknown"))
+    assert not rests({**agent, "answers": "controller:1"})
+    assert not rests({**agent, "queues": ["agent"]})
+    assert not rests({**agent, "invocation": "1"})
+    # What shall not run.
+    assert rests({"name": "x", "runs": False, "reads": {}})
+    assert not rests({"name": "agent", "runs": False, "reads": {}})
+    assert not rests({"name": "agent", "runs": False, "reads": {}}, enabled="disabled")
+    # A run that died before the copy that a rollback needs was made, and a change by hand.
+    conf("[DEFAULT]\na = 2\n")
+    assert not rests(agent)
+    conf("[DEFAULT]\na = 1\n")
+    assert rests(agent)
+    assert not hosts.unit_rests(agent, {})
+    noted = hosts.noted({"changed": True})["ansible_facts"]
+    for facts in ({"openstack_packages_new": []}, {"config_rights_corrected": [{}]}, noted):
+        assert not rests(agent, facts=facts)
+    assert rests(agent, facts={"config_rights_corrected": []})
+    assert hosts.noted({"changed": False, "ansible_facts": {"a": 1}}) == {"changed": False, "ansible_facts": {"a": 1}}
+    assert hosts.noted({"changed": True, "ansible_facts": {"a": 1}})["ansible_facts"] == {"a": 1, hosts.CHANGED: True}
 
 
 # -------------------------------------------------------------------------------------------------------------- files

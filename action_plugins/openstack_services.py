@@ -1,0 +1,19 @@
+"""Ask a host about its services only where it has not told, when the run began, that nothing is left to do with them."""
+
+from ansible.plugins.action import ActionBase
+
+from kilonova import hosts
+
+
+class ActionModule(ActionBase):
+    """See the module of the same name (library/openstack_services.py)."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = True
+
+    def run(self, tmp=None, task_vars=None):
+        """Return the module's result."""
+        result = super().run(tmp, task_vars)
+        if all(hosts.unit_rests(unit, task_vars) for unit in self._task.args["units"]):
+            return {**result, "changed": False, "actions": []}
+        return {**result, **hosts.noted(self._execute_module(task_vars=task_vars))}
