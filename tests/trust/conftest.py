@@ -15,12 +15,15 @@ from hostile import words_of
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory):
-    """A deployed cloud. `fresh` is what its first plan said and what the run then did, when it was deployed here."""
+    """A deployed cloud. `fresh` is what its first plan said and what the run then did, when it was deployed here; `clean` is its
+    state before the tests: a second compute node, for one, leaves the first with an SSH server.
+    """
     named = os.environ.get("KILONOVA_SANDBOX")
     found = Deployment(named or "trust", os.environ.get("KILONOVA_NETWORK") or "10.24")
     found.fresh = None
     if named and found.runs():
         found.playbook(SITE)
+        found.clean = found.look("state")
         yield found
         return
     found.create()
@@ -31,6 +34,7 @@ def sandbox(tmp_path_factory):
         after = found.look("pulse")
         done, _text = found.recorded(directory / "run", SITE)
         found.fresh = {"planned": planned, "done": done, "text": text, "before": before, "after": after}
+        found.clean = found.look("state")
         yield found
     finally:
         found.destroy()

@@ -63,7 +63,6 @@ def fresh():
 
 
 def test_an_installation_that_was_killed_is_completed(sandbox, fresh, tmp_path, chance):
-    right = sandbox.look("state")
     record = tmp_path / "record"
 
     def counted(command, pattern, count):
@@ -100,5 +99,5 @@ def test_an_installation_that_was_killed_is_completed(sandbox, fresh, tmp_path, 
         task = fresh.kill_when(record, begun(number), SITE, delay=3 * chance.random())
         print(f"killed in task {number}: {task or '(not: it had ended)'}")
     fresh.playbook(SITE)
-    assert differences(right, fresh.look("state")) == []
+    assert differences(sandbox.clean, fresh.look("state")) == []
     assert fresh.recorded(tmp_path / "again", SITE)[0] == set()

@@ -6,7 +6,10 @@ Words come line by line until an empty line; the next line ends it. No word is e
 import os
 import select
 import sys
+import time
 
+# Seconds in which a new process is looked at each time, since it may still become another program; and between two looks at all.
+YOUNG, ALL = 2, 1
 STAGES = {"cmdline": "argv", "environ": "environ"}
 
 
@@ -26,9 +29,13 @@ def main() -> None:
         if line == "\n":
             break
         words.append(line.rstrip("\n").encode())
-    found = set()
+    found, first, looked = set(), {}, 0.0
     while not select.select([sys.stdin], [], [], 0.02)[0]:
-        for pid in filter(str.isdecimal, os.listdir("/proc")):
+        now = time.monotonic()
+        first = {pid: first.get(pid, now) for pid in filter(str.isdecimal, os.listdir("/proc"))}
+        everything = now - looked > ALL
+        looked = now if everything else looked
+        for pid in (pid for pid, began in first.items() if everything or now - began < YOUNG):
             for kind, name in STAGES.items():
                 text = read(pid, kind)
                 for number, word in enumerate(words):
