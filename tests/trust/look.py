@@ -27,7 +27,7 @@ OWN = re.compile(
     r"/etc/(machine-id|hostname|hosts|resolv\.conf|mtab|ld\.so\.cache|\.pwd\.lock|ssh/|ssl/certs/|ssl/private/|iscsi/initiatorname"
     r"|openvswitch/(conf\.db|\.conf\.db|system-id)|passwd|group|shadow|gshadow|subuid|subgid|apt/|cni/|alternatives/README"
     r"|mysql/debian\.cnf|libvirt/(qemu/networks|secrets|nwfilter)|hostid|rabbitmq/.*cookie"
-    r"|systemd/system/.*\.wants/.*@|ca-certificates\.conf|ssl/certs)"
+    r"|systemd/system/.*\.wants/.*@|ca-certificates\.conf|ssl/certs|xml/catalog\.old)"
 )
 # `ps` has more; these are the services that the roles configure, by their units' names.
 OURS = re.compile(r"^(keystone|glance|placement|nova|neutron|mariadb|rabbitmq|memcached|openvswitch|ovs|ovn|openstack|libvirt)")

@@ -12,14 +12,14 @@ ADDRESSES = {"controller": "0.11", "compute1": "0.21"}
 LET_IN = """
 set -e
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server > /dev/null
-useradd --create-home --shell /bin/bash operator
-install -d -m 0700 -o operator -g operator /home/operator/.ssh
-echo '{key}' > /home/operator/.ssh/authorized_keys
-echo 'operator ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/operator
+useradd --create-home --shell /bin/bash deployer
+install -d -m 0700 -o deployer -g deployer /home/deployer/.ssh
+echo '{key}' > /home/deployer/.ssh/authorized_keys
+echo 'deployer ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/deployer
 systemctl start ssh
 """
 SHUT_OUT = """
-pkill -u operator; rm -f /etc/sudoers.d/operator; userdel --force --remove operator
+pkill -u deployer; rm -f /etc/sudoers.d/deployer; userdel --force --remove deployer
 DEBIAN_FRONTEND=noninteractive apt-get purge -y -qq --auto-remove openssh-server > /dev/null
 """
 
@@ -43,7 +43,7 @@ def inventory(sandbox, tmp_path_factory):
             "children": {"controllers": {"hosts": {"controller": hosts["controller"]}},
                          "computes": {"hosts": {"compute1": hosts["compute1"]}}},
             "vars": {
-                "ansible_connection": "ssh", "ansible_user": "operator", "ansible_become": True,
+                "ansible_connection": "ssh", "ansible_user": "deployer", "ansible_become": True,
                 "ansible_ssh_private_key_file": str(directory / "key"), "ansible_python_interpreter": "/usr/bin/python3",
                 "ansible_ssh_common_args": f"-o UserKnownHostsFile={directory}/known_hosts -o StrictHostKeyChecking=yes",
             },
