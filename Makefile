@@ -47,7 +47,7 @@ destroy: $(VENV)/ready ## remove the sandbox (IMAGE=1: its base image too)
 
 test: lint unit recreate molecule ## lint, unit tests and the molecule scenario (a real deployment)
 
-test-trust: $(VENV)/ready ## plans, crashes, rollbacks, removed hosts, secrets and wrong input, on real deployments (long; not timed in one piece yet)
+test-trust: $(VENV)/ready ## plans, crashes, rollbacks, removed hosts, secrets and wrong input, on real deployments (about an hour)
 	$(VENV)/bin/python -m pytest tests/trust
 
 lint: $(VENV)/ready ## ansible-lint, yamllint and ruff
