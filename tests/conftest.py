@@ -5,8 +5,13 @@ import socketserver
 import ssl
 import subprocess
 import threading
+from pathlib import Path
 
+import ansible.module_utils
 import pytest
+
+# Where Ansible looks for the project's own, which its modules import.
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 
 @pytest.fixture

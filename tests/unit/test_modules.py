@@ -18,7 +18,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from unittest.mock import MagicMock
 
-import ansible.module_utils
 import openstack
 import pytest
 import yaml
@@ -31,7 +30,6 @@ from kilonova.config_files import ROLES
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of openstacksdk about itself
 LIBRARY = ROLES.parent / "library"
 NAMES = sorted(path.stem for path in LIBRARY.glob("*.py"))
-ansible.module_utils.__path__.append(str(LIBRARY.parent / "module_utils"))  # where Ansible looks for the project's own
 
 
 def load(name):
