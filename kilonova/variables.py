@@ -25,7 +25,7 @@ from kilonova import config_files, generate, preflight
 from kilonova.preflight import IMPOSSIBLE, Problem
 
 # What roles keep by set_fact, which a second run in one process may see.
-FACTS = ("openstack_host", "openstack_packages_installed")
+FACTS = ("openstack_host",)
 # Also begun by names that nobody reads, but ours begin with a role's.
 FAMILIES = ("nova", "neutron", "rabbit", "memcache")
 # A name without such a beginning is taken for a misspelt one when it is as near as one letter in eight.

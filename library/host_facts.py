@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 
-from ansible.module_utils import kilonova_rights, kilonova_services
+from ansible.module_utils import kilonova_migration, kilonova_rights, kilonova_services
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -24,12 +24,13 @@ description:
     (installed, name to version), install_interrupted (a run was killed inside apt), half_installed (packages that are so for
     another reason, name to status), held, masked (units), listening (TCP ports with their processes), compute_id, clock_ahead
     (seconds), memory_mib, disk_free_mib, kernel, datapath (C(system) when the kernel has Open vSwitch, else C(netdev)), files (of
-    the configuration files that services run with, path to a salted digest, owner, group and mode, and the salt) and services
-    (busy, those that run or start with the host, and resting, those with nothing left to do, name to path to a salted digest of
-    what each was last restarted with), so that neither an unchanged file nor its service is asked for again, loose (those of
+    the files that M(oslo_config) wrote, path to a salted digest, owner, group and mode, and the salt), services (busy, those that
+    run or start with the host, and resting, those with nothing left to do, name to path to a salted digest of what each was last
+    restarted with) and migration (what M(migration_keys) made), so that none of these is asked for again, loose (those of
     C(directories) whose owners or modes are not right) and nova_sqlite (whether Nova's package left its SQLite database).
 options:
   directories: {type: list, elements: dict, default: [], description: 'path, owner and group of configuration directories.'}
+  migration: {type: path, description: Directory of M(migration_keys).}
   now: {type: float, description: 'Time where Ansible runs, in seconds since 1970; clock_ahead is compared with it.'}
 """
 
@@ -160,10 +161,10 @@ def install_interrupted():
     return os.path.lexists("/usr/share/python3/bcep/kilonova") or "Written by Kilonova" in read("/usr/sbin/policy-rc.d")
 
 
-def files(state, salt):
-    """Path -> digest, owner, group and mode of the files that the services were last restarted with."""
+def files(paths, salt):
+    """Path -> digest, owner, group and mode of files."""
     found = {}
-    for path in {path for reads in state.values() for path in reads}:
+    for path in paths:
         try:
             with open(path, "rb") as stream:
                 digest = hashlib.sha256(salt + stream.read()).hexdigest()
@@ -191,7 +192,11 @@ def services(state, salt, states, active):
 def main():
     """Entry point."""
     module = AnsibleModule(
-        argument_spec={"now": {"type": "float"}, "directories": {"type": "list", "elements": "dict", "default": []}},
+        argument_spec={
+            "now": {"type": "float"},
+            "directories": {"type": "list", "elements": "dict", "default": []},
+            "migration": {"type": "path"},
+        },
         supports_check_mode=True,
     )
     clock = time.time()
@@ -219,8 +224,9 @@ def main():
             "clock_ahead": clock - module.params["now"] if module.params["now"] else 0,
             "memory_mib": memory_mib(),
             "disk_free_mib": disk.f_bavail * disk.f_frsize // 2**20,
-            "files": {"salt": salt.hex(), "digests": files(state, salt)},
+            "files": {"salt": salt.hex(), "digests": files(kilonova_services.load(kilonova_services.files_path()) or [], salt)},
             "services": services(state, salt, states, active_services()),
+            "migration": kilonova_migration.told(module.params["migration"]),
             "loose": [entry["path"] for entry in module.params["directories"] if kilonova_rights.wrong(entry)],
             "nova_sqlite": os.path.exists("/var/lib/nova/nova.sqlite"),
             "kernel": os.uname().release,

@@ -5,6 +5,7 @@ import os
 import pwd
 import subprocess
 
+from ansible.module_utils import kilonova_migration as migration
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -15,7 +16,6 @@ description:
   - With O(peers), writes who may log in here and how the others are recognized. What is known here of an address that this run
     did not ask (C(--limit)) is kept; that of one that is not in O(addresses) is removed.
 options:
-  user: {type: str, default: nova, description: Operating system user whose key it is.}
   address: {type: str, description: Address that the other compute nodes know this host by. Needed without O(peers).}
   directory: {type: path, required: true, description: Directory of C(authorized_keys) and C(known_hosts).}
   peers:
@@ -33,43 +33,11 @@ peer:
   returned: without peers
 """
 
-HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
-
-
-def public_key(path):
-    """Type and key of a file, without its comment; empty when there is no file."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return " ".join(stream.read().split()[:2])
-    except OSError:
-        return ""
-
-
-def known(path):
-    """Address -> type and key, of the lines that this module wrote."""
-    found = {}
-    try:
-        with open(path, encoding="utf-8") as stream:
-            for line in stream:
-                options, _separator, rest = line.strip().partition(" ")
-                address = options.partition('from="')[2].partition('"')[0] or options
-                found[address] = " ".join(rest.split()[:2])
-    except OSError:
-        pass
-    return found
-
-
-def text(path, params, which, prefix):
-    """What the file shall hold."""
-    keys = dict(known(path), **{peer["address"]: peer[which] for peer in params["peers"]})
-    return "".join("%s %s\n" % (prefix % address, keys[address]) for address in params["addresses"] if keys.get(address))
-
 
 def main():
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "user": {"type": "str", "default": "nova"},
             "address": {"type": "str"},
             "directory": {"type": "path", "required": True},
             "peers": {
@@ -87,12 +55,12 @@ def main():
     )
     p = module.params
     try:
-        account = pwd.getpwnam(p["user"])
+        account = pwd.getpwnam(migration.USER)
     except KeyError:
         if not module.check_mode:
-            module.fail_json(msg="user %s is missing on this host; the package nova-common makes it" % p["user"])
+            module.fail_json(msg="user %s is missing on this host; the package nova-common makes it" % migration.USER)
         nothing = {"address": p["address"], "key": "", "host_key": ""}
-        module.exit_json(changed=True, peer=nothing, actions=["create the key of user %s" % p["user"]])
+        module.exit_json(changed=True, peer=nothing, actions=["create the key of user %s" % migration.USER])
     if p["peers"] is None:
         key(module, account)
     write(module)
@@ -100,7 +68,7 @@ def main():
 
 def key(module, account):
     """Make the key when there is none; return its public half."""
-    path = os.path.join(account.pw_dir, ".ssh", "id_ed25519")
+    path = migration.private_key(account.pw_dir)
     missing = not os.path.exists(path)
     if missing and not module.check_mode:
         directory = os.path.dirname(path)
@@ -113,7 +81,11 @@ def key(module, account):
             os.chown(name, account.pw_uid, account.pw_gid)
     module.exit_json(
         changed=missing,
-        peer={"address": module.params["address"], "key": public_key(path + ".pub"), "host_key": public_key(HOST_KEY)},
+        peer={
+            "address": module.params["address"],
+            "key": migration.public_key(path + ".pub"),
+            "host_key": migration.public_key(migration.HOST_KEY),
+        },
         actions=["create %s" % path] if missing else [],
     )
 
@@ -122,16 +94,11 @@ def write(module):
     """Write both lists where they differ."""
     p = module.params
     actions, diffs = [], []
-    for name, which, prefix in (
-        ("authorized_keys", "key", 'from="%s",restrict'),
-        ("known_hosts", "host_key", "%s"),
-    ):
+    for name, (which, _prefix) in migration.LISTS.items():
         path = os.path.join(p["directory"], name)
-        wanted = text(path, p, which, prefix)
-        before = ""
-        if os.path.exists(path):
-            with open(path, encoding="utf-8") as stream:
-                before = stream.read()
+        before = migration.read(path)
+        keys = dict(migration.known(before), **{peer["address"]: peer[which] for peer in p["peers"]})
+        wanted = migration.text(name, {address: keys[address] for address in p["addresses"] if keys.get(address)})
         # In check mode, a peer without a key will have one.
         if before == wanted and all(peer[which] for peer in p["peers"]):
             continue

@@ -209,9 +209,12 @@ def main():
         summary = ["%s, and what they need: %d packages" % (", ".join("install %s" % name for name in missing), len(actions))]
     # What their scripts may have touched.
     new = [words[1] for words in map(str.split, actions) if words[0] in ("install", "upgrade")] + unfinished
+    gone = {words[1] for words in map(str.split, actions) if words[0] == "remove"}
+    # For the roles after this one, whose own packages have come with it.
+    there = sorted((installed | {*new, *module.params["names"]}) - gone)
     module.exit_json(
         changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % line for line in summary)},
-        ansible_facts={"openstack_packages_new": new},
+        ansible_facts={"openstack_packages_new": new, "openstack_packages_installed": there},
     )
 
 

@@ -19,7 +19,7 @@ description:
   - Called by the action plugin of the same name, which renders the files where Ansible runs.
   - The first time a file that we did not write is replaced, it is kept as C(<path>.orig), as the install guide does
     (C(cp /etc/nova/nova.conf /etc/nova/nova.conf.orig)).
-  - Notes, for M(openstack_services), which sections somebody changed by hand.
+  - Notes, for M(openstack_services), which sections somebody changed by hand, and for M(host_facts), which files there are.
 options:
   files:
     description: Files with path, owner, group, mode and base64 content.
@@ -145,6 +145,8 @@ def main():
             if services.mark_edits(known, path):
                 services.save_state(known)
             write(path, content, uid, gid, mode)
+    if not module.check_mode:
+        services.note_files([entry["path"] for entry in module.params["files"]])
     module.exit_json(
         changed=bool(changed),
         changed_files=changed,

@@ -34,18 +34,40 @@ def good_path(path):
     return os.path.join(DIRECTORY, "good", path.lstrip("/"))
 
 
-def load_state():
-    """What each unit was last restarted with."""
+def files_path():
+    """The paths of all files that the module oslo_config writes."""
+    return os.path.join(DIRECTORY, "files.json")
+
+
+def load(path):
+    """What save() wrote there; None when there is nothing."""
     try:
-        with open(state_path(), encoding="utf-8") as stream:
+        with open(path, encoding="utf-8") as stream:
             return json.load(stream)
     except (OSError, ValueError):
-        return {}
+        return None
+
+
+def save(path, data):
+    """Replace a file of ours; digests of secrets are for root only."""
+    replace(path, json.dumps(data, indent=1, sort_keys=True).encode())
+
+
+def load_state():
+    """What each unit was last restarted with."""
+    return load(state_path()) or {}
 
 
 def save_state(state):
-    """Replace the state file; digests of secrets are for root only."""
-    replace(state_path(), json.dumps(state, indent=1, sort_keys=True).encode())
+    """Remember it."""
+    save(state_path(), state)
+
+
+def note_files(paths):
+    """Remember what is written, so that a later run can tell whether it is still the same."""
+    known = load(files_path()) or []
+    if not set(paths) <= set(known):
+        save(files_path(), sorted(path for path in {*known, *paths} if os.path.lexists(path)))
 
 
 def replace(path, content):

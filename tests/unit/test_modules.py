@@ -21,6 +21,7 @@ from unittest.mock import MagicMock
 import openstack
 import pytest
 import yaml
+from ansible.module_utils import kilonova_migration, kilonova_services
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from fake_keystone import Keystone
 
@@ -939,8 +940,8 @@ def test_a_file_that_the_host_told_of_is_not_asked_for_again(tmp_path):
     path = tmp_path / "nova.conf"
     path.write_text("[DEFAULT]\nmy_ip = 10.0.0.11\n")
     path.chmod(0o640)
-    state = {"nova-api": {str(path): {"DEFAULT": "..."}, str(tmp_path / "gone"): {}}}
-    told = {"openstack_host": {"files": {"salt": salt.hex(), "digests": code.files(state, salt)}}}
+    paths = [str(path), str(tmp_path / "gone")]
+    told = {"openstack_host": {"files": {"salt": salt.hex(), "digests": code.files(paths, salt)}}}
     assert list(told["openstack_host"]["files"]["digests"]) == [str(path)]
     owner = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name}
     entry = {"path": str(path), "mode": "0640", **owner}
@@ -998,8 +999,9 @@ def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, syst
 
 
 @pytest.fixture
-def files(tmp_path):
+def files(tmp_path, tmp_path_factory, monkeypatch):
     """oslo_config with files that belong to whoever runs the tests: entry(name, text, mode)."""
+    monkeypatch.setattr(kilonova_services, "DIRECTORY", str(tmp_path_factory.mktemp("kilonova")))
     owner, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
 
     def entry(name, text, mode="0640"):
@@ -1033,6 +1035,21 @@ def test_unstable_is_told_from_the_next_stable_by_its_sources(tmp_path, sources,
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list.d" / "debian.sources").write_text(sources)
     assert load("host_facts").follows_unstable(str(tmp_path)) is unstable
+
+
+def test_files_are_known_by_those_who_ask_later_while_they_are_there(run, files, tmp_path):
+    code = load("oslo_config")
+    run(code, files=[files("a", "1\n"), files("b", "1\n")])
+    known = Path(kilonova_services.files_path())
+    before = known.stat()
+    assert json.loads(known.read_text()) == [str(tmp_path / "a"), str(tmp_path / "b")]
+    # A second run writes nothing, a plan neither.
+    run(code, files=[files("b", "2\n")])
+    run(code, check_mode=True, files=[files("c", "1\n")])
+    assert known.stat() == before
+    (tmp_path / "a").unlink()
+    run(code, files=[files("c", "1\n")])
+    assert kilonova_services.load(known) == [str(tmp_path / "b"), str(tmp_path / "c")]
 
 
 def test_a_shipped_file_is_kept_once(run, files, tmp_path):
@@ -1154,10 +1171,11 @@ INSTALLED = ["install nova-api 2:26.2.2-1", "install nova-common 2:26.2.2-1", "r
 
 def test_packages_are_installed_with_their_services_held_back(run, dpkg):
     arguments = {"names": ["nova-api", "there"], "units": ["nova-*", "keystone*"]}
-    dpkg.packages["there"] = "installed"
+    dpkg.packages.update({"there": "installed", "old-thing": "installed"})
     planned = run(dpkg.code, check_mode=True, **arguments)
     assert planned["actions"] == INSTALLED
     assert planned["ansible_facts"]["openstack_packages_new"] == ["nova-api", "nova-common", "libc6"]
+    assert planned["ansible_facts"]["openstack_packages_installed"] == ["libc6", "nova-api", "nova-common", "there"]
     assert [held for _call, held in dpkg.calls] == [False, False]
     dpkg.calls.clear()
     assert run(dpkg.code, **arguments)["actions"] == INSTALLED
@@ -1427,7 +1445,7 @@ def migration(run, monkeypatch, tmp_path):
     account = pwd.struct_passwd(("nova", "x", os.getuid(), os.getgid(), "", str(tmp_path / "nova"), "/bin/sh"))
     monkeypatch.setattr(code.pwd, "getpwnam", lambda name: account)
     (tmp_path / "host.pub").write_text("ssh-ed25519 HOST root@compute1\n")
-    monkeypatch.setattr(code, "HOST_KEY", str(tmp_path / "host.pub"))
+    monkeypatch.setattr(kilonova_migration, "HOST_KEY", str(tmp_path / "host.pub"))
     return lambda check_mode=False, **arguments: run(code, check_mode, directory=str(tmp_path / "ssh"), **arguments)
 
 
@@ -1442,6 +1460,13 @@ def test_a_compute_nodes_key_is_made_once_and_stays_private(migration, tmp_path)
     again = migration(address="10.0.0.31")
     assert not again["changed"]
     assert again["peer"] == made["peer"]
+    told = {"openstack_host": {"migration": kilonova_migration.told(str(tmp_path / "ssh"))}}
+    assert hosts.migration_peer("10.0.0.31", told) == made["peer"]
+    assert hosts.migration_peer("10.0.0.31", told | {"ansible_facts": {hosts.CHANGED: True}}) is None
+    (tmp_path / "nova/.ssh/id_ed25519").unlink()
+    told = {"openstack_host": {"migration": kilonova_migration.told(str(tmp_path / "ssh"))}}
+    assert hosts.migration_peer("10.0.0.31", told) is None
+    assert hosts.migration_peer("10.0.0.31", {"openstack_host": {"migration": None}}) is None
 
 
 def test_peers_are_let_in_kept_and_forgotten(migration, tmp_path):
@@ -1459,6 +1484,30 @@ def test_peers_are_let_in_kept_and_forgotten(migration, tmp_path):
     # A node that has left the inventory.
     assert migration(peers=[two], addresses=["10.0.0.32"])["changed"]
     assert "10.0.0.33" not in (tmp_path / "ssh/authorized_keys").read_text() + (tmp_path / "ssh/known_hosts").read_text()
+
+
+def test_peers_that_are_let_in_are_not_asked_for_again(migration, tmp_path):
+    two, three = ({"address": f"10.0.0.{n}", "key": f"ssh-ed25519 U{n}", "host_key": f"ssh-ed25519 H{n}"} for n in (32, 33))
+    both = ["10.0.0.32", "10.0.0.33"]
+
+    def lets_in(peers, addresses, **facts):
+        told = {"migration": kilonova_migration.told(str(tmp_path / "ssh"))}
+        return hosts.lets_in(peers, addresses, {"openstack_host": told, "ansible_facts": facts})
+
+    assert lets_in([], [])
+    assert not lets_in([two], both)
+    migration(peers=[two, three], addresses=both)
+    assert lets_in([two, three], both)
+    assert lets_in([two], both)  # --limit
+    assert not lets_in([two, three], both, openstack_packages_new=[])
+    assert not lets_in([two], ["10.0.0.32"])
+    assert not lets_in([two, three | {"host_key": "ssh-ed25519 other"}], both)
+    assert not lets_in([two, three | {"key": "ssh-ed25519 other"}], both)
+    assert not lets_in([two, three | {"key": ""}], both)  # a plan: it will be made
+    with (tmp_path / "ssh/authorized_keys").open("a") as stream:
+        stream.write("# by hand\n")
+    assert not lets_in([two, three], both)
+    assert not hosts.lets_in([], [], {})
 
 
 @pytest.fixture
