@@ -78,7 +78,8 @@ class CallbackModule(CallbackBase):
 
     def v2_runner_on_unreachable(self, result):
         """Remember where a host was lost."""
-        self._failed(result, "unreachable")
+        if not result._task.ignore_unreachable:
+            self._failed(result, "unreachable")
 
     def _failed(self, result, how):
         host = result._host

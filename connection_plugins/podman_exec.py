@@ -58,8 +58,8 @@ class Connection(ConnectionBase):
             result = subprocess.run(command, capture_output=True, check=False, **source)
         except FileNotFoundError as error:
             raise AnsibleConnectionFailure(f"{command[0]} is not installed on this machine") from error
-        # podman's own failures: 125 in itself (no such container, not running), 255 from the runtime.
-        if result.returncode == 125:
+        # podman's own failures: 125 (no such container), and 255 for one that does not run, with which a command may end as well.
+        if result.returncode == 125 or (result.returncode == 255 and b"container state improper" in result.stderr):
             raise AnsibleConnectionFailure(result.stderr.decode(errors="replace").strip())
         return result
 

@@ -949,6 +949,7 @@ def test_a_file_that_the_host_told_of_is_not_asked_for_again(tmp_path):
     assert not hosts.file_is_there(entry, path.read_text() + "debug = true\n", told)
     assert not hosts.file_is_there({**entry, "mode": "0600"}, path.read_text(), told)
     assert not hosts.file_is_there(entry, path.read_text(), {})
+    assert not hosts.file_is_there(entry, path.read_text(), told | {"ansible_facts": {"openstack_packages_new": []}})
 
 
 def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, systemd, conf):

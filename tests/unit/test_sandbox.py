@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from subprocess import CompletedProcess
 from types import ModuleType
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 
 LIBRARY = Path(__file__).parents[2] / "library"
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, LIBRARY / f"{name}.py")
+def load(name: str, directory: Path = LIBRARY) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, directory / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -109,3 +111,24 @@ def test_hosts_lines_of_others_are_left_alone() -> None:
     ("systemd 262 (262-1)", True, True), ("", False, True)])
 def test_init_command(version: str, unified: bool, plain: bool) -> None:
     assert (containers.init_command(version, unified) == ["/sbin/init"]) == plain
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "reachable"),
+    [
+        (0, "", True),
+        (255, "no such option", True),  # of the command itself
+        (125, "Error: no container with name or ID x found", False),
+        (255, "Error: can only create exec sessions on running containers: container state improper", False),
+    ],
+)
+def test_a_container_that_does_not_run_is_a_host_that_is_down(monkeypatch, status, said, reachable):
+    plugin = load("podman_exec", LIBRARY.parent / "connection_plugins")
+    monkeypatch.setattr(plugin.subprocess, "run", lambda argv, **_more: CompletedProcess(argv, status, b"", said.encode()))
+    connection = plugin.Connection.__new__(plugin.Connection)
+    monkeypatch.setattr(connection, "get_option", {"remote_user": "", "remote_addr": "x"}.get)
+    if reachable:
+        assert connection._podman_exec(["true"], b"").returncode == status
+    else:
+        with pytest.raises(AnsibleConnectionFailure, match=said):
+            connection._podman_exec(["true"], b"")
