@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 CHANGED = "openstack_host_changed"
+# Of all digests of one run (library/host_facts.py says why), and in no log. The callback plugin `stages` imports this in the
+# process that Ansible's workers are forked from, so they all have the same; with another one, a host would only be asked again.
+KEY = secrets.token_bytes(32)
 
 
 def file_is_there(entry: Mapping[str, Any], text: str, variables: Mapping[str, Any]) -> bool:
     """Whether the host has the file `entry` with this text, owner, group and mode; packages that came since may change it."""
     if "openstack_packages_new" in (variables.get("ansible_facts") or {}):
         return False
-    files = (variables.get("openstack_host") or {}).get("files") or {"salt": "", "digests": {}}
-    digest = hashlib.sha256(bytes.fromhex(files["salt"]) + text.encode()).hexdigest()
+    files = (variables.get("openstack_host") or {}).get("files") or {}
+    digest = hashlib.blake2b(text.encode(), key=KEY, digest_size=16).hexdigest()
     rights = [str(entry.get("owner", "root")), str(entry.get("group", "root")), str(entry.get("mode", "0644"))]
-    return files["digests"].get(str(entry["path"])) == [digest, *rights]
+    return files.get(str(entry["path"])) == [digest, *rights]
 
 
 def unit_rests(unit: Mapping[str, Any], variables: Mapping[str, Any]) -> bool:
@@ -36,8 +40,8 @@ def unit_rests(unit: Mapping[str, Any], variables: Mapping[str, Any]) -> bool:
         return unit["name"] not in services["busy"]
     if unit.get("answers") or unit.get("queues") or unit.get("invocation"):
         return False
-    told, salt = services["resting"].get(unit["name"]), bytes.fromhex((host.get("files") or {}).get("salt", ""))
-    return told is not None and all(told.get(path) == _salted(digests, salt) for path, digests in unit["reads"].items())
+    told = services["resting"].get(unit["name"])
+    return told is not None and all(told.get(path) == _keyed(digests) for path, digests in unit["reads"].items())
 
 
 def migration_peer(address: str, variables: Mapping[str, Any]) -> dict[str, str] | None:
@@ -76,7 +80,7 @@ def noted(result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _salted(digests: Mapping[str, str], salt: bytes) -> str:
-    """As salted() in module_utils/kilonova_services.py, which cannot be read here; a test compares the two."""
+def _keyed(digests: Mapping[str, str]) -> str:
+    """As keyed() in module_utils/kilonova_services.py, which cannot be read here; a test compares the two."""
     used = sorted((name, digest) for name, digest in digests.items() if digest)
-    return hashlib.sha256(salt + json.dumps(used).encode()).hexdigest()
+    return hashlib.blake2b(json.dumps(used).encode(), key=KEY, digest_size=16).hexdigest()

@@ -24,12 +24,18 @@ description:
     (installed, name to version), install_interrupted (a run was killed inside apt), half_installed (packages that are so for
     another reason, name to status), held, masked (units), listening (TCP ports with their processes), compute_id, clock_ahead
     (seconds), memory_mib, disk_free_mib, kernel, datapath (C(system) when the kernel has Open vSwitch, else C(netdev)), files (of
-    the files that M(oslo_config) wrote, path to a salted digest, owner, group and mode, and the salt), services (busy, those that
-    run or start with the host, and resting, those with nothing left to do, name to path to a salted digest of what each was last
-    restarted with) and migration (what M(migration_keys) made), so that none of these is asked for again, loose (those of
+    the files that M(oslo_config) wrote, path to a keyed digest, owner, group and mode), services (busy, those that run or start
+    with the host, and resting, those with nothing left to do, name to path to a keyed digest of what each was last restarted
+    with) and migration (what M(migration_keys) made), so that none of these is asked for again, loose (those of
     C(directories) whose owners or modes are not right) and nova_sqlite (whether Nova's package left its SQLite database).
 options:
   directories: {type: list, elements: dict, default: [], description: 'path, owner and group of configuration directories.'}
+  key:
+    type: str
+    required: true
+    description: >-
+      Hexadecimal key of the digests, from the action plugin of the same name. Digests of files with passwords appear in verbose
+      logs; without the key, nobody can try passwords on them.
   migration: {type: path, description: Directory of M(migration_keys).}
   now: {type: float, description: 'Time where Ansible runs, in seconds since 1970; clock_ahead is compared with it.'}
 """
@@ -161,13 +167,13 @@ def install_interrupted():
     return os.path.lexists("/usr/share/python3/bcep/kilonova") or "Written by Kilonova" in read("/usr/sbin/policy-rc.d")
 
 
-def files(paths, salt):
+def files(paths, key):
     """Path -> digest, owner, group and mode of files."""
     found = {}
     for path in paths:
         try:
             with open(path, "rb") as stream:
-                digest = hashlib.sha256(salt + stream.read()).hexdigest()
+                digest = hashlib.blake2b(stream.read(), key=key, digest_size=16).hexdigest()
             state = os.stat(path)
             rights = [pwd.getpwuid(state.st_uid).pw_name, grp.getgrgid(state.st_gid).gr_name, "%04o" % (state.st_mode & 0o7777)]
         except (OSError, KeyError):
@@ -176,7 +182,7 @@ def files(paths, salt):
     return found
 
 
-def services(state, salt, states, active):
+def services(state, key, states, active):
     """`busy`: what runs or starts with the host. `resting`: those of `state` with which nothing is left to do."""
     busy = {*active, *(unit for unit, known in states.items() if known in ("enabled", "enabled-runtime"))}
     resting = {}
@@ -184,7 +190,7 @@ def services(state, salt, states, active):
         unit = name + ".service"
         enabled = kilonova_services.is_enabled(name, states.get(unit))
         if enabled and active.get(unit) == "active" and all(map(kilonova_services.is_good, reads)):
-            resting[name] = {path: kilonova_services.salted(sections, salt) for path, sections in reads.items()}
+            resting[name] = {path: kilonova_services.keyed(sections, key) for path, sections in reads.items()}
     ending = ".service"
     return {"busy": sorted(unit[:-len(ending)] for unit in busy if unit.endswith(ending)), "resting": resting}
 
@@ -193,6 +199,7 @@ def main():
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
+            "key": {"type": "str", "required": True, "no_log": True},
             "now": {"type": "float"},
             "directories": {"type": "list", "elements": "dict", "default": []},
             "migration": {"type": "path"},
@@ -204,8 +211,7 @@ def main():
     installed, half, held = packages()
     states = unit_files()
     state = kilonova_services.load_state()
-    # Salted, because it appears in a verbose log: a digest of a file is one of the passwords in it.
-    salt = os.urandom(16)
+    key = bytes.fromhex(module.params["key"])
     interrupted = install_interrupted()
     module.exit_json(
         changed=False,
@@ -224,8 +230,8 @@ def main():
             "clock_ahead": clock - module.params["now"] if module.params["now"] else 0,
             "memory_mib": memory_mib(),
             "disk_free_mib": disk.f_bavail * disk.f_frsize // 2**20,
-            "files": {"salt": salt.hex(), "digests": files(kilonova_services.load(kilonova_services.files_path()) or [], salt)},
-            "services": services(state, salt, states, active_services()),
+            "files": files(kilonova_services.load(kilonova_services.files_path()) or [], key),
+            "services": services(state, key, states, active_services()),
             "migration": kilonova_migration.told(module.params["migration"]),
             "loose": [entry["path"] for entry in module.params["directories"] if kilonova_rights.wrong(entry)],
             "nova_sqlite": os.path.exists("/var/lib/nova/nova.sqlite"),

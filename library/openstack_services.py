@@ -122,7 +122,8 @@ def main():
                 "required": True,
                 "options": {
                     "name": {"type": "str", "required": True},
-                    "reads": {"type": "dict", "default": {}},
+                    # Digests of what may be a weak password: not for verbose logs.
+                    "reads": {"type": "dict", "default": {}, "no_log": True},
                     "answers": {"type": "str"},
                     "queues": {"type": "list", "elements": "str", "default": []},
                     "after": {"type": "list", "elements": "str", "default": []},

@@ -18,10 +18,10 @@ def is_enabled(name, state):
     return bool(glob.glob(RUNLEVELS % name)) if state == "generated" else state in ENABLED
 
 
-def salted(sections, salt):
+def keyed(sections, key):
     """One digest of the sections that a unit uses; kilonova/hosts.py has the same."""
     used = sorted((name, digest) for name, digest in sections.items() if digest)
-    return hashlib.sha256(salt + json.dumps(used).encode()).hexdigest()
+    return hashlib.blake2b(json.dumps(used).encode(), key=key, digest_size=16).hexdigest()
 
 
 def state_path():

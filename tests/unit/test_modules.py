@@ -936,18 +936,20 @@ def test_host_facts_read_addresses_and_packages(monkeypatch):
 
 
 def test_a_file_that_the_host_told_of_is_not_asked_for_again(tmp_path):
-    code, salt = load("host_facts"), b"salt"
+    code = load("host_facts")
     path = tmp_path / "nova.conf"
     path.write_text("[DEFAULT]\nmy_ip = 10.0.0.11\n")
     path.chmod(0o640)
     paths = [str(path), str(tmp_path / "gone")]
-    told = {"openstack_host": {"files": {"salt": salt.hex(), "digests": code.files(paths, salt)}}}
-    assert list(told["openstack_host"]["files"]["digests"]) == [str(path)]
+    told = {"openstack_host": {"files": code.files(paths, hosts.KEY)}}
+    assert list(told["openstack_host"]["files"]) == [str(path)]
     owner = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name}
     entry = {"path": str(path), "mode": "0640", **owner}
     assert hosts.file_is_there(entry, path.read_text(), told)
     assert not hosts.file_is_there(entry, path.read_text() + "debug = true\n", told)
     assert not hosts.file_is_there({**entry, "mode": "0600"}, path.read_text(), told)
+    other = {"openstack_host": {"files": code.files(paths, b"of another run")}}
+    assert not hosts.file_is_there(entry, path.read_text(), other)
     assert not hosts.file_is_there(entry, path.read_text(), {})
     assert not hosts.file_is_there(entry, path.read_text(), told | {"ansible_facts": {"openstack_packages_new": []}})
 
@@ -957,13 +959,13 @@ def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, syst
     conf("[DEFAULT]\na = 1\n")
     agent = conf.unit("agent", ignores=["api"])
     run(systemd.code, units=[agent, conf.unit("scheduler")])
-    code, salt = load("host_facts"), b"salt"
+    code = load("host_facts")
 
     def rests(unit, enabled="enabled", active="active", facts=()):
         states = {"agent.service": enabled, "x.timer": "enabled"}
         running = {"agent.service": active, "scheduler.service": "active"}
-        told = code.services(code.kilonova_services.load_state(), salt, states, running)
-        variables = {"openstack_host": {"files": {"salt": salt.hex()}, "services": told}, "ansible_facts": dict(facts)}
+        told = code.services(code.kilonova_services.load_state(), hosts.KEY, states, running)
+        variables = {"openstack_host": {"services": told}, "ansible_facts": dict(facts)}
         return hosts.unit_rests(unit, variables)
 
     assert rests(agent)
