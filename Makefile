@@ -79,7 +79,7 @@ tempest: $(VENV)/ready ## run Tempest on the cloud (TEMPEST=regex, smoke tests w
 report: $(VENV)/ready ## make build/report/index.html of what was verified, traced and tested
 	$(ANSIBLE) playbooks/report.yml
 
-bench: $(VENV)/ready ## measure a fresh and an unchanged run against their floor
+bench: $(VENV)/ready secrets ## measure a fresh and an unchanged run against their floor
 	$(VENV)/bin/python -m tools.bench
 
 $(VENV)/ready: $(LOCK) pyproject.toml

@@ -36,6 +36,7 @@ options:
     description: >-
       Hexadecimal key of the digests, from the action plugin of the same name. Digests of files with passwords appear in verbose
       logs; without the key, nobody can try passwords on them.
+  units: {type: list, elements: str, default: ['*'], description: Shell patterns of the units that matter.}
   migration: {type: path, description: Directory of M(migration_keys).}
   now: {type: float, description: 'Time where Ansible runs, in seconds since 1970; clock_ahead is compared with it.'}
 """
@@ -102,9 +103,9 @@ def packages():
     return installed, half, held
 
 
-def unit_files():
-    """Unit -> state of its file (systemctl(1): enabled, masked, generated and so on)."""
-    output = command("systemctl", "list-unit-files", "--no-legend", "--plain")
+def unit_files(patterns):
+    """Unit -> state of its file (systemctl(1): enabled, masked, generated and so on). Of all units, systemd finds it in 0.2 s."""
+    output = command("systemctl", "list-unit-files", "--no-legend", "--plain", "--", *patterns)
     return {words[0]: words[1] for words in map(str.split, output.splitlines()) if words}
 
 
@@ -203,13 +204,14 @@ def main():
             "now": {"type": "float"},
             "directories": {"type": "list", "elements": "dict", "default": []},
             "migration": {"type": "path"},
+            "units": {"type": "list", "elements": "str", "default": ["*"]},
         },
         supports_check_mode=True,
     )
     clock = time.time()
     disk = os.statvfs("/var")
     installed, half, held = packages()
-    states = unit_files()
+    states = unit_files(module.params["units"])
     state = kilonova_services.load_state()
     key = bytes.fromhex(module.params["key"])
     interrupted = install_interrupted()

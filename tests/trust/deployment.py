@@ -84,7 +84,7 @@ class Deployment:
 
     def openstack(self, arguments: str, check: bool = True) -> str:
         """Run the openstack client as the administrator."""
-        return self.sh("controller", f". /root/admin-openrc; openstack {arguments}", check)
+        return self.sh("controller", f". /root/admin-openrc; timeout 300 openstack {arguments}", check)
 
     def look(self, what: str) -> dict[str, dict]:
         """What look.py finds on every host."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -249,6 +250,23 @@ def test_a_file_belongs_to_whom_its_directory_belongs(role):
                 if file["path"].startswith(directory["path"] + "/"):
                     there = (file.get("owner", "root"), file.get("group", "root"), file.get("mode", "0644"))
                     assert there == (directory["owner"], directory["group"], "0640"), file["path"]
+
+
+def unit_names(data):
+    """The names of the units in a variable, however deep."""
+    if isinstance(data, dict):
+        return [data["name"]] if "name" in data else unit_names(list(data.values()))
+    return [name for item in data for name in unit_names(item)] if isinstance(data, list) else []
+
+
+@each_service
+def test_every_unit_is_one_that_the_host_tells_of(role):
+    """What is not told counts as not enabled, and a mask as none."""
+    data = {name: value for path in ROLES.glob(f"{role}/vars/**/*.yml") for name, value in load(path).items()}
+    names = [name for variable, value in data.items() if variable.endswith("_units") for name in unit_names(value)]
+    assert names or role in ("neutron_compute", "config_rights", "openstack_packages")
+    patterns = SHARED["openstack_units"] + SHARED["openstack_host_units"]
+    assert not [name for name in names if not any(fnmatch(f"{name}.service", pattern) for pattern in patterns)]
 
 
 def test_facts_of_modules_are_read_where_they_are():
