@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""The guide's last step: `openstack compute service list`, until it shows every service of every host enabled and up."""
+"""The guide's last step: `openstack compute service list`, until it shows every service of every host up."""
 
 import time
 
@@ -13,10 +13,10 @@ except ImportError:  # check mode on a fresh host: the package comes with this v
 
 DOCUMENTATION = r"""
 module: compute_services
-short_description: Wait until openstack compute service list shows every expected service enabled and up
+short_description: Wait until openstack compute service list shows every expected service up
 description:
-  - Reads only. Fails with the list when a service is missing, disabled or down after C(timeout) seconds. Check mode waits for
-    nothing.
+  - Reads only. Fails with the list when a service is missing or down after C(timeout) seconds, or has disabled itself because
+    it cannot work. One that somebody has disabled, for maintenance, is a warning. Check mode waits for nothing.
 options:
   auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
   region: {type: str, required: true, description: Region of the Compute service.}
@@ -31,6 +31,21 @@ def table(services):
     rows += sorted((s["binary"], s["host"], s["zone"], s["status"], s["state"]) for s in services)
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     return ["  ".join(value.ljust(width) for value, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def disabled(services):
+    """(binary, host) of those that somebody has disabled; nova-compute gives a reason of this form when it does so itself."""
+    return {
+        (s["binary"], s["host"])
+        for s in services if s["status"] == "disabled" and not (s.get("disabled_reason") or "").startswith("AUTO:")
+    }
+
+
+def missing(services, wanted):
+    """Those of `wanted` that are not there, not up, or have disabled themselves."""
+    up = {(s["binary"], s["host"]) for s in services if s["state"] == "up" and s["status"] == "enabled"}
+    idle = {(s["binary"], s["host"]) for s in services if s["state"] == "up"} & disabled(services)
+    return sorted(wanted - up - idle)
 
 
 def main():
@@ -57,10 +72,13 @@ def main():
     while True:
         try:
             services = connection.compute.get("/os-services").json()["services"]
-            good = {(s["binary"], s["host"]) for s in services if s["status"] == "enabled" and s["state"] == "up"}
-            if wanted <= good:
+            left = missing(services, wanted)
+            if not left:
+                for binary, host in sorted(wanted & disabled(services)):
+                    enable = "openstack compute service set --enable %s %s" % (host, binary)
+                    module.warn("%s on %s is disabled; %s" % (binary, host, enable))
                 module.exit_json(changed=False, table=table(services))
-            problem = "not enabled and up: %s" % ", ".join("%s on %s" % pair for pair in sorted(wanted - good))
+            problem = "not enabled and up: %s" % ", ".join("%s on %s" % pair for pair in left)
         except (openstack.exceptions.SDKException, KeyError) as error:
             problem = str(error)
         if time.monotonic() > deadline:

@@ -893,6 +893,19 @@ def test_a_unit_that_does_not_answer_is_named(run, systemd, monkeypatch):
         run(systemd.code, units=[unit("x", answers="10.0.0.11:80")], timeout=0)
 
 
+def test_a_compute_service_that_somebody_disabled_is_not_waited_for():
+    code, wanted = load("compute_services"), {("nova-compute", f"compute{n}") for n in range(1, 6)}
+    rows = [("enabled", "up", None), ("disabled", "up", "new disk"), ("disabled", "down", None), ("enabled", "down", None),
+            ("disabled", "up", "AUTO: Connection to libvirt lost: 1")]
+    services = [
+        {"binary": "nova-compute", "host": f"compute{n}", "status": status, "state": state, "disabled_reason": reason}
+        for n, (status, state, reason) in enumerate(rows, 1)
+    ]
+    assert code.missing(services, wanted) == [("nova-compute", f"compute{n}") for n in (3, 4, 5)]
+    assert code.missing(services, {("nova-compute", "compute6")}) == [("nova-compute", "compute6")]
+    assert code.disabled(services[:2] + services[4:]) == {("nova-compute", "compute2")}
+
+
 def test_the_table_of_compute_services():
     rows = [
         {"binary": "nova-scheduler", "host": "controller", "zone": "internal", "status": "enabled", "state": "up", "id": 2},
