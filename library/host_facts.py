@@ -37,7 +37,7 @@ options:
       Hexadecimal key of the digests, from the action plugin of the same name. Digests of files with passwords appear in verbose
       logs; without the key, nobody can try passwords on them.
   units: {type: list, elements: str, default: ['*'], description: Shell patterns of the units that matter.}
-  migration: {type: path, description: Directory of M(migration_keys).}
+  migration: {type: path, required: true, description: Directory of M(migration_keys).}
   now: {type: float, description: 'Time where Ansible runs, in seconds since 1970; clock_ahead is compared with it.'}
 """
 
@@ -203,7 +203,7 @@ def main():
             "key": {"type": "str", "required": True, "no_log": True},
             "now": {"type": "float"},
             "directories": {"type": "list", "elements": "dict", "default": []},
-            "migration": {"type": "path"},
+            "migration": {"type": "path", "required": True},
             "units": {"type": "list", "elements": "str", "default": ["*"]},
         },
         supports_check_mode=True,
