@@ -11,7 +11,7 @@ from pathlib import Path
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 
-from kilonova import hosts, runs  # noqa: F401 (hosts: the key that all workers share)
+from kilonova import hosts, runs
 
 DOCUMENTATION = """
 name: stages
@@ -40,6 +40,8 @@ class CallbackModule(CallbackBase):
     def __init__(self):
         """Begin with no stage."""
         super().__init__()
+        # Made here, in the process that Ansible's workers are forked from: so all of them have the same.
+        self._key = hosts.KEY
         self._stages: list[tuple[str, float]] = []
         self._tasks: list[tuple[str, float]] = []
         self._changes: list[runs.Change] = []

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 CHANGED = "openstack_host_changed"
-# Of all digests of one run (library/host_facts.py says why), and in no log. The callback plugin `stages` imports this in the
-# process that Ansible's workers are forked from, so they all have the same; with another one, a host would only be asked again.
+# Of all digests of one run (library/host_facts.py says why), and in no log. The callback plugin `stages` makes it for all
+# workers; one that had another would only ask its host again.
 KEY = secrets.token_bytes(32)
 
 

@@ -3,6 +3,8 @@
 import os
 import pwd
 
+from ansible.module_utils import kilonova_services
+
 USER = "nova"
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 # File -> (which key of a peer it has, what stands before the key).
@@ -16,11 +18,7 @@ def private_key(home):
 
 def read(path):
     """Text of a file; empty when there is none."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.read()
-    except OSError:
-        return ""
+    return (kilonova_services.read(path) or b"").decode("utf-8", "replace")
 
 
 def public_key(path):
