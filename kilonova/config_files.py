@@ -101,6 +101,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["oslo_value"] = conf.quote
     environment.filters["ini_value"] = _ini_value
+    environment.filters["libvirt_value"] = _libvirt_value
     environment.filters["shell"] = shlex.quote
     environment.filters["to_yaml"] = lambda data: yaml.safe_dump(
         # Never folded: a line that continues a secret would not be hidden from a diff (mask). What is not ASCII is escaped,
@@ -116,6 +117,24 @@ def _ini_value(value: Any) -> str:
     if any(character in text for character in "\n\r\0"):
         raise ValueError("a line break or NUL cannot stand in a configuration value; write it on one line")
     return text
+
+
+def _libvirt_value(value: Any) -> str:
+    """A value as libvirt's own configuration files write it: a number, a quoted text, or a list of these."""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return f"[ {', '.join(map(_libvirt_value, value))} ]"
+    if not isinstance(value, str):
+        raise ValueError(f"{type(value).__name__} cannot stand in libvirt's files; write a number, a text or a list of these")
+    text = _ini_value(value)
+    # libvirt knows no escapes.
+    quote = next((mark for mark in "\"'" if mark not in text), None)
+    if quote is None:
+        raise ValueError("a text with both kinds of quotes cannot stand in libvirt's configuration")
+    return f"{quote}{text}{quote}"
 
 
 def _plain(data: Any) -> Any:

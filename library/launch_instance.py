@@ -37,6 +37,27 @@ options:
 """
 
 RULES = (("icmp", None), ("tcp", 22), ("tcp", 80))
+# Where Nova's conductor writes what the last host said that could not start an instance. The API has only its own summary.
+CONDUCTOR_LOG = "/var/log/nova/nova-conductor.log"
+LOG_END = 1 << 20
+
+
+def last_host_fault(server_id, path=CONDUCTOR_LOG):
+    """The last host that tried to start the instance, and what it said ("compute1: ..."); None when nothing is written of it."""
+    try:
+        # Not by a link: the directory is Nova's own.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - LOG_END))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    said = [line for line in lines if server_id in line and "Error from last host: " in line]
+    if not said:
+        return None
+    host = said[-1].split("Error from last host: ", 1)[1].split(" ", 1)[0]
+    # A traceback, as Python prints a list of its lines; the last one is the exception.
+    error = re.sub(r"(?:\\n)?['\"]\]\s*$", "", said[-1]).replace("\\n", "\n").splitlines()[-1].strip()
+    return "%s: %s" % (host, re.sub(r"^.* was re-scheduled: ", "", error))
 
 
 class Launch:
@@ -165,8 +186,10 @@ class Launch:
         server = self.cloud.compute.get_server(server_id)
         if server.status == "ERROR":
             fault = server.fault or {}
-            message = fault.get("message", "no fault given")
-            self.module.fail_json(msg="instance %s: %s" % (server.name, message), actions=self.actions)
+            message = "instance %s: %s" % (server.name, fault.get("message", "no fault given"))
+            said = last_host_fault(server_id)
+            self.module.fail_json(msg="%s The last host that tried it said: %s" % (message, said) if said else message,
+                                  actions=self.actions)
         return server if server.status == "ACTIVE" else None
 
     def floating_address(self, server, outside):

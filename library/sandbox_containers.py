@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import os
 import re
+import resource
 import shutil
 import subprocess
 import time
@@ -138,11 +140,25 @@ LABEL = "kilonova.sandbox"
 HARDWARE_PREFIX = "02:4b"
 # Asked in this order: each entry costs a start of a container, and only until one works.
 RUNTIMES = ("crun", "runc")
-ULIMITS = (
-    (),
-    # Where this process may not raise its own limits, podman's defaults are refused.
-    ("--ulimit=nofile=20000:20000", "--ulimit=nproc=32768:32768"),
-)
+# The limits of a container's first process, which every service in it inherits: what we ask for, and the least that works. They
+# never depend on who starts the containers: sudo alone limits core files to 0, and a login shell may limit anything.
+UNLIMITED = resource.RLIM_INFINITY
+LIMITS = {
+    # QEMU is started with unlimited core files, unless qemu.conf says 0 as the sandbox's does.
+    "core": (UNLIMITED, 0),
+    "cpu": (UNLIMITED, UNLIMITED),
+    "data": (UNLIMITED, UNLIMITED),
+    "fsize": (UNLIMITED, UNLIMITED),
+    "memlock": (UNLIMITED, 65536),
+    "nofile": (1048576, 8192),
+    "nproc": (UNLIMITED, 8192),
+    "rss": (UNLIMITED, UNLIMITED),
+    "stack": (UNLIMITED, 8 * 1024 * 1024),
+}
+# podman has no option for it, so it can only be looked at.
+LOOKED_AT = {"as": (UNLIMITED, UNLIMITED)}
+# Without CAP_SYS_RESOURCE podman gives itself these, and can raise nothing after that.
+PODMANS_OWN = {"nofile": 1048576, "nproc": 32768}
 # systemd 258 and later start under unified control groups only. Where the host's are hybrid, the container's own part
 # of the unified hierarchy becomes all that its systemd sees; it starts units without limits then, as a host would.
 UNIFIED_SYSTEMD = 258
@@ -151,11 +167,49 @@ UNIFIED_INIT = (
     "umount --recursive /sys/fs/cgroup && mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup && "
     "exec /sbin/init",
 )
-# Printed by one shell in the container: the hosts file, the state of systemd, the units that failed.
+# Printed by one shell in the container: the hosts file, the limits of systemd, its state, the units that failed.
 STATE_SCRIPT = (
-    "cat /etc/hosts; echo ==; systemctl is-system-running --wait 2>&1; echo ==; "
+    "cat /etc/hosts; echo ==; cat /proc/1/limits; echo ==; systemctl is-system-running --wait 2>&1; echo ==; "
     "systemctl list-units --failed --no-legend --plain"
 )
+
+
+# Lines of /proc/PID/limits, by the name of the limit.
+LIMIT_LINES = {
+    "as": "Max address space", "core": "Max core file size", "cpu": "Max cpu time", "data": "Max data size",
+    "fsize": "Max file size", "memlock": "Max locked memory", "nofile": "Max open files",
+    "nproc": "Max processes", "rss": "Max resident set", "stack": "Max stack size",
+}
+
+
+def within(limit: int, bound: int) -> int:
+    """Return the smaller of two limits."""
+    return min((limit, bound), key=lambda value: math.inf if value == UNLIMITED else value)
+
+
+def ulimit_options(hard: dict[str, int] | None = None) -> list[str]:
+    """Return podman's options for the limits that we want; with `hard`, for what is left of them where nobody may raise any."""
+    wanted = {name: limit for name, (limit, _least) in LIMITS.items()}
+    if hard is not None:
+        wanted = {name: within(within(limit, hard[name]), PODMANS_OWN.get(name, UNLIMITED)) for name, limit in wanted.items()}
+    return [f"--ulimit={name}={limit}:{limit}" for name, limit in wanted.items()]
+
+
+def hard_limits() -> dict[str, int]:
+    """Return this process's own hard limits."""
+    return {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1] for name in LIMITS}
+
+
+def limit_problems(text: str) -> list[str]:
+    """Say which hard limits in the text of /proc/1/limits are below the least that works."""
+    problems = []
+    for name, (_wanted, least) in {**LIMITS, **LOOKED_AT}.items():
+        found = re.search(rf"^{re.escape(LIMIT_LINES[name])}\s+\S+\s+(\S+)", text, re.MULTILINE)
+        limit = UNLIMITED if found is None or found[1] == "unlimited" else int(found[1])
+        if within(limit, least) != least:
+            needed = "unlimited" if least == UNLIMITED else f"at least {least}"
+            problems.append(f"{name} is {limit} and must be {needed}")
+    return problems
 
 
 def init_command(systemd: str, unified: bool) -> list[str]:
@@ -311,7 +365,7 @@ class Sandbox:
         """Return how a container starts here: options before and after podman's word run, and its first program."""
         problems = []
         runtimes = [name for name in RUNTIMES if shutil.which(name)] or [""]
-        for ulimits in ULIMITS:
+        for ulimits in (ulimit_options(), ulimit_options(hard_limits())):
             for runtime in runtimes:
                 before = [f"--runtime={runtime}"] if runtime else []
                 code, out, err = self.try_podman(
@@ -387,7 +441,13 @@ class Sandbox:
         accepted = set(self.params["accepted_failed_units"])
         while True:
             _code, out, err = self.try_podman("exec", name, "sh", "-c", STATE_SCRIPT)
-            hosts, state, failed = [part.strip() for part in (out + "\n==\n==\n").split("==\n")[:3]]
+            hosts, limits, state, failed = [part.strip() for part in (out + "\n==\n==\n==\n").split("==\n")[:4]]
+            too_low = limit_problems(limits)
+            if too_low:
+                self.module.fail_json(msg=(
+                    f"The container {name} has hard limits that its services cannot work with: {'; '.join(too_low)}. They come "
+                    "from the shell that started it, and CAP_SYS_RESOURCE is missing to raise them. Raise them there (ulimit -H, "
+                    "/etc/security/limits.conf), then 'make destroy' and try again."))
             units = {line.split()[0] for line in failed.splitlines() if line.strip()}
             if state == "running" or (state == "degraded" and units <= accepted):
                 return hosts

@@ -348,3 +348,20 @@ def test_a_chassis_loses_what_it_is_not_told():
     text = render(entry)
     assert """set Open_vSwitch . 'external-ids:ovn-bridge-mappings="a:b,c:d"' \\\n""" in text
     assert "remove Open_vSwitch . external-ids ovn-cms-options\n" in text
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (0, "0"), (True, "1"), ("unlimited", '"unlimited"'), ('say "x"', "'say \"x\"'"), (["a", 'b"'], "[ \"a\", 'b\"' ]"),
+    ([], "[  ]"), ("%$#", '"%$#"'),
+])
+def test_a_value_of_libvirts_own_files(value, text):
+    settings = {"a": None, "name": value}
+    entry = {"path": "/etc/libvirt/qemu.conf", "template": "libvirt.conf.j2", "variables": {"settings": settings}}
+    assert render(entry).splitlines()[1:] == [f"name = {text}"]
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, "a\nb", "both ' and \"", 1.5])
+def test_a_value_that_libvirts_own_files_cannot_hold(value):
+    entry = {"path": "/etc/libvirt/qemu.conf", "template": "libvirt.conf.j2", "variables": {"settings": {"name": value}}}
+    with pytest.raises(ValueError, match=r"/etc/libvirt/qemu\.conf"):
+        render(entry)

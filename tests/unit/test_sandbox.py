@@ -132,3 +132,51 @@ def test_a_container_that_does_not_run_is_a_host_that_is_down(monkeypatch, statu
     else:
         with pytest.raises(AnsibleConnectionFailure, match=said):
             connection._podman_exec(["true"], b"")
+
+
+PROC_LIMITS = """Limit                     Soft Limit           Hard Limit           Units
+Max cpu time              unlimited            unlimited            seconds
+Max file size             unlimited            {fsize}            bytes
+Max data size             unlimited            unlimited            bytes
+Max stack size            8388608              unlimited            bytes
+Max core file size        0                    {core}                    bytes
+Max resident set          unlimited            unlimited            bytes
+Max processes             32768                {nproc}                processes
+Max open files            20000                {nofile}                files
+Max locked memory         8388608              8388608              bytes
+Max address space         unlimited            {space}            bytes
+"""
+
+
+def limits(core="unlimited", fsize="unlimited", nproc=32768, nofile=20000, space="unlimited") -> str:
+    return PROC_LIMITS.format(core=core, fsize=fsize, nproc=nproc, nofile=nofile, space=space)
+
+
+@pytest.mark.parametrize(("text", "problems"), [
+    (limits(), []),
+    # sudo's own: qemu.conf asks for no core file.
+    (limits(core=0), []),
+    (limits(nofile=1024), ["nofile is 1024 and must be at least 8192"]),
+    (limits(nofile=8192, nproc=500), ["nproc is 500 and must be at least 8192"]),
+    (limits(fsize=1073741824, space=4294967296), [
+        "fsize is 1073741824 and must be unlimited", "as is 4294967296 and must be unlimited"]),
+])
+def test_limits_of_a_container(text: str, problems: list[str]) -> None:
+    assert containers.limit_problems(text) == problems
+
+
+def test_every_limit_is_asked_for_whoever_starts_the_containers() -> None:
+    wanted = containers.ulimit_options()
+    assert "--ulimit=core=-1:-1" in wanted and "--ulimit=nofile=1048576:1048576" in wanted
+    assert [option.split("=")[1] for option in wanted] == sorted(containers.LIMITS)
+
+
+def test_what_cannot_be_raised_is_left_as_it_is() -> None:
+    hard = {name: -1 for name in containers.LIMITS} | {"core": 0, "nofile": 20000, "nproc": 96365, "memlock": 8388608}
+    left = containers.ulimit_options(hard)
+    assert {"--ulimit=core=0:0", "--ulimit=nofile=20000:20000", "--ulimit=nproc=32768:32768", "--ulimit=memlock=8388608:8388608",
+            "--ulimit=cpu=-1:-1"} <= set(left)
+
+
+def test_this_process_knows_its_hard_limits() -> None:
+    assert set(containers.hard_limits()) == set(containers.LIMITS)
