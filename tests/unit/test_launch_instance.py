@@ -18,7 +18,7 @@ LINE = (
     "2755, in _build_and_run_instance\\n    raise exception.RescheduledException(\\n            instance_uuid=instance.uuid, "
     "reason=str(e))\\n', {error}]\n"
 )
-CORE = "internal error: Process exited prior to exec: libvirt:  error : cannot limit core file size of process 8985: Not permitted"
+CORE = "internal error: Process exited prior to exec: libvirt:  error : cannot limit core file size of process 8985: Operation"
 
 
 def reason(text, instance=ID):
