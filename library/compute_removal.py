@@ -25,17 +25,24 @@ description:
   - C(vacated) refuses while there are instances or unfinished migrations, and disables the compute service.
   - C(absent) deletes the compute service, the Networking agents, the host mapping, the resource provider and the allocations
     that nobody needs any more; the host's own services must have been stopped before, or they report themselves again.
-  - Hosts are compared by their whole names.
+  - Hosts are compared by their whole names. A name that nobody knows is refused while its host runs nova-compute, or while Nova
+    knows a name that differs in case or domain only. So an inventory's name that is not Nova's protects no instance less.
+  - Allocations lose this provider only. What an evacuated instance has on another host stays.
 options:
   auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
   region: {type: str, required: true, description: Region of the cloud.}
   host: {type: str, required: true, description: Name of the host as Nova knows it.}
+  hostname: {type: str, default: '', description: What the host calls itself. Empty when it does not answer.}
+  runs: {type: bool, default: false, description: Whether the host answers and nova-compute runs there or starts with it.}
   state: {type: str, choices: [vacated, absent], required: true, description: What to reach.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
 """
 
 # Services have UUIDs since 2.53.
 VERSION = {"OpenStack-API-Version": "compute 2.53"}
+# A consumer has a generation since 1.28, and is gone when it has no allocation left.
+PLACEMENT = {"OpenStack-API-Version": "placement 1.28"}
+TRIES = 5
 FINISHED = ("done", "completed", "confirmed", "reverted", "error", "failed", "cancelled", "finished-by-revert")
 MAPPING = (
     "SELECT cell_mappings.uuid FROM nova_api.host_mappings JOIN nova_api.cell_mappings ON cell_mappings.id = cell_id"
@@ -51,10 +58,31 @@ class Host:
         self.module, self.name = module, module.params["host"]
         self.compute, self.placement, self.network = connection.compute, connection.placement, connection.network
 
+    def services(self):
+        """Every nova-compute."""
+        return self.compute.get("/os-services", params={"binary": "nova-compute"}, headers=VERSION).json()["services"]
+
     def service(self):
         """Its nova-compute, or None."""
-        reply = self.compute.get("/os-services", params={"binary": "nova-compute"}, headers=VERSION)
-        return next((one for one in reply.json()["services"] if one["host"] == self.name), None)
+        return next((one for one in self.services() if one["host"] == self.name), None)
+
+    def refuse_wrong_name(self):
+        """Fail when the name is not the one by which Nova and Neutron know the host: nothing would protect its instances."""
+        p = self.module.params
+        names = sorted({one["host"] for one in self.services()} | {one["host"] for one in self.every_agent()})
+        if p["hostname"] and p["hostname"] != self.name and p["hostname"] in names:
+            self.module.fail_json(
+                msg="remove_compute_host = %s: the host calls itself %s, and Nova knows it so; leave remove_compute_host out, or "
+                "name the right compute node. Nothing was removed." % (self.name, p["hostname"])
+            )
+        if self.known():
+            return
+        near = [name for name in names if name.partition(".")[0].lower() == self.name.partition(".")[0].lower()]
+        if near or p["runs"]:
+            self.module.fail_json(
+                msg="remove_compute_host = %s: Nova and Neutron know no such host; set it to one of: %s (as `openstack compute "
+                "service list` shows it). Nothing was removed." % (self.name, ", ".join(near or names))
+            )
 
     def instances(self):
         """'name (UUID)' of every instance on the host, whoever owns it."""
@@ -72,15 +100,53 @@ class Host:
         rows = self.compute.get("/os-migrations", params={"host": self.name}, headers=VERSION).json()["migrations"]
         return sorted({row["instance_uuid"] for row in rows if row["status"] not in FINISHED})
 
+    def every_agent(self):
+        """Every Networking agent."""
+        return self.network.get("/agents").json()["agents"]
+
     def agents(self):
         """Its Networking agents."""
-        found = self.network.get("/agents", params={"host": self.name}).json()["agents"]
-        return [one for one in found if one["host"] == self.name]
+        return [one for one in self.every_agent() if one["host"] == self.name]
 
     def provider(self):
-        """Its resource provider, or None."""
-        found = self.placement.get("/resource_providers", params={"name": self.name}).json()["resource_providers"]
-        return next((one for one in found if one["name"] == self.name), None)
+        """Its resource provider, or None. The hypervisor may call itself by the host's full name (libvirt does)."""
+        rows = self.compute.get("/os-hypervisors/detail", headers=VERSION).json()["hypervisors"]
+        others = {row["hypervisor_hostname"] for row in rows if row["service"]["host"] != self.name}
+        found = self.placement.get("/resource_providers", headers=PLACEMENT).json()["resource_providers"]
+        return next((
+            one for one in found
+            if one["name"] not in others and (one["name"] == self.name or one["name"].startswith(self.name + "."))
+        ), None)
+
+    def delete_provider(self, root):
+        """Delete a resource provider with those below it, after everybody's allocations from them."""
+        tree = self.placement.get("/resource_providers", params={"in_tree": root}, headers=PLACEMENT).json()["resource_providers"]
+        parents = {one["uuid"]: one["parent_provider_uuid"] for one in tree}
+
+        def depth(one):
+            return 0 if one not in parents or one == root else 1 + depth(parents[one])
+
+        for uuid in sorted(parents, key=depth, reverse=True):
+            path = "/resource_providers/%s" % uuid
+            for consumer in self.placement.get(path + "/allocations", headers=PLACEMENT).json()["allocations"]:
+                self.release(consumer, uuid)
+            self.placement.delete(path, headers=PLACEMENT, raise_exc=True)
+
+    def release(self, consumer, provider):
+        """Take this provider out of a consumer's allocations; what the consumer has elsewhere stays."""
+        path, reply = "/allocations/%s" % consumer, None
+        for _try in range(TRIES):
+            held = self.placement.get(path, headers=PLACEMENT).json()
+            if provider not in held["allocations"]:
+                return
+            left = {one: {"resources": row["resources"]} for one, row in held["allocations"].items() if one != provider}
+            body = {name: held[name] for name in ("project_id", "user_id", "consumer_generation")}
+            reply = self.placement.put(path, json={**body, "allocations": left}, headers=PLACEMENT, raise_exc=False)
+            # 409: somebody changed it meanwhile.
+            if reply.status_code != 409:
+                break
+        if reply.status_code != 204:
+            self.module.fail_json(msg="Placement does not release %s from %s: %s" % (consumer, self.name, reply.text[:400]))
 
     def cell(self):
         """UUID of the cell that it is mapped to, or None."""
@@ -121,10 +187,7 @@ class Host:
                 self.module.fail_json(msg="Nova does not delete nova-compute of %s: %s" % (self.name, reply.text[:400]))
         provider = self.provider()
         if provider:
-            path = "/resource_providers/%s" % provider["uuid"]
-            for consumer in self.placement.get(path + "/allocations").json()["allocations"]:
-                self.placement.delete("/allocations/%s" % consumer)
-            self.placement.delete(path, raise_exc=True)
+            self.delete_provider(provider["uuid"])
         cell = self.cell()
         if cell:
             mapping = ["--cell_uuid", cell, "--host", self.name]
@@ -161,6 +224,8 @@ def main():
             "auth": AUTH,
             "region": {"type": "str", "required": True},
             "host": {"type": "str", "required": True},
+            "hostname": {"type": "str", "default": ""},
+            "runs": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["vacated", "absent"], "required": True},
             "unix_socket": {"type": "path", "default": database.socket()},
         },
@@ -173,6 +238,7 @@ def main():
     host = Host(module, connection)
     actions = []
     try:
+        host.refuse_wrong_name()
         host.refuse_while_needed()
         service = host.service()
         if p["state"] == "vacated":
