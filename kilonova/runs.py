@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-# More packages of one host than this are counted instead of printed.
+# More packages of one host than this are counted instead of printed. What is removed is always printed.
 SHOWN = 30
-PACKAGES = ("install ", "upgrade ", "remove ")
+COUNTED = {
+    "install ": "packages: what the release needs, and what that depends on",
+    "upgrade ": "packages to newer versions, which the above depends on",
+}
 
 
 class Change(NamedTuple):
@@ -39,18 +42,19 @@ def items(result: Mapping[str, Any]) -> list[str]:
 
 
 def plan(changes: Iterable[Change]) -> list[str]:
-    """The lines of a plan: every change in the run's order. Hundreds of packages are one line per host."""
+    """The lines of a plan: every change in the run's order. Hundreds of packages are one line per host and verb."""
     changes = list(changes)
-    packages: dict[str, list[str]] = {}
+    packages: dict[tuple[str, str], list[str]] = {}
     for change in changes:
-        if change.item.startswith(PACKAGES):
-            packages.setdefault(change.host, []).append(change.item)
+        verb = next((verb for verb in COUNTED if change.item.startswith(verb)), "")
+        packages.setdefault((change.host, verb), []).append(change.item)
     lines = []
     for change in changes:
-        found = packages.get(change.host, [])
-        if len(found) > SHOWN and change.item in found:
+        verb = next((verb for verb in COUNTED if change.item.startswith(verb)), "")
+        found = packages[change.host, verb]
+        if verb and len(found) > SHOWN:
             if change.item == found[0]:
-                lines.append(f"{change.host}: install {len(found)} packages: what the release needs, and what that depends on")
+                lines.append(f"{change.host}: {verb}{len(found)} {COUNTED[verb]}")
             continue
         lines.append(f"{change.host}: {change.item if change.item != 'change' else change.task}")
     return lines or ["Nothing would be changed on any host."]

@@ -26,6 +26,13 @@ description:
 options:
   names: {type: list, elements: str, required: true, description: Packages that must be installed.}
   units: {type: list, elements: str, required: true, description: Shell patterns of the units that are held back.}
+  removable:
+    type: list
+    elements: str
+    default: []
+    description: >-
+      Packages that apt may remove where they stand in the way. Where apt would remove any other, nothing is installed and the
+      task fails, in check mode as well.
   lock_timeout: {type: int, default: 300, description: Seconds to wait for another user of apt.}
 """
 
@@ -134,9 +141,23 @@ class Apt:
             self.module.fail_json(msg="apt-get %s: %s" % (arguments[0], " ".join(wrong)), output=output.splitlines()[-40:])
         return output
 
-    def simulate(self, names):
-        """What an installation of `names` does."""
-        return planned(self.run("install", "--simulate", "--fix-broken", "--no-install-recommends", *names))
+    def simulate(self, *arguments):
+        """What an installation does; fails when it would remove what nobody named."""
+        actions = planned(self.run("install", "--simulate", "--fix-broken", "--no-install-recommends", *arguments))
+        removed = [action.split()[1] for action in actions if action.startswith("remove ")]
+        others = [name for name in removed if name.partition(":")[0] not in self.module.params["removable"]]
+        if others:
+            self.module.fail_json(
+                msg="Nothing was installed. apt would remove %s to install %s. Remove it yourself, or name it in "
+                "openstack_packages_removable." % (", ".join(others), ", ".join(arguments[-10:])),
+                actions=actions,
+            )
+        return actions
+
+    def install(self, actions, *arguments):
+        """Do what was simulated, and remove nothing that was not in it."""
+        never = [] if any(action.startswith("remove ") for action in actions) else ["--no-remove"]
+        self.run("install", "--fix-broken", "--no-install-recommends", *never, *arguments)
 
 
 def simulate_apart(module, names):
@@ -149,7 +170,7 @@ def simulate_apart(module, names):
         apt.options += ["--option=Dir::State::lists=%s" % directory, "--option=Dir::Cache::pkgcache=",
                         "--option=Dir::Cache::srcpkgcache="]
         apt.run("update")
-        return apt.simulate(names)
+        return apt.simulate(*names)
     finally:
         shutil.rmtree(directory)
 
@@ -167,11 +188,12 @@ def install(module, names, unfinished):
             call("dpkg", "--configure", "-a", "--force-confdef", "--force-confold")
             broken = sorted(name for name, (_status, again) in statuses().items() if again)
             if broken:
-                apt.run("install", "--reinstall", "--fix-broken", "--no-install-recommends", *broken)
+                apt.install(apt.simulate("--reinstall", *broken), "--reinstall", *broken)
         if names:
             apt.run("update")
-            actions += apt.simulate(names)
-            apt.run("install", "--fix-broken", "--no-install-recommends", *names)
+            found = apt.simulate(*names)
+            actions += found
+            apt.install(found, *names)
     finally:
         if MARK in held_text():
             os.unlink(POLICY)
@@ -185,6 +207,7 @@ def main():
         argument_spec={
             "names": {"type": "list", "elements": "str", "required": True},
             "units": {"type": "list", "elements": "str", "required": True},
+            "removable": {"type": "list", "elements": "str", "default": []},
             "lock_timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
@@ -206,7 +229,9 @@ def main():
     actions += ["finish what a killed run left: %s" % thing for thing, is_left in left.items() if is_left]
     summary = actions
     if len(actions) > 30:
-        summary = ["%s, and what they need: %d packages" % (", ".join("install %s" % name for name in missing), len(actions))]
+        folded = [action for action in actions if action.startswith("install ")]
+        summary = ["%s, and what they need: %d packages" % (", ".join("install %s" % name for name in missing), len(folded))]
+        summary += [action for action in actions if action not in folded]
     # What their scripts may have touched.
     new = [words[1] for words in map(str.split, actions) if words[0] in ("install", "upgrade")] + unfinished
     gone = {words[1] for words in map(str.split, actions) if words[0] == "remove"}

@@ -1186,7 +1186,7 @@ INSTALLED = ["install nova-api 2:26.2.2-1", "install nova-common 2:26.2.2-1", "r
 
 
 def test_packages_are_installed_with_their_services_held_back(run, dpkg):
-    arguments = {"names": ["nova-api", "there"], "units": ["nova-*", "keystone*"]}
+    arguments = {"names": ["nova-api", "there"], "units": ["nova-*", "keystone*"], "removable": ["old-thing"]}
     dpkg.packages.update({"there": "installed", "old-thing": "installed"})
     planned = run(dpkg.code, check_mode=True, **arguments)
     assert planned["actions"] == INSTALLED
@@ -1202,6 +1202,33 @@ def test_packages_are_installed_with_their_services_held_back(run, dpkg):
     dpkg.calls.clear()
     assert not run(dpkg.code, **arguments)["changed"]
     assert dpkg.calls == []
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize("removable", [[], ["old"], ["nova-common", "old-thing-else"]])
+def test_nothing_is_removed_that_nobody_named(run, dpkg, check_mode, removable):
+    dpkg.packages["old-thing"] = "installed"
+    wanted = "Nothing was installed. apt would remove old-thing to install nova-api. Remove it yourself, or name it in openst"
+    with pytest.raises(Failed, match=wanted):
+        run(dpkg.code, check_mode, names=["nova-api"], units=["x"], removable=removable)
+    assert [call for call, _held in dpkg.calls] == ["apt-get update", "apt-get install --simulate nova-api"]
+
+
+@pytest.mark.parametrize(("simulated", "guard"), [
+    ("Inst nova-api (1 Debian [all])\n", True), ("Inst nova-api (1 Debian [all])\nRemv old-thing [1]\n", False),
+    ("Inst nova-api (1 Debian [all])\nRemv old-thing:amd64 [1]\n", False),
+])
+def test_apt_itself_is_told_to_remove_nothing_where_nothing_is_planned(run, dpkg, simulated, guard, monkeypatch):
+    seen = []
+
+    def call(*argv):
+        seen.append(argv)
+        return (0, simulated) if "--simulate" in argv else dpkg.call(*argv)
+
+    monkeypatch.setattr(dpkg.code, "call", call)
+    run(dpkg.code, names=["nova-api"], units=["x"], removable=["old-thing"])
+    done = [argv for argv in seen if "install" in argv and "--simulate" not in argv]
+    assert ["--no-remove" in argv for argv in done] == [guard]
 
 
 def test_byte_compilation_is_put_off_and_done_once(run, dpkg):
@@ -1227,17 +1254,19 @@ def test_what_a_killed_run_left_is_finished(run, dpkg):
     dpkg.code.hold(["nova-*"])
     dpkg.packages["nova-common"] = "half-configured"
     wanted = ["finish the installation of nova-common", "finish what a killed run left: the services that it held back"]
-    assert run(dpkg.code, check_mode=True, names=["nova-common"], units=["x"])["actions"] == [wanted[0], *INSTALLED, wanted[1]]
+    assert run(dpkg.code, True, names=["nova-common"], units=["x"], removable=["old-thing"])["actions"] == [
+        wanted[0], *INSTALLED, wanted[1],
+    ]
     assert dpkg.policy.exists()
     dpkg.calls.clear()
-    run(dpkg.code, names=["nova-common"], units=["x"])
+    run(dpkg.code, names=["nova-common"], units=["x"], removable=["old-thing"])
     assert dpkg.calls[0] == ("dpkg --configure -a", True)
     assert not dpkg.policy.exists()
 
 
 def test_a_policy_of_the_administrator_stays(run, dpkg):
     dpkg.policy.write_text("#!/bin/sh\nexit 101\n")
-    run(dpkg.code, names=["nova-api"], units=["nova-*"])
+    run(dpkg.code, names=["nova-api"], units=["nova-*"], removable=["old-thing"])
     assert dpkg.policy.read_text() == "#!/bin/sh\nexit 101\n"
 
 

@@ -216,7 +216,8 @@ def test_a_task_file_is_one_heading(path):
 
 # What tasks with `changed_when: false` do. Each was looked at and only reads; another one wants a look of its own.
 READING = {
-    ("ansible.builtin.command", "dpkg-query"), ("ansible.builtin.command", "print("), ("ansible.builtin.async_status", "jid"),
+    ("ansible.builtin.command", "dpkg-query"), ("ansible.builtin.command", "print("),
+    ("ansible.builtin.command", "is-active"), ("ansible.builtin.async_status", "jid"),
 }
 
 

@@ -16,6 +16,14 @@ def test_a_plan_counts_packages_and_lists_everything_else():
         f"c: install {SHOWN + 1} packages: what the release needs, and what that depends on", "c: write /etc/x",
         "d: install p1 1", "d: Remove",
     ]
+    numbers = range(SHOWN + 1)
+    many = [Change("c", "Install", f"{verb} p{number} 1") for number in numbers for verb in ("install", "upgrade", "remove")]
+    lines = plan(many)
+    assert lines[:2] == [
+        f"c: install {SHOWN + 1} packages: what the release needs, and what that depends on",
+        f"c: upgrade {SHOWN + 1} packages to newer versions, which the above depends on",
+    ]
+    assert lines[2:] == [f"c: remove p{number} 1" for number in numbers]
     assert plan([]) == ["Nothing would be changed on any host."]
 
 
