@@ -1,6 +1,9 @@
 #!/usr/bin/python
 """Populate Nova's databases and register its cells, in one process of nova-manage."""
 
+import socket
+from urllib.parse import urlsplit
+
 from ansible.module_utils import kilonova_database as database
 from ansible.module_utils import kilonova_manage as manage
 from ansible.module_utils import kilonova_schema as schema
@@ -14,10 +17,13 @@ description:
     with what they must be. What is missing is done in one start of nova-manage, in the guide's order.
   - Cells are mapped by URL templates (C({scheme}://{username}:{password}@...)), which Nova fills from nova.conf. So no secret
     is in argv or in the database, and a new password needs no new mapping.
-  - A mapping with another URL is corrected (update_cell).
+  - A mapping with another URL is corrected (update_cell). The cell is the one whose database is Nova's, whatever its name, for the
+    guide's C(create_cell) without C(--name) leaves it without one. Two mappings of one database are refused, because Nova would
+    list everything twice.
 options:
   api_migrations: {type: path, required: true, description: Directory of the alembic scripts of nova_api.}
   migrations: {type: path, required: true, description: Directory of the alembic scripts of nova and nova_cell0.}
+  host: {type: str, required: true, description: Host of the databases. A mapping of another host is another cell.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
 """
 
@@ -28,21 +34,62 @@ DATABASE = {"cell0": NETLOC + "nova_cell0?{query}", "cell1": NETLOC + "nova?{que
 TRANSPORT = {"cell0": "none:///", "cell1": NETLOC + "{path}?{query}"}
 
 
-def cell_commands(rows):
+def addresses(host):
+    """The addresses of a host; its name where it has none."""
+    try:
+        return {row[4][0] for row in socket.getaddrinfo(host, None)}
+    except OSError:
+        return {host}
+
+
+def is_ours(url, name, host):
+    """Whether a mapping's URL, a template or a whole one, leads to the database `name` at `host`."""
+    # Braces stand in a template's port as well, where only a number is one.
+    place, _separator, rest = url.partition("://")[2].rpartition("@")[2].partition("/")
+    if rest.partition("?")[0] != name:
+        return False
+    if place.startswith("{hostname}"):
+        return True
+    there = urlsplit("//" + place).hostname or ""
+    return bool(addresses(there) & (addresses(host) | addresses("localhost") | addresses(socket.gethostname())))
+
+
+def doubles(rows, host):
+    """What is wrong with mappings that lead to one database, with the command that removes the one of the two without hosts."""
+    problems = []
+    for name, known in (("nova_cell0", lambda row: row[0] == CELL0), ("nova", lambda row: False)):
+        cells = [row for row in rows if known(row) or is_ours(row[3], name, host)]
+        if len(cells) > 1:
+            which = ", ".join("%s (%s)" % (row[0], row[1] or "without a name") for row in cells)
+            problems.append(
+                "several cells are mapped to the database %s: %s. Nova lists their instances and services twice. Look which one "
+                "has no hosts (nova-manage cell_v2 list_hosts), and remove it: nova-manage cell_v2 delete_cell --cell_uuid UUID"
+                % (name, which)
+            )
+    return problems
+
+
+def cell_commands(rows, host):
     """What has to be done to the mappings (uuid, name, transport URL, database connection): action -> arguments."""
     cell0 = next((row for row in rows if row[0] == CELL0), None)
-    cell1 = next((row for row in rows if row[1] == "cell1"), None)
+    # By its name where no mapping leads to our database: the database has moved.
+    cell1 = next((row for row in rows if row[0] != CELL0 and is_ours(row[3], "nova", host)), None) or next(
+        (row for row in rows if row[1] == "cell1"), None
+    )
     commands = {}
     if cell0 is None:
         commands["map cell0"] = ["cell_v2", "map_cell0", "--database_connection", DATABASE["cell0"]]
     elif cell0[3] != DATABASE["cell0"]:
         arguments = ["--transport-url", TRANSPORT["cell0"], "--database_connection", DATABASE["cell0"]]
         commands["correct the mapping of cell0"] = ["cell_v2", "update_cell", "--cell_uuid", CELL0, *arguments]
-    arguments = ["--name", "cell1", "--transport-url", TRANSPORT["cell1"], "--database_connection", DATABASE["cell1"]]
+    arguments = ["--transport-url", TRANSPORT["cell1"], "--database_connection", DATABASE["cell1"]]
     if cell1 is None:
-        commands["create cell1"] = ["cell_v2", "create_cell", *arguments]
-    elif cell1[2:] != (TRANSPORT["cell1"], DATABASE["cell1"]):
-        commands["correct the mapping of cell1"] = ["cell_v2", "update_cell", "--cell_uuid", cell1[0], *arguments]
+        commands["create cell1"] = ["cell_v2", "create_cell", "--name", "cell1", *arguments]
+    elif tuple(cell1[2:4]) != (TRANSPORT["cell1"], DATABASE["cell1"]):
+        what = "correct the mapping of %s" % (cell1[1] or "the cell without a name, %s" % cell1[0])
+        # The name is the operator's.
+        name = ["--name", cell1[1]] if cell1[1] else []
+        commands[what] = ["cell_v2", "update_cell", "--cell_uuid", cell1[0], *name, *arguments]
     return commands
 
 
@@ -50,7 +97,7 @@ def mappings(cursor):
     """The rows of cell_mappings; none without that table."""
     if "cell_mappings" not in schema.tables(cursor, "nova_api"):
         return ()
-    cursor.execute("SELECT uuid, name, transport_url, database_connection FROM nova_api.cell_mappings")
+    cursor.execute("SELECT uuid, name, transport_url, database_connection, disabled FROM nova_api.cell_mappings")
     return cursor.fetchall()
 
 
@@ -60,6 +107,7 @@ def main():
         argument_spec={
             "api_migrations": {"type": "path", "required": True},
             "migrations": {"type": "path", "required": True},
+            "host": {"type": "str", "required": True},
             "unix_socket": {"type": "path", "default": database.socket()},
         },
         supports_check_mode=True,
@@ -73,12 +121,20 @@ def main():
     connection = database.connect(module)
     if connection is None:
         api, main_ = (schema.guess(module, names) for names, _wanted, _command in parts)
-        cells = cell_commands(()) if api else {}
+        cells = cell_commands((), module.params["host"]) if api else {}
     else:
         with connection, connection.cursor() as cursor:
             api, main_ = (schema.behind(cursor, names, wanted) for names, wanted, _command in parts)
             # A first sync that was killed has left no rows: they come only after it, so begin() below takes none away.
-            cells = cell_commands(mappings(cursor))
+            rows = mappings(cursor)
+            problems = doubles(rows, module.params["host"])
+            if problems:
+                module.fail_json(msg=" ".join(problems))
+            for row in rows:
+                if row[4]:
+                    enable = "nova-manage cell_v2 update_cell --cell_uuid %s --enable" % row[0]
+                    module.warn("cell %s is disabled: Nova starts no instance there; %s" % (row[1] or "without a name", enable))
+            cells = cell_commands(rows, module.params["host"])
             if not module.check_mode:
                 for behind, (_names, wanted, _command) in zip((api, main_), parts):
                     schema.begin(cursor, behind, wanted)

@@ -387,8 +387,8 @@ def test_a_traceback_loses_its_password():
 
 NETLOC = "{scheme}://{username}:{password}@{hostname}:{port}"
 RIGHT = {
-    "cell0": ("00000000-0000-0000-0000-000000000000", "cell0", "none:///", NETLOC + "/nova_cell0?{query}"),
-    "cell1": ("u1", "cell1", NETLOC + "/{path}?{query}", NETLOC + "/nova?{query}"),
+    "cell0": ("00000000-0000-0000-0000-000000000000", "cell0", "none:///", NETLOC + "/nova_cell0?{query}", 0),
+    "cell1": ("u1", "cell1", NETLOC + "/{path}?{query}", NETLOC + "/nova?{query}", 0),
 }
 
 
@@ -406,14 +406,44 @@ def test_the_socket_of_mariadb_is_where_it_is(monkeypatch, tmp_path):
     [
         ([], ["map cell0", "create cell1"]),
         (list(RIGHT.values()), []),
-        ([RIGHT["cell0"], (*RIGHT["cell1"][:2], "rabbit://old", RIGHT["cell1"][3])], ["correct the mapping of cell1"]),
-        ([(*RIGHT["cell0"][:3], "mysql://old"), RIGHT["cell1"]], ["correct the mapping of cell0"]),
+        ([RIGHT["cell0"], (*RIGHT["cell1"][:2], "rabbit://old", *RIGHT["cell1"][3:])], ["correct the mapping of cell1"]),
+        ([(*RIGHT["cell0"][:3], "mysql://old", 0), RIGHT["cell1"]], ["correct the mapping of cell0"]),
+        # The guide's create_cell without --name, and one of another name.
+        ([RIGHT["cell0"], ("u1", None, "rabbit://x", "mysql+pymysql://nova:p@192.0.2.1/nova", 0)],
+         ["correct the mapping of the cell without a name, u1"]),
+        ([RIGHT["cell0"], ("u1", "main", *RIGHT["cell1"][2:])], []),
+        ([RIGHT["cell0"], ("u1", "main", "rabbit://x", "mysql+pymysql://nova:p%40@localhost:3306/nova?charset=utf8", 0)],
+         ["correct the mapping of main"]),
+        # The database has moved, and a cell with a database of another host is somebody's own.
+        ([RIGHT["cell0"], ("u1", "cell1", "rabbit://x", "mysql+pymysql://nova:p@192.0.2.77/nova", 0)],
+         ["correct the mapping of cell1"]),
+        ([RIGHT["cell0"], RIGHT["cell1"], ("u2", "cell2", "rabbit://x", "mysql+pymysql://nova:p@192.0.2.77/nova", 0)], []),
+        ([RIGHT["cell0"], RIGHT["cell1"], ("u2", "cell2", "rabbit://x", NETLOC + "/nova_cell2?{query}", 0)], []),
     ],
 )
 def test_cells_are_mapped_by_templates(rows, actions):
-    commands = load("nova_databases").cell_commands(rows)
+    code = load("nova_databases")
+    commands = code.cell_commands(rows, "192.0.2.1")
     assert list(commands) == actions
+    assert code.doubles(rows, "192.0.2.1") == []
     assert not [word for words in commands.values() for word in words if "mysql" in word or "rabbit" in word]
+
+
+@pytest.mark.parametrize("double", [
+    ("u2", None, "rabbit://x", "mysql+pymysql://nova:p@192.0.2.1/nova", 0),
+    ("u2", "cell2", "rabbit://x", NETLOC + "/nova?{query}", 0),
+    ("u2", "cell1", "rabbit://x", "mysql+pymysql://other:p%2F@192.0.2.1:3306/nova?charset=utf8", 1),
+])
+def test_two_cells_of_one_database_are_refused(double):
+    problems = load("nova_databases").doubles([*RIGHT.values(), double], "192.0.2.1")
+    assert len(problems) == 1
+    assert f"the database nova: u1 (cell1), u2 ({double[1] or 'without a name'})" in problems[0]
+    assert "p@" not in problems[0] and "delete_cell --cell_uuid UUID" in problems[0]
+
+
+def test_a_second_cell0_is_refused():
+    rows = [*RIGHT.values(), ("u2", "grave", "none:///", NETLOC + "/nova_cell0?{query}", 0)]
+    assert "the database nova_cell0: 00000000" in load("nova_databases").doubles(rows, "192.0.2.1")[0]
 
 
 @pytest.fixture
@@ -440,7 +470,7 @@ def nova(run, monkeypatch, tmp_path):
     monkeypatch.setattr(code.manage, "run", manage)
 
     def populated(check_mode=False):
-        return run(code, check_mode, api_migrations=str(tmp_path / "api"), migrations=str(tmp_path / "main"))
+        return run(code, check_mode, api_migrations=str(tmp_path / "api"), migrations=str(tmp_path / "main"), host="192.0.2.1")
 
     populated.revisions, populated.rows, populated.waves = revisions, rows, waves
     return populated
