@@ -17,8 +17,8 @@ description:
     with what they must be. What is missing is done in one start of nova-manage, in the guide's order.
   - Cells are mapped by URL templates (C({scheme}://{username}:{password}@...)), which Nova fills from nova.conf. So no secret
     is in argv or in the database, and a new password needs no new mapping.
-  - A mapping with another URL is corrected (update_cell). The cell is the one whose database is Nova's, whatever its name, for the
-    guide's C(create_cell) without C(--name) leaves it without one. Two mappings of one database are refused, because Nova would
+  - A mapping with another URL is corrected (update_cell). The cell is the one whose database is Nova's, whatever its name, for
+    the guide's C(create_cell) without C(--name) leaves it without. Two mappings of one database are refused, because Nova would
     list everything twice.
 options:
   api_migrations: {type: path, required: true, description: Directory of the alembic scripts of nova_api.}
