@@ -100,6 +100,16 @@ def moment(value: Any) -> float | None:
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
+def forwards(values: list[Any]) -> list[float | None]:
+    """Return the moments of a flow's steps. One that is known to the second only is never before a step that came before it."""
+    moments: list[float | None] = []
+    for value in values:
+        found, before = moment(value), max((time for time in moments if time is not None), default=None)
+        coarse = isinstance(value, str) and "." not in value
+        moments.append(before if coarse and found is not None and before is not None and found < before else found)
+    return moments
+
+
 # -- the sequence diagram --------------------------------------------------------------------------------------------
 
 LEFT, TOP, LINE = 76, 76, 15
@@ -158,7 +168,7 @@ def sequence(steps: list[dict[str, Any]], started: Any = None) -> dict[str, Any]
     column = min(WIDE, max(NARROW, (PAGE - LEFT) / max(1, len(names))))
     width = LEFT + column * len(names)
     x_of = {name: round(LEFT + column * (index + 0.5), 1) for index, name in enumerate(names)}
-    times = [moment(step.get("time")) for step in steps]
+    times = forwards([step.get("time") for step in steps])
     known = [time for time in times if time is not None]
     zero = moment(started)
     # A start on another clock (an ISO date beside offsets) says nothing about the steps.

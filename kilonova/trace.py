@@ -39,6 +39,8 @@ _EVENTLET = re.compile(r'(\S+) - - \[[^]]*\] "(\S+) (\S+) HTTP/[\d.]+" (\d+) \S+
 _JOURNAL = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+[+-]\d\d:?\d\d) \S+ ([^\s\[:]+)(?:\[\d+\])?: (.*)")
 # 2026-11-21 00:21:41.330+0000: starting up libvirt version: 9.0.0
 _LIBVIRT = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+[+-]\d{4}): (.*)")
+# 2026-11-25T19:21:58.975Z|00006|pinctrl(ovn_pinctrl0)|INFO|DHCPACK fa:16:3e:6b:c6:d7 172.16.1.88
+_OVN = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)\|\d+\|[^|]+\|[A-Z]+\|(.*)")
 # 2026-11-21 01:19:59.892 8094 ERROR nova.compute.manager [instance: ...] BrokenPipeError: [Errno 32] Corrupt image download.
 _ERROR = re.compile(r"^\S+ \S+ \d+ (?:ERROR|CRITICAL) \S+ (?:\[(?:None |req-|-)[^]]*\] )?(.*)")
 _RAISED = re.compile(r"^(?:[a-z]\w*\.)*[A-Z]\w*: \S")
@@ -100,6 +102,8 @@ def parse_line(source: str, line: str, host: str, utc_offset: int = 0) -> Entry 
         )
     if match := _LIBVIRT.match(line):
         return Entry(datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S.%f%z").astimezone(UTC), host, service, line)
+    if match := _OVN.match(line):
+        return Entry(datetime.fromisoformat(match[1]), host, service, line)
     match = _OSLO.match(line)
     if not match:
         return None
@@ -278,8 +282,12 @@ class Case:
     def compute_line(self, text: str = "") -> Entry | None:
         """A line of nova-compute about this instance."""
         return self.first("nova-compute", text=text, ours=True) or (
-            self.first("nova-compute", text=f"(?=.*{self.instance})(?=.*{text})") if self.instance else None
+            self.first("nova-compute", text=f"(?=.*{self.instance})(?=.*(?:{text}))") if self.instance else None
         )
+
+    def with_ovn(self) -> bool:
+        """Whether OVN carries the networks: its controller on the compute node has logged something of this launch."""
+        return any(entry.service == "ovn-controller" for entry in self.all)
 
     def image_file(self) -> Entry | None:
         """Glance's line of the download."""
@@ -413,14 +421,16 @@ def _port_wired(case: Case) -> Entry | None:
     return next(filter(None, found), None)
 
 
-def _dhcp_configured(case: Case) -> Entry | None:
+def _dhcp_configured(case: Case) -> Answer:
     found = (case.first("neutron-dhcp-agent", text=rf"configuration for ports .*{port}") for port in case.ports)
-    return next(filter(None, found), None)
+    without = ("replaced", "OVN has no DHCP agent: ovn-controller on the compute node answers, from OVN's databases")
+    return next(filter(None, found), None) or (without if case.with_ovn() else None)
 
 
 def _lease(case: Case) -> Entry | None:
     macs = [port["mac"] for port in case.launch.get("ports", [])]
-    return next(filter(None, (case.first("dnsmasq-dhcp", text=rf"DHCPACK.*{mac}") for mac in macs)), None)
+    servers = ("dnsmasq-dhcp", "ovn-controller")
+    return next(filter(None, (case.first(server, text=rf"DHCPACK.*{mac}") for mac in macs for server in servers)), None)
 
 
 def _metadata(case: Case) -> Entry | None:

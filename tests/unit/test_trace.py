@@ -327,3 +327,63 @@ def test_only_new_lines_are_read(collector, tmp_path):
     log.write_text("newest\n")
     assert list(collector.new_lines(str(log), mark)) == ["new", "newest"]
     assert list(collector.new_lines(str(tmp_path / "gone.log"), None)) == []
+
+
+# --- OVN ---------------------------------------------------------------------------------------------------------------
+
+MAC = "fa:16:3e:6b:c6:d7"
+OVN_LOG = "/var/log/ovn/ovn-controller.log"
+
+
+def with_ovn(recorded, *lines):
+    """The recorded launch as OVN would have left it: no dnsmasq, no DHCP agent, the guest's MAC address in OVN's log."""
+    for host in recorded["evidence"]:
+        host["lines"] = [
+            (source, line) for source, line in host["lines"] if "dnsmasq" not in line and "dhcp-agent" not in source
+        ]
+    recorded["launch"]["ports"][0]["mac"] = MAC
+    compute = next(host for host in recorded["evidence"] if host["host"] == "compute1")
+    compute["lines"] += [(OVN_LOG, line) for line in lines]
+    return recorded
+
+
+def test_a_line_of_ovn():
+    line = f"2026-11-25T19:21:58.975Z|00006|pinctrl(ovn_pinctrl0)|INFO|DHCPACK {MAC} 172.16.1.88"
+    entry = trace.parse_line(OVN_LOG, line, "compute1", utc_offset=3600)
+    assert (entry.service, entry.exact) == ("ovn-controller", True)
+    assert entry.time == datetime(2026, 11, 25, 19, 21, 58, 975000, tzinfo=UTC)
+
+
+def test_with_ovn_the_lease_is_seen_and_the_agent_is_replaced(recorded):
+    steps = steps_of(with_ovn(
+        recorded, f"2026-11-21T00:45:10.287Z|00005|pinctrl(ovn_pinctrl0)|INFO|DHCPOFFER {MAC} 172.16.1.117",
+        f"2026-11-21T00:45:10.288Z|00006|pinctrl(ovn_pinctrl0)|INFO|DHCPACK {MAC} 172.16.1.117",
+    ))
+    assert (steps["today", 18]["state"], steps["today", 27]["service"]) == ("replaced", "ovn-controller")
+    assert "DHCPACK" in steps["today", 27]["evidence"]
+
+
+@pytest.mark.parametrize("line", [
+    f"2026-11-21T00:45:10.287Z|00005|pinctrl(ovn_pinctrl0)|INFO|DHCPOFFER {MAC} 172.16.1.117",
+    "2026-11-21T00:45:10.287Z|00005|pinctrl(ovn_pinctrl0)|INFO|DHCPACK fa:16:3e:00:00:01 172.16.1.117",
+])
+def test_an_offer_or_anothers_lease_is_no_lease(recorded, line):
+    assert steps_of(with_ovn(recorded, line))["today", 27]["state"] == "unseen"
+
+
+def test_without_ovn_and_without_a_line_the_agent_stays_unseen(recorded):
+    assert steps_of(with_ovn(recorded))["today", 18]["state"] == "unseen"
+
+
+@pytest.mark.parametrize("said", ["VM Resumed (Lifecycle Event)", "Instance spawned successfully."])
+def test_the_guest_runs_by_each_of_its_words_without_a_request_id(recorded, said):
+    case_lines = next(host for host in recorded["evidence"] if host["host"] == "compute1")
+    instance = recorded["launch"]["id"]
+    case_lines["lines"] = [
+        (source, line) for source, line in case_lines["lines"] if "VM Resumed" not in line and "spawned successfully" not in line
+    ]
+    case_lines["lines"].append((
+        "/var/log/nova/nova-compute.log",
+        f"2026-11-21 00:45:03.084 8635 INFO nova.virt.libvirt.driver [-] [instance: {instance}] {said}",
+    ))
+    assert said in steps_of(recorded)["today", 25]["evidence"]
