@@ -4,6 +4,7 @@
 import os
 
 from ansible.module_utils import kilonova_database as database
+from ansible.module_utils import kilonova_lock
 from ansible.module_utils import kilonova_manage as manage
 from ansible.module_utils.basic import AnsibleModule
 
@@ -85,6 +86,7 @@ def main():
         },
         supports_check_mode=True,
     )
+    kilonova_lock.take(module)
     p = module.params
     actions, commands, bootstrap = [], [], []
     for command, directory in KEYS.items():
