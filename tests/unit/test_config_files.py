@@ -237,7 +237,8 @@ def test_no_secret_survives_the_mask(secret):
         ("ExecStart=/usr/bin/x --os-password=abc", "ExecStart=/usr/bin/x --os-password=(hidden)"),
         ('password = "abc\nuser = x', "password = (hidden)\nuser = x"),
         *((f"{name} = abc", f"{name} = (hidden)") for name in (
-            "key", "apikey", "api_key", "psk", "wpa_psk", "os_pwd", "rootpw", "secret_key", "erlang.cookie", "SECRETS", "private-key",
+            "key", "apikey", "api_key", "psk", "wpa_psk", "os_pwd", "rootpw", "secret_key", "erlang.cookie", "SECRETS",
+            "private-key",
         )),
         ("url = http://u:p a@s/s@host/x", "url = http://u:(hidden)@host/x"),
         # Ordinary options, and the words of comments.
@@ -260,8 +261,8 @@ NAMES = st.sampled_from(["password", "OS_PASSWORD", "apikey", "psk", "db_pass", 
 @given(LEADS, NAMES, st.sampled_from(["", '"', "'"]), st.sampled_from([": ", " = ", "=", " : ", ":"]), SECRETS)
 def test_no_form_of_an_assignment_shows_its_secret(lead, name, quote, separator, secret):
     """Whatever stands before the name and however the value is written; the lines around stay."""
-    word = secret.strip()
-    for value in (secret, json.dumps(secret), json.dumps(secret, ensure_ascii=False), "'" + secret.replace("'", "''") + "'", shlex.quote(secret)):
+    word, single = secret.strip(), "'" + secret.replace("'", "''") + "'"
+    for value in (secret, json.dumps(secret), json.dumps(secret, ensure_ascii=False), single, shlex.quote(secret)):
         text = mask(f"first = 1\n{lead}{quote}{name}{quote}{separator}{value}\nlast = 1")
         assert text.startswith("first = 1\n")
         assert len(word) < 3 or word not in text
@@ -269,7 +270,8 @@ def test_no_form_of_an_assignment_shows_its_secret(lead, name, quote, separator,
 
 @given(st.recursive(
     st.just("canary") | st.integers() | st.booleans(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["password", "user", "tokens", "api_key"]), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["password", "user", "tokens", "api_key"]), inner, max_size=4),
     max_leaves=8,
 ))
 def test_no_secret_of_any_yaml_or_json_is_shown(data):
@@ -300,7 +302,10 @@ def test_the_mask_hides_every_secret_option_of_nova_and_few_others():
     # A one-time code, and one whose URL loses its password.
     assert {option.dest for option in options if option.secret} - hidden.keys() == {"code", "backend_argument"}
     # Files of keys, and what may be one; `key` and `connection` cannot be told from real ones by their names.
-    assert sorted(name for name, is_secret in hidden.items() if not is_secret) == ["client_key", "idp_otp_key", "key", "memcache_password", "ovsdb_connection", "partition_key", "ssl_client_key_password", "vencrypt_client_key"]
+    assert sorted(name for name, is_secret in hidden.items() if not is_secret) == [
+        "client_key", "idp_otp_key", "key", "memcache_password", "ovsdb_connection", "partition_key", "ssl_client_key_password",
+        "vencrypt_client_key",
+    ]
 
 
 

@@ -61,17 +61,17 @@ REFUSED = {
     "a link": (lambda path, etc: path.symlink_to(etc / "secret/shadow"), "is a symbolic link to .*/secret/shadow; put the file"),
     "a link that leads nowhere": (lambda path, etc: path.symlink_to("gone"), "is a symbolic link to gone; put the file itself"),
     "a link in a circle": (lambda path, etc: path.symlink_to(path.name), "is a symbolic link to x.conf"),
-    "a hard link": (lambda path, etc: path.hardlink_to(etc / "secret/shadow"), r"has 2 names \(hard links\), in a directory that"),
+    "a hard link": (lambda path, etc: path.hardlink_to(etc / "secret/shadow"), r"has 2 names \(hard links\), in a directory"),
     "a directory": (lambda path, etc: path.mkdir(), "is a directory, not a file; move it away"),
     "a pipe": (lambda path, etc: os.mkfifo(path), "is a pipe, not a file; move it away"),
-    "a link on its way": (lambda path, etc: path.with_suffix("").symlink_to(etc / "secret"), "x on its way is a symbolic link that"),
-    "a file on its way": (lambda path, etc: path.with_suffix("").write_text(""), "x on its way is a file, not a directory; move it"),
+    "a link on its way": (lambda path, etc: path.with_suffix("").symlink_to(etc / "secret"), "x on its way is a symbolic link"),
+    "a file on its way": (lambda path, etc: path.with_suffix("").write_text(""), "x on its way is a file, not a dir"),
 }
 
 
 @pytest.mark.parametrize("what", REFUSED)
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_what_is_no_file_of_the_services_own_is_refused_before_anything_is_written(run, etc, what, check_mode):  # noqa: F811
+def test_what_is_no_file_of_ours_is_refused_before_anything_is_written(run, etc, what, check_mode):  # noqa: F811
     make, message = REFUSED[what]
     path = etc / "keystone" / "x.conf"
     make(path, etc)
@@ -215,7 +215,7 @@ def test_what_a_killed_writer_has_left_is_removed_and_a_living_ones_stays(tmp_pa
         (errno.EIO, "cannot be written: Input/output error; look at its file system, and run again"),
     ],
 )
-def test_a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_else(run, tmp_path, monkeypatch, call, number, message):  # noqa: F811
+def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(run, tmp_path, monkeypatch, call, number, message):  # noqa: F811
     path = tmp_path / "nova.conf"
     path.write_text("Written by Kilonova\nold\n")
 
@@ -264,7 +264,12 @@ def test_the_copy_of_the_original_is_never_more_open_than_the_original(run, tmp_
     path.write_text("password: canary\n")
     path.chmod(0o600)
     real = os.fsync
-    monkeypatch.setattr(files.os, "fsync", lambda descriptor: (seen.append(os.fstat(descriptor).st_mode & 0o7777), real(descriptor)))
+
+    def look(descriptor):
+        seen.append(os.fstat(descriptor).st_mode & 0o7777)
+        real(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", look)
     os.utime(path, ns=(10**18, 10**18))
     before = os.umask(0)
     try:
@@ -272,7 +277,8 @@ def test_the_copy_of_the_original_is_never_more_open_than_the_original(run, tmp_
     finally:
         os.umask(before)
     original = path.with_name("clouds.yaml.orig")
-    assert (stat.S_IMODE(original.stat().st_mode), original.stat().st_mtime_ns, original.read_text()) == (0o600, 10**18, "password: canary\n")
+    state = original.stat()
+    assert (stat.S_IMODE(state.st_mode), state.st_mtime_ns, original.read_text()) == (0o600, 10**18, "password: canary\n")
     assert seen[0] == 0o600
 
 
@@ -290,8 +296,8 @@ def nova(tmp_path, monkeypatch):
         (".", 0o755, "nova", "nova"), ("nova.conf", 0o644, "nova", "nova"), ("rootwrap.conf", 0o644, "root", "root"),
         ("policy.d/", 0o2775, "nova", "nova"), ("policy.d/a.yaml", 0o664, "nova", "nova"), ("hook", 0o755, "root", "root"),
         ("suid", 0o4755, "nova", "nova"), ("private.key", 0o600, "root", "root"), ("hidden", 0o640, "root", "root"),
-        ("haproxy.pem", 0o640, "root", "haproxy"), ("haproxy/", 0o750, "haproxy", "haproxy"), ("haproxy/x", 0o644, "root", "root"),
-        ("fernet/", 0o700, "nova", "nova"), ("fernet/0", 0o644, "nova", "nova"),
+        ("haproxy.pem", 0o640, "root", "haproxy"), ("haproxy/", 0o750, "haproxy", "haproxy"),
+        ("haproxy/x", 0o644, "root", "root"), ("fernet/", 0o700, "nova", "nova"), ("fernet/0", 0o644, "nova", "nova"),
     ):
         path = root / name
         path.mkdir() if name.endswith((".", "/")) else path.write_text("x")
@@ -318,8 +324,8 @@ RIGHT = {
     # Nothing of a service's becomes a program that runs as root.
     "suid": "root:nova 750",
     # What the service cannot read, or what is another daemon's.
-    "private.key": "root:root 600", "hidden": "root:root 640", "haproxy.pem": "root:haproxy 640", "haproxy": "haproxy:haproxy 750",
-    "haproxy/x": "root:root 644", "fernet": "nova:nova 700", "fernet/0": "nova:nova 644",
+    "private.key": "root:root 600", "hidden": "root:root 640", "haproxy.pem": "root:haproxy 640",
+    "haproxy": "haproxy:haproxy 750", "haproxy/x": "root:root 644", "fernet": "nova:nova 700", "fernet/0": "nova:nova 644",
 }
 
 
@@ -368,9 +374,9 @@ def test_what_vanishes_during_the_walk_is_no_error(tmp_path, monkeypatch):
 # -------------------------------------------------------------------------------------------------------------- state files
 
 SHAPES = [
-    "", "[1]", '"x"', "7", "null", "true", "{", '{"u": null}', '{"u": []}', '{"u": {"/p": null}}', '{"u": {"/p": {"s": 1}}}', "[[]]",
-    '{"u": {"p": {}}}', '["relative"]', '["/a\\u0000b"]', '["/\\ud800"]', '{"u": {"/\\ud800": {}}}', "[" * 100000, "1e999", "\0",
-    '{"/a": 1}',
+    "", "[1]", '"x"', "7", "null", "true", "{", "[[]]", '{"u": null}', '{"u": []}', '{"u": {"/p": null}}', '{"u": {"/p": {"s": 1}}}',
+    '{"u": {"p": {}}}', '["relative"]', '["/a\\u0000b"]', '["/\\ud800"]', '{"u": {"/\\ud800": {}}}', "[" * 100000, "1e999",
+    "\0", '{"/a": 1}',
 ]
 
 
@@ -435,8 +441,8 @@ def test_a_second_run_says_who_works_on_the_host(run, tmp_path, holder, monkeypa
     monkeypatch.setattr(kilonova_lock, "WAIT", 0.3)
     other = holder(SUDO_USER="alice", SSH_CONNECTION="192.0.2.7 50000 10.0.0.11 22")
     message = (
-        rf"another run works on this host: process {other.pid} of alice as {ME}, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d, from 192.0.2.7 "
-        r"\(schema_sync\); this one has waited 0.3 s; run again when that has ended"
+        rf"another run works on this host: process {other.pid} of alice as {ME}, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d, "
+        r"from 192.0.2.7 \(schema_sync\); this one has waited 0.3 s; run again when that has ended"
     )
     with pytest.raises(Failed, match=message):
         run(load("oslo_config"), files=[entry(tmp_path / "x")])
@@ -522,6 +528,7 @@ def test_which_playbooks_hold_the_inventory():
 def test_files_of_roles_are_known_without_a_host():
     """host_facts looks at them before anything is changed."""
     controller = config_files.role_files(["keystone", "nova_controller"])
-    assert {"/etc/keystone/keystone.conf", "/etc/nova/nova.conf", "/root/admin-openrc", "/etc/openstack/clouds.yaml"} <= set(controller)
+    expected = {"/etc/keystone/keystone.conf", "/etc/nova/nova.conf", "/root/admin-openrc", "/etc/openstack/clouds.yaml"}
+    assert expected <= set(controller)
     assert "/etc/glance/glance-api.conf" not in controller
     assert not [path for path in controller if "{{" in path or path.endswith("/")]
