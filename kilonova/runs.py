@@ -17,6 +17,8 @@ COUNTED = {
 }
 # Playbooks of which one at a time may work on an inventory; others only read it, or use the cloud as its tenants do.
 CHANGING = ("site.yml", "cloud.yml", "sandbox.yml", "destroy.yml", "remove_compute.yml", "rotate_secrets.yml")
+# By these, one inventory stands for several sandboxes, which have nothing to do with each other.
+SANDBOX = ("KILONOVA_SANDBOX", "KILONOVA_RELEASE", "KILONOVA_NETWORK")
 
 
 class Change(NamedTuple):
@@ -91,8 +93,17 @@ def hold(inventories: Iterable[str], say: Callable[[str], None]) -> list[int]:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say(f"Another run is at work on {path}: {lock.holder(descriptor)}. This one waits until that has ended.")
+                pid = lock.holder(descriptor)
+                if pid and _sandbox(lock.environment(pid, SANDBOX)) != _sandbox(os.environ):
+                    continue
+                who = lock.describe(pid) if pid else "a process that does not show itself"
+                say(f"Another run is at work on {path}: {who}. This one waits until that has ended.")
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError:  # a file system without locks, or a file that only Ansible's own plugin can read
             continue
     return held
+
+
+def _sandbox(environment: Mapping[str, str]) -> list[str]:
+    """Which of an inventory's sandboxes a process works on."""
+    return [environment.get(name, "") for name in SANDBOX]

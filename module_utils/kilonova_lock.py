@@ -67,14 +67,14 @@ def _locked(stream):
 
 
 def holder(descriptor):
-    """The process that has a lock on what is open here, in words (proc(5), /proc/locks)."""
+    """The process that has a lock on what is open here (proc(5), /proc/locks); None when that does not say."""
     inode = f":{os.fstat(descriptor).st_ino}"
     with contextlib.suppress(OSError), open("/proc/locks", encoding="ascii") as stream:
         for line in stream:
             words = line.split()
             if "FLOCK" in words and "->" not in words and words[5].endswith(inode):
-                return describe(words[4])
-    return "a process that does not show itself"
+                return words[4]
+    return None
 
 
 def describe(pid):
@@ -88,24 +88,23 @@ def describe(pid):
         user = pwd.getpwuid(owner).pw_name
     except KeyError:
         user = str(owner)
-    said = {}
+    said, there = {}, pid
     # sudo hides it from its children, and keeps it itself.
-    while int(pid) > 1 and not {"SUDO_USER", "SSH_CONNECTION"} <= set(said):
-        for name, value in _environment(pid).items():
-            said.setdefault(name, value)
-        pid = _status(pid).get("PPid", "0")
+    while int(there) > 1 and not {"SUDO_USER", "SSH_CONNECTION"} <= set(said):
+        said = {**environment(there, ("SUDO_USER", "SSH_CONNECTION")), **said}
+        there = _status(there).get("PPid", "0")
     user = said["SUDO_USER"] + " as " + user if said.get("SUDO_USER", user) != user else user
     origin = said.get("SSH_CONNECTION", "").split(" ")[0] or "this machine"
-    return f"process {said['pid']} of {user}, since {since}, from {origin}"
+    return f"process {pid} of {user}, since {since}, from {origin}"
 
 
-def _environment(pid):
-    """What the process was started with of what tells its user; `pid` is the process itself."""
-    found = {"pid": pid}
+def environment(pid, names):
+    """What a process was started with, of some variables."""
+    found = {}
     with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", encoding="utf-8", errors="replace") as stream:
         for entry in stream.read().split("\0"):
             name, _separator, value = entry.partition("=")
-            if name in ("SUDO_USER", "SSH_CONNECTION"):
+            if name in names:
                 found[name] = value
     return found
 

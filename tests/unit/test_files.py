@@ -374,9 +374,9 @@ def test_what_vanishes_during_the_walk_is_no_error(tmp_path, monkeypatch):
 # -------------------------------------------------------------------------------------------------------------- state files
 
 SHAPES = [
-    "", "[1]", '"x"', "7", "null", "true", "{", "[[]]", '{"u": null}', '{"u": []}', '{"u": {"/p": null}}', '{"u": {"/p": {"s": 1}}}',
+    "", '"x"', "7", "null", "true", "{", "[[]]", '{"u": null}', '{"u": []}', '{"u": {"/p": null}}', '{"u": {"/p": {"s": 1}}}',
     '{"u": {"p": {}}}', '["relative"]', '["/a\\u0000b"]', '["/\\ud800"]', '{"u": {"/\\ud800": {}}}', "[" * 100000, "1e999",
-    "\0", '{"/a": 1}',
+    "\0", '{"/a": 1}', "[1]",
 ]
 
 
@@ -505,9 +505,8 @@ def test_one_run_at_a_time_works_on_an_inventory(tmp_path):
     done.start()
     while not said:
         time.sleep(0.01)
-    assert said == [
-        f"Another run is at work on {tmp_path}: {lock.describe(os.getpid())}. This one waits until that has ended."
-    ] or "a process that does not show itself" in said[0]
+    who = lock.describe(str(os.getpid())) if lock.holder(held) else "a process that does not show itself"
+    assert said == [f"Another run is at work on {tmp_path}: {who}. This one waits until that has ended."]
     os.close(held)
     done.join()
     descriptor = said[-1]
@@ -519,8 +518,19 @@ def test_one_run_at_a_time_works_on_an_inventory(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["hosts.yml"]
 
 
+def test_sandboxes_of_one_inventory_do_not_wait_for_each_other(tmp_path, monkeypatch):
+    program = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), 2); print(); sys.stdin.read()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "KILONOVA_SANDBOX": "other"},
+    )
+    other.stdout.readline()
+    monkeypatch.setenv("KILONOVA_SANDBOX", "mine")
+    runs.hold([str(tmp_path)], pytest.fail)
+    other.communicate()
+
+
 def test_which_playbooks_hold_the_inventory():
-    """Those that change hosts: they, or what they import, use roles that write files."""
     names = {path.name for path in (config_files.ROLES.parent / "playbooks").glob("*.yml")}
     assert set(runs.CHANGING) <= names
 
