@@ -248,7 +248,7 @@ def main():
             "held": held,
             "masked": [name for name, unit_state in states.items() if unit_state == "masked"],
             "listening": listening(),
-            "compute_id": read("/var/lib/nova/compute_id").strip(),
+            "compute_id": (kilonova_files.read("/var/lib/nova/compute_id") or b"").decode("utf-8", "replace").strip(),
             "clock_ahead": clock - module.params["now"] if module.params["now"] else 0,
             "memory_mib": memory_mib(),
             "disk_free_mib": disk.f_bavail * disk.f_frsize // 2**20,

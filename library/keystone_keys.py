@@ -91,8 +91,10 @@ def main():
     actions = ["rotate the %s keys" % name for name in repositories]
     for name in repositories:
         for command in () if module.check_mode else COMMANDS[name]:
-            argv = ["keystone-manage", command, "--keystone-user", "keystone", "--keystone-group", "keystone"]
-            done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            # As Keystone's user: root would follow its links.
+            argv = ["runuser", "-u", "keystone", "--", "keystone-manage", command]
+            argv += ["--keystone-user", "keystone", "--keystone-group", "keystone"]
+            done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False)
             if done.returncode:
                 output = re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:(hidden)@", done.stdout.decode("utf-8", "replace"))
                 module.fail_json(msg="keystone-manage %s failed: %s" % (command, output.strip()[-600:]))

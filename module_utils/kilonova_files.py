@@ -249,6 +249,18 @@ def give(descriptor, uid, gid, mode):
     os.fchmod(descriptor, mode)
 
 
+def stream(path):
+    """A file, open to read; OSError when there is none, or none that root may touch."""
+    try:
+        with Place(path) as place:
+            descriptor = place.open()
+    except Refused as error:
+        raise OSError(errno.ELOOP, str(error), path) from error
+    if descriptor is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return os.fdopen(descriptor, "rb")
+
+
 def read(path):
     """Content of a file; None when there is none, or none that root may touch."""
     try:

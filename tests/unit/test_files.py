@@ -91,6 +91,43 @@ def test_what_is_no_file_of_ours_is_refused_before_anything_is_written(run, etc,
     assert load("host_facts").files([str(path)], b"key") == {}
 
 
+def test_nothing_of_a_service_leads_root_elsewhere_when_it_reads(etc):
+    """Logs, identities and keys in directories that are a service's own."""
+    log = etc / "keystone" / "keystone.log"
+    log.symlink_to(etc / "secret" / "shadow")
+    assert list(load("trace_evidence").new_lines(str(log), None)) == []
+    assert load("verify_host").tail(str(log)) == []
+    log.unlink()
+    log.write_text("a line\n")
+    assert load("verify_host").tail(str(log)) == list(load("trace_evidence").new_lines(str(log), None)) == ["a line"]
+    log.rename(log.with_name("keystone.log.1"))
+    log.write_text("another\n")
+    mark = [log.with_name("keystone.log.1").stat().st_ino, 2]
+    assert list(load("trace_evidence").new_lines(str(log), mark)) == ["line", "another"]
+
+
+def test_a_repository_of_keys_that_is_a_link_loses_none_of_what_it_leads_to(etc):
+    """One key alone is what a killed setup has left, and is removed."""
+    code, keys = load("keystone_bootstrap"), etc / "keystone" / "fernet-keys"
+    module = type("M", (), {"check_mode": False, "fail_json": staticmethod(lambda msg: pytest.fail(msg))})
+    assert code.begun(module, str(keys))
+    keys.symlink_to(etc / "secret")
+    with pytest.raises(pytest.fail.Exception, match="fernet-keys on its way is a symbolic link that not only root can change"):
+        code.begun(module, str(keys))
+    assert (etc / "secret" / "shadow").exists()
+    keys.unlink()
+    keys.mkdir()
+    (keys / "0").touch()
+    assert code.begun(type("P", (module,), {"check_mode": True}), str(keys))
+    assert (keys / "0").exists()
+    assert code.begun(module, str(keys))
+    assert list(keys.iterdir()) == []
+    (keys / "0").touch()
+    (keys / "1").touch()
+    assert not code.begun(module, str(keys))
+    assert len(list(keys.iterdir())) == 2
+
+
 def test_all_that_is_refused_is_said_at_once(run, etc):  # noqa: F811
     for name in ("a", "b"):
         (etc / "secret" / name).symlink_to("shadow")

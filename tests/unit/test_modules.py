@@ -1092,7 +1092,8 @@ def fernet(run, monkeypatch, tmp_path):
             (directory / str(number)).unlink()
 
     def keystone_manage(argv, **_options):
-        if argv[1] == "fernet_rotate":
+        assert argv[:5] == ["runuser", "-u", "keystone", "--", "keystone-manage"]
+        if argv[5] == "fernet_rotate":
             rotate()
         return subprocess.CompletedProcess(argv, 0, b"")
 
