@@ -55,6 +55,7 @@ class ActionModule(ActionBase):
             problems += preflight.check_resources(name, seen, limits)
             problems += preflight.check_packages(name, seen, variables.packages(host))
             problems += preflight.check_units(name, seen, variables.units(host))
+            problems += preflight.check_files(name, seen)
             asked = hostvars[name].get("__preflight_backends", {}).get("problems") or []
             problems += [preflight.Problem(name, **row) for row in asked]
             kvm = hostvars[name].get("__preflight_kvm", {})

@@ -54,6 +54,9 @@ class CallbackModule(CallbackBase):
         self._playbook = os.path.relpath(playbook._file_name)
         if self._record:
             Path(self._record).write_text("")
+        if os.path.basename(self._playbook) in runs.CHANGING and not context.CLIARGS.get("check"):
+            # Open as long as this process and its workers live.
+            self._inventories = runs.hold(context.CLIARGS.get("inventory") or (), self._display.warning)
 
     def v2_playbook_on_play_start(self, play):
         """A play begins; the one before it has ended."""

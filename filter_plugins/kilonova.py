@@ -34,6 +34,7 @@ class FilterModule:
             "options_for_release": _explained(config_files.options_for_release),
             "nova_version": _explained(lambda value: releases.find(str(value)).nova),
             "release_name": _explained(lambda value: releases.find(str(value)).name),
+            "role_files": _explained(config_files.role_files),
             "role_packages": _explained(config_files.role_packages),
             "service_url": _explained(service_url),
             "units_with_digests": _explained(config_files.units_with_digests),

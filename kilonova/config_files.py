@@ -8,10 +8,9 @@ here runs where Ansible runs, once for all of a host's files, and touches no hos
 from __future__ import annotations
 
 import hashlib
-import re
 import shlex
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote as percent_encode
@@ -20,25 +19,10 @@ import jinja2
 import yaml
 
 from kilonova import conf, releases
+from kilonova.masking import mask as mask
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 ROLES = Path(__file__).resolve().parent.parent / "roles"
-
-# What may hold a secret in the formats that we write (ini, shell, YAML): a value by its option's name, commented out or not, with
-# the lines that continue it because they are indented further; and the password of a URL.
-_SECRET_NAME = r"[\w.-]*(?:pass(?:word|wd|phrase|code)?|secret|token|_key|credentials?|connection|transport_url)"
-_CONTINUED = r"(?:\n(?P=indent)[^\S\n]+\S.*)"
-_SECRET_VALUE = re.compile(
-    rf"^((?P<indent>[^\S\n]*)[#;]?[^\S\n]*(?:export[^\S\n]+)?{_SECRET_NAME}[^\S\n]*[=:][^\S\n]*)"
-    rf"(?:\S.*{_CONTINUED}*|{_CONTINUED}+)$",
-    re.IGNORECASE | re.MULTILINE,
-)
-_URL_PASSWORD = re.compile(r"(://[^:/?#@\s]*:)\S+@")
-
-
-def mask(text: str) -> str:
-    """Return `text` with everything that may be a secret replaced by `(hidden)`."""
-    return _URL_PASSWORD.sub(r"\1(hidden)@", _SECRET_VALUE.sub(r"\1(hidden)", text))
 
 
 def combine_layers(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None]) -> dict[str, dict[str, tuple[Any, str]]]:
@@ -222,6 +206,30 @@ def role_packages(roles: Iterable[str], release: str, roles_path: Path = ROLES) 
             table = yaml.safe_load(path.read_text(encoding="utf-8"))[f"__{role}_packages"]
             names.update(dict.fromkeys(for_release(table, release)))
     return list(names)
+
+
+def role_files(roles: Iterable[str], roles_path: Path = ROLES) -> list[str]:
+    """Return the files that `roles` may write, in whatever release, where their data says the path itself, each once."""
+    paths: dict[str, None] = {}
+
+    def look(data: Any) -> None:
+        if isinstance(data, Mapping):
+            path, declares = str(data.get("path", "")), data.keys() & {"layers", "variables", "template"}
+            if declares and path.startswith("/") and "{{" not in path:
+                paths[path] = None
+        for value in data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ():
+            look(value)
+
+    for role in roles:
+        for source in sorted((roles_path / role / "vars" / "main").glob("*.yml")):
+            look(_role_data(source))
+    return list(paths)
+
+
+@cache
+def _role_data(source: Path) -> Any:
+    """A role's data, read once for all hosts."""
+    return yaml.safe_load(source.read_text(encoding="utf-8"))
 
 
 def literal(value: Any) -> str:

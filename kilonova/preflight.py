@@ -253,6 +253,11 @@ def check_units(host: str, seen: Mapping[str, Any], units: Mapping[str, int | No
     return problems
 
 
+def check_files(host: str, seen: Mapping[str, Any]) -> list[Problem]:
+    """Every file that the run would write is one, or is not there: no link, directory or device."""
+    return [Problem(host, "file", row["path"], row["what"], row["remedy"]) for row in seen.get("refused", ())]
+
+
 def no_kvm(host: str, reason: str) -> Problem:
     """A host that shall run guests with KVM and cannot."""
     what = f"KVM does not work on this host ({reason})"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
+
+from kilonova import lock
 
 # More packages of one host than this are counted instead of printed. What is removed is always printed.
 SHOWN = 30
@@ -11,6 +15,10 @@ COUNTED = {
     "install ": "packages: what the release needs, and what that depends on",
     "upgrade ": "packages to newer versions, which the above depends on",
 }
+# Playbooks of which one at a time may work on an inventory; others only read it, or use the cloud as its tenants do.
+CHANGING = ("site.yml", "cloud.yml", "sandbox.yml", "destroy.yml", "remove_compute.yml", "rotate_secrets.yml")
+# By these, one inventory stands for several sandboxes, which have nothing to do with each other.
+SANDBOX = ("KILONOVA_SANDBOX", "KILONOVA_RELEASE", "KILONOVA_NETWORK")
 
 
 class Change(NamedTuple):
@@ -69,3 +77,33 @@ def unfinished(failures: Iterable[Failure], command: str) -> list[str]:
     hosts = dict.fromkeys(failure.host for failure in failures)
     limit = "" if any(failure.needed for failure in failures) else f" --limit {','.join(['localhost', 'controllers', *hosts])}"
     return [*lines, f"Run again, with the options of this run: {command}{limit}"]
+
+
+def hold(inventories: Iterable[str], say: Callable[[str], None]) -> list[int]:
+    """Lock inventories for as long as this process and those that it forks live; wait where another run has one, and say who.
+
+    The lock is on the directory or file itself, so nothing is written, and nothing is left by a run that was killed. Hosts have
+    a lock of their own (module_utils/kilonova_lock.py), for runs that begin elsewhere or with another inventory.
+    """
+    held = []
+    for path in sorted({os.path.realpath(path) for path in inventories if os.path.exists(path)}):
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+            held.append(descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = lock.holder(descriptor)
+                if pid and _sandbox(lock.environment(pid, SANDBOX)) != _sandbox(os.environ):
+                    continue
+                who = lock.describe(pid) if pid else "a process that does not show itself"
+                say(f"Another run is at work on {path}: {who}. This one waits until that has ended.")
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks, or a file that only Ansible's own plugin can read
+            continue
+    return held
+
+
+def _sandbox(environment: Mapping[str, str]) -> list[str]:
+    """Which of an inventory's sandboxes a process works on."""
+    return [environment.get(name, "") for name in SANDBOX]

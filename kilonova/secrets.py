@@ -62,12 +62,21 @@ def generate(inventory: Path) -> tuple[Path, list[str]]:
     if missing:
         text = text if text.endswith("\n") else text + "\n"
         text += "".join(f"{name}: {secrets.token_urlsafe(BYTES)}\n" for name in missing)
+        _must_be_a_file(path)
         _variables(text, path)  # a file that cannot be added to, such as {a: b}, stays as it is
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, text)
     elif path.exists():
         path.chmod(0o600)
     return path, missing
+
+
+def _must_be_a_file(path: Path) -> None:
+    """Raise ValueError for a link, which a new file would take the place of while what it leads to keeps the old secrets."""
+    if path.is_symlink():
+        raise ValueError(f"{path} is a symbolic link to {os.readlink(path)}; put the file itself there, and run this again")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a file; move it away, and run this again")
 
 
 def _replace(path: Path, text: str) -> None:
@@ -119,6 +128,8 @@ def begin_rotation(inventory: Path, only: str = "all", given: dict[str, str] | N
     strange = sorted(set(given or ()) - set(wanted))
     if strange:
         raise ValueError(f"{strange[0]} has a value, and is not rotated; name it in ONLY")
+    for file in (path, before):
+        _must_be_a_file(file)
     if not path.exists():
         raise ValueError(f"there is no {path}; run `make secrets INVENTORY=...` first")
     text = path.read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ import subprocess
 import time
 
 from ansible.module_utils import kilonova_database as database
+from ansible.module_utils import kilonova_lock
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova_auth import AUTH
 
@@ -231,6 +232,7 @@ def main():
         },
         supports_check_mode=True,
     )
+    kilonova_lock.take(module)
     p = module.params
     connection = openstack.connect(
         load_yaml_config=False, load_envvars=False, auth=p["auth"], region_name=p["region"], compute_api_version="2"

@@ -1,17 +1,17 @@
 #!/usr/bin/python3
 """Give configuration directories, and what is in them, to root and to the service that reads them."""
 
-import os
-
-from ansible.module_utils import kilonova_rights
+from ansible.module_utils import kilonova_files, kilonova_lock, kilonova_rights
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: config_rights
 short_description: Owners and modes of /etc/nova and its like, as the OpenStack Security Guide wants them
 description:
-  - Everything in a directory gets its owner and group; files become 0640, directories 0750. What only its owner may read stays
-    as it is.
+  - Everything in a directory gets its owner and group. Files become 0640, or 0750 where the owner may execute them;
+    directories 0750.
+  - What only its owner may read stays as it is, and so does what belongs to a user or group that is neither root nor the service,
+    and what root alone can read by owner and group. Links are not followed.
   - What it corrects, or would in check mode, is in the fact C(config_rights_corrected), for the tasks that write files there.
 options:
   directories:
@@ -42,18 +42,20 @@ def main():
         },
         supports_check_mode=True,
     )
+    kilonova_lock.take(module)
     actions, corrected = [], []
     for directory in module.params["directories"]:
-        found = kilonova_rights.wrong(directory)
+        try:
+            found = kilonova_rights.wrong(directory, correct=not module.check_mode)
+        except kilonova_files.Refused as error:
+            module.fail_json(msg=str(error), actions=actions)
+        except OSError as error:
+            module.fail_json(msg=str(kilonova_files.unwritable(directory["path"], error)), actions=actions)
         if module.check_mode:
             loose = bool(found) or directory["package"] in module.params["installed"]
         else:
             # Without that, no package of this host has the directory.
             loose = bool(found) and found[0][0] is not None
-            for path, uid, gid, mode in found if loose else ():
-                os.chmod(path, mode & os.lstat(path).st_mode)
-                os.chown(path, uid, gid)
-                os.chmod(path, mode)
         if loose:
             actions.append("give %(path)s to %(owner)s:%(group)s" % directory)
             corrected.append(directory)

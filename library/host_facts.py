@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 
-from ansible.module_utils import kilonova_migration, kilonova_rights, kilonova_services
+from ansible.module_utils import kilonova_files, kilonova_migration, kilonova_rights, kilonova_services
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -27,7 +27,9 @@ description:
     the files that M(oslo_config) wrote, path to a keyed digest, owner, group and mode), services (busy, those that run or start
     with the host, and resting, those with nothing left to do, name to path to a keyed digest of what each was last restarted
     with) and migration (what M(migration_keys) made), so that none of these is asked for again, loose (those of
-    C(directories) whose owners or modes are not right) and nova_sqlite (whether Nova's package left its SQLite database).
+    C(directories) whose owners or modes are not right), refused (what M(oslo_config) and M(config_rights) would not touch
+    because it is a link, a device or a directory - path, what, remedy) and nova_sqlite (whether Nova's package left its SQLite
+    database).
 options:
   directories: {type: list, elements: dict, default: [], description: 'path, owner and group of configuration directories.'}
   key:
@@ -36,6 +38,7 @@ options:
     description: >-
       Hexadecimal key of the digests, from the action plugin of the same name. Digests of files with passwords appear in verbose
       logs; without the key, nobody can try passwords on them.
+  paths: {type: list, elements: str, default: [], description: Files that the run is going to write.}
   units: {type: list, elements: str, default: ['*'], description: Shell patterns of the units that matter.}
   migration: {type: path, required: true, description: Directory of M(migration_keys).}
   now: {type: float, description: 'Time where Ansible runs, in seconds since 1970; clock_ahead is compared with it.'}
@@ -173,14 +176,28 @@ def files(paths, key):
     found = {}
     for path in paths:
         try:
-            with open(path, "rb") as stream:
-                digest = hashlib.blake2b(stream.read(), key=key, digest_size=16).hexdigest()
-            state = os.stat(path)
+            with kilonova_files.Place(path) as place:
+                content, state = place.read()
+            if content is None:
+                continue
+            digest = hashlib.blake2b(content, key=key, digest_size=16).hexdigest()
             rights = [pwd.getpwuid(state.st_uid).pw_name, grp.getgrgid(state.st_gid).gr_name, "%04o" % (state.st_mode & 0o7777)]
-        except (OSError, KeyError):
+        except (OSError, KeyError, kilonova_files.Refused):
             continue
         found[path] = [digest, *rights]
     return found
+
+
+def loose(directories):
+    """(directories whose owners or modes are not right, those that cannot be looked at)."""
+    found, refused = [], []
+    for entry in directories:
+        try:
+            if kilonova_rights.wrong(entry):
+                found.append(entry["path"])
+        except kilonova_files.Refused as error:
+            refused.append(error)
+    return found, refused
 
 
 def services(state, key, states, active):
@@ -204,6 +221,7 @@ def main():
             "now": {"type": "float"},
             "directories": {"type": "list", "elements": "dict", "default": []},
             "migration": {"type": "path", "required": True},
+            "paths": {"type": "list", "elements": "str", "default": []},
             "units": {"type": "list", "elements": "str", "default": ["*"]},
         },
         supports_check_mode=True,
@@ -212,7 +230,9 @@ def main():
     disk = os.statvfs("/var")
     installed, half, held = packages()
     states = unit_files(module.params["units"])
-    state = kilonova_services.load_state()
+    state = kilonova_services.load_state(module.warn)
+    not_right, refused = loose(module.params["directories"])
+    refused += kilonova_files.refusals(module.params["paths"])
     key = bytes.fromhex(module.params["key"])
     interrupted = install_interrupted()
     module.exit_json(
@@ -228,14 +248,15 @@ def main():
             "held": held,
             "masked": [name for name, unit_state in states.items() if unit_state == "masked"],
             "listening": listening(),
-            "compute_id": read("/var/lib/nova/compute_id").strip(),
+            "compute_id": (kilonova_files.read("/var/lib/nova/compute_id") or b"").decode("utf-8", "replace").strip(),
             "clock_ahead": clock - module.params["now"] if module.params["now"] else 0,
             "memory_mib": memory_mib(),
             "disk_free_mib": disk.f_bavail * disk.f_frsize // 2**20,
-            "files": files(kilonova_services.load(kilonova_services.files_path()) or [], key),
+            "files": files(kilonova_services.load_files(module.warn), key),
             "services": services(state, key, states, active_services()),
             "migration": kilonova_migration.told(module.params["migration"]),
-            "loose": [entry["path"] for entry in module.params["directories"] if kilonova_rights.wrong(entry)],
+            "loose": not_right,
+            "refused": [{"path": error.path, "what": error.what, "remedy": error.remedy} for error in refused],
             "nova_sqlite": os.path.exists("/var/lib/nova/nova.sqlite"),
             "kernel": os.uname().release,
             "install_interrupted": bool(half) or interrupted,

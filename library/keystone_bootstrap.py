@@ -4,6 +4,7 @@
 import os
 
 from ansible.module_utils import kilonova_database as database
+from ansible.module_utils import kilonova_files, kilonova_lock
 from ansible.module_utils import kilonova_manage as manage
 from ansible.module_utils.basic import AnsibleModule
 
@@ -73,6 +74,23 @@ def administrator_is_right(module):
     return bool(row) and checkpw(params["password"].encode()[:72], row[0].encode())
 
 
+def begun(module, directory):
+    """Whether a repository of keys is missing, or was left with one key by a run that was killed; that key is removed."""
+    try:
+        here, _safe = kilonova_files.open_directory(directory)
+    except FileNotFoundError:
+        return True
+    except kilonova_files.Refused as error:
+        module.fail_json(msg=str(error))
+    try:
+        keys = os.listdir(here)
+        for key in keys if len(keys) < 2 and not module.check_mode else ():
+            os.unlink(key, dir_fd=here)
+    finally:
+        os.close(here)
+    return len(keys) < 2
+
+
 def main():
     """Entry point."""
     module = AnsibleModule(
@@ -85,13 +103,11 @@ def main():
         },
         supports_check_mode=True,
     )
+    kilonova_lock.take(module)
     p = module.params
     actions, commands, bootstrap = [], [], []
     for command, directory in KEYS.items():
-        keys = os.listdir(directory) if os.path.isdir(directory) else []
-        if len(keys) < 2:
-            for key in () if module.check_mode else keys:
-                os.unlink(os.path.join(directory, key))
+        if begun(module, directory):
             actions.append("create the keys of %s" % directory)
             commands.append([command, "--keystone-user", "keystone", "--keystone-group", "keystone"])
     if pymysql is None or checkpw is None or not administrator_is_right(module):
@@ -100,8 +116,8 @@ def main():
         for interface, url in p["endpoints"].items():
             bootstrap[-1] += ["--bootstrap-%s-url" % interface, url]
     if actions and not module.check_mode:
-        # The bootstrap refuses to begin without a repository of keys.
-        manage.run(module, PROGRAM, commands, bootstrap, secrets={"OS_BOOTSTRAP_PASSWORD": p["password"]})
+        # The bootstrap refuses to begin without a repository of keys. As Keystone's user: root would follow its links.
+        manage.run(module, PROGRAM, commands, bootstrap, user="keystone", secrets={"OS_BOOTSTRAP_PASSWORD": p["password"]})
     module.exit_json(
         changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
     )

@@ -4,6 +4,7 @@
 import sys
 
 from ansible.module_utils import kilonova_database as database
+from ansible.module_utils import kilonova_lock
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova_auth import AUTH
 
@@ -234,6 +235,7 @@ def main():
         },
         supports_check_mode=True,
     )
+    kilonova_lock.take(module)
     params = module.params
     actions = None
     if openstack is None:

@@ -5,6 +5,7 @@ import socket
 from urllib.parse import urlsplit
 
 from ansible.module_utils import kilonova_database as database
+from ansible.module_utils import kilonova_lock
 from ansible.module_utils import kilonova_manage as manage
 from ansible.module_utils import kilonova_schema as schema
 from ansible.module_utils.basic import AnsibleModule
@@ -112,6 +113,7 @@ def main():
         },
         supports_check_mode=True,
     )
+    kilonova_lock.take(module)
     parts = [
         (names, schema.installed(module, module.params[option]), command)
         for names, option, command in (
@@ -124,8 +126,10 @@ def main():
         cells = cell_commands((), module.params["host"]) if api else {}
     else:
         with connection, connection.cursor() as cursor:
+            schema.lock(module, cursor, [name for names, _wanted, _command in parts for name in names])
             api, main_ = (schema.behind(cursor, names, wanted) for names, wanted, _command in parts)
-            # A first sync that was killed has left no rows: they come only after it, so begin() below takes none away.
+            for behind, (_names, wanted, _command) in zip((api, main_), parts):
+                schema.check(module, cursor, behind, wanted, {})
             rows = mappings(cursor)
             problems = doubles(rows, module.params["host"])
             if problems:

@@ -5,6 +5,7 @@ import subprocess
 import time
 
 from ansible.module_utils import kilonova_database as database
+from ansible.module_utils import kilonova_lock
 from ansible.module_utils.basic import AnsibleModule
 
 try:
@@ -101,6 +102,7 @@ def main():
         },
         supports_check_mode=True,
     )
+    kilonova_lock.take(module)
     if module.check_mode and not answers(module) and database.on_disk("nova_api", "host_mappings"):
         database.warn_of_guess(module, "nova_api.host_mappings")
         actions = []

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 
+from ansible.module_utils import kilonova_lock
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -212,6 +213,7 @@ def main():
         },
         supports_check_mode=True,
     )
+    kilonova_lock.take(module)
     present = statuses()
     left = {
         "the services that it held back": MARK in held_text(), "the modules that it did not compile": os.path.exists(EXCLUSIONS),

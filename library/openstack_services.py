@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 
+from ansible.module_utils import kilonova_files, kilonova_lock
 from ansible.module_utils import kilonova_rabbitmq as rabbitmq
 from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
@@ -139,10 +140,11 @@ def main():
         },
         supports_check_mode=True,
     )
+    kilonova_lock.take(module)
     units = [unit for unit in module.params["units"] if unit["runs"]]
     idle = [unit["name"] for unit in module.params["units"] if not unit["runs"]]
     paths = list(dict.fromkeys(path for unit in units for path in unit["reads"]))
-    state = services.load_state()
+    state = services.load_state(module.warn)
     if module.check_mode:
         # A real run has these marks from oslo_config, which put the files right.
         for path in paths:
@@ -219,10 +221,13 @@ def main():
     # Only now: a run that dies before this line restarts them again.
     new_state = dict(state)
     new_state.update({unit["name"]: {**state.get(unit["name"], {}), **unit["reads"]} for unit in units})
-    if new_state != state:
-        services.save_state(new_state)
-    for path in paths:
-        services.keep_good(path)
+    try:
+        if new_state != state:
+            services.save_state(new_state)
+        for path in paths:
+            services.keep_good(path)
+    except kilonova_files.Refused as error:
+        module.fail_json(msg=str(error), **result)
     module.exit_json(**result)
 
 
@@ -314,7 +319,11 @@ def go_back(module, silent, paths, units, result):
     name, reason = silent
     reads = next((unit["reads"] for unit in units if unit["name"] == name), {})
     journal = last_words(name)
-    restored = [path for path in paths if path in reads and services.put_back(path)]
+    try:
+        restored = [path for path in paths if path in reads and services.put_back(path)]
+    except kilonova_files.Refused as error:
+        message = "service %s: %s; its files could not be put back: %s" % (name, reason, error)
+        module.fail_json(msg=message, journal=journal, **result)
     if not restored:
         module.fail_json(msg="service %s: %s" % (name, reason), journal=journal, **result)
     again = [unit for unit in units if set(unit["reads"]) & set(restored)]

@@ -2,15 +2,14 @@
 """Write configuration files on a host: compare, keep the original once, replace atomically."""
 
 import base64
+import contextlib
 import grp
-import os
 import pwd
-import re
-import shutil
 
-from ansible.module_utils import kilonova_rights
+from ansible.module_utils import kilonova_files, kilonova_lock, kilonova_rights
 from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_masking import mask
 
 DOCUMENTATION = r"""
 module: oslo_config
@@ -19,6 +18,8 @@ description:
   - Called by the action plugin of the same name, which renders the files where Ansible runs.
   - The first time a file that we did not write is replaced, it is kept as C(<path>.orig), as the install guide does
     (C(cp /etc/nova/nova.conf /etc/nova/nova.conf.orig)).
+  - A file that is a symbolic link, a directory or a device is refused before any of them is touched, and so is one with a second
+    name (a hard link) in a directory that a service may change. A link of a directory is followed where root alone can set it.
   - Notes, for M(openstack_services), which sections somebody changed by hand, and for M(host_facts), which files there are.
 options:
   files:
@@ -35,21 +36,7 @@ options:
     default: []
 """
 
-# As in kilonova/config_files.py, which cannot be read here; a test compares the two.
-_SECRET_NAME = r"[\w.-]*(?:pass(?:word|wd|phrase|code)?|secret|token|_key|credentials?|connection|transport_url)"
-_CONTINUED = r"(?:\n(?P=indent)[^\S\n]+\S.*)"
-_SECRET_VALUE = re.compile(
-    rf"^((?P<indent>[^\S\n]*)[#;]?[^\S\n]*(?:export[^\S\n]+)?{_SECRET_NAME}[^\S\n]*[=:][^\S\n]*)"
-    rf"(?:\S.*{_CONTINUED}*|{_CONTINUED}+)$",
-    re.IGNORECASE | re.MULTILINE,
-)
-_URL_PASSWORD = re.compile(r"(://[^:/?#@\s]*:)\S+@")
 MARK = "Written by Kilonova"
-
-
-def mask(text):
-    """Hide secrets before the text leaves the host."""
-    return _URL_PASSWORD.sub(r"\1(hidden)@", _SECRET_VALUE.sub(r"\1(hidden)", text))
 
 
 def ids(entry, module):
@@ -60,23 +47,6 @@ def ids(entry, module):
         if module.check_mode:
             return None, None
         module.fail_json(msg="%s: %s; is the package that owns the file installed?" % (entry["path"], error))
-
-
-def write(path, content, uid, gid, mode):
-    """Replace atomically: a reader sees the old file or the new one, never a part, and never other rights."""
-    directory = os.path.dirname(path)
-    os.makedirs(directory, mode=0o755, exist_ok=True)
-    temporary = os.path.join(directory, ".%s.kilonova" % os.path.basename(path))
-    if os.path.lexists(temporary):
-        os.unlink(temporary)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.chown(temporary, uid, gid)
-    os.chmod(temporary, mode)
-    os.rename(temporary, path)
 
 
 def main():
@@ -99,62 +69,60 @@ def main():
         },
         supports_check_mode=True,
     )
-    changed, kept, before, notes, secrets_changed = [], [], {}, {}, []
-    foreseen = {}
-    for directory in module.params["corrected"] if module.check_mode else ():
-        foreseen.update({path: rights for path, *rights in kilonova_rights.wrong(directory)})
-    for entry in module.params["files"]:
-        path, mode = entry["path"], int(entry["mode"], 8)
-        content = base64.b64decode(entry["content"])
-        uid, gid = ids(entry, module)
-        present = os.path.isfile(path)
-        old = b""
-        if present:
-            with open(path, "rb") as stream:
-                old = stream.read()
-            state = os.stat(path)
-        same_content = present and old == content
-        same_rights = present and foreseen.get(path, [state.st_uid, state.st_gid, state.st_mode & 0o7777]) == [uid, gid, mode]
-        if same_content and same_rights:
-            continue
-        changed.append(path)
-        old_text = old.decode("utf-8", "replace")
-        new_text = content.decode("utf-8")
-        before[path] = mask(old_text)
+    kilonova_lock.take(module)
+    refused = kilonova_files.refusals(entry["path"] for entry in module.params["files"])
+    if refused:
+        module.fail_json(msg="Nothing was written. %s" % " | ".join(map(str, refused)))
+    result = {"changed_files": [], "kept": [], "before": {}, "notes": {}, "secrets_changed": []}
+    owned = [(entry, *ids(entry, module)) for entry in module.params["files"]]
+    try:
+        foreseen = {}
+        for directory in module.params["corrected"] if module.check_mode else ():
+            foreseen.update({path: rights for path, *rights in kilonova_rights.wrong(directory)})
+        for entry, uid, gid in owned:
+            bring(module, entry, [uid, gid, int(entry["mode"], 8)], foreseen.get(entry["path"]), result)
+        if not module.check_mode:
+            services.note_files([entry["path"] for entry in module.params["files"]])
+    except kilonova_files.Refused as error:
+        module.fail_json(msg=str(error), changed=bool(result["changed_files"]), **result)
+    module.exit_json(changed=bool(result["changed_files"]), **result)
+
+
+def bring(module, entry, wanted, foreseen, result):
+    """Make a file what it must be, with what was there kept once as `.orig`; say in `result` what that changes."""
+    path, content = entry["path"], base64.b64decode(entry["content"])
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(kilonova_files.Place(path))
+        old, state = place.read()
+        rights = [state.st_uid, state.st_gid, state.st_mode & 0o7777] if state else None
+        same_content = old == content
+        if same_content and (foreseen or rights) == wanted:
+            return
+        result["changed_files"].append(path)
+        old_text, new_text = (old or b"").decode("utf-8", "replace"), content.decode("utf-8")
+        result["before"][path] = mask(old_text)
         if same_content:
-            notes[path] = ["owner, group and mode become %(owner)s:%(group)s %(mode)s" % entry]
-        if mask(old_text) == mask(new_text) and not same_content:
-            secrets_changed.append(path)
-        original = path + ".orig"
-        keep = present and not same_content and MARK not in old_text[:400] and not os.path.exists(original)
+            result["notes"][path] = ["owner, group and mode become %(owner)s:%(group)s %(mode)s" % entry]
+        elif result["before"][path] == mask(new_text):
+            result["secrets_changed"].append(path)
+        original = place.name + ".orig"
+        keep = state and not same_content and MARK not in old_text[:400] and not place.there(original)
         if keep:
-            kept.append(original)
+            result["kept"].append(path + ".orig")
         if module.check_mode:
-            continue
+            return
         if keep:
-            # Under its name only when it is whole: it is never made again.
-            shutil.copy2(path, original + ".kilonova")
-            os.chown(original + ".kilonova", state.st_uid, state.st_gid)
-            os.rename(original + ".kilonova", original)
+            place.write(old, *rights, name=original, times=(state.st_atime_ns, state.st_mtime_ns))
         if same_content:
-            os.chown(path, uid, gid)
-            os.chmod(path, mode)
-        else:
-            # First: a run that dies here, or between here and the restart, leaves the mark.
-            known = services.load_state()
-            if services.mark_edits(known, path):
-                services.save_state(known)
-            write(path, content, uid, gid, mode)
-    if not module.check_mode:
-        services.note_files([entry["path"] for entry in module.params["files"]])
-    module.exit_json(
-        changed=bool(changed),
-        changed_files=changed,
-        kept=kept,
-        before=before,
-        notes=notes,
-        secrets_changed=secrets_changed,
-    )
+            place.give(*wanted)
+            return
+        # First: a run that dies here, or between here and the restart, leaves the mark.
+        known = services.load_state(module.warn)
+        if services.mark_edits(known, path):
+            services.save_state(known)
+        if place.directory is None:
+            place = stack.enter_context(kilonova_files.Place(path, create=True))
+        place.write(content, *wanted)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 
+from ansible.module_utils import kilonova_lock
 from ansible.module_utils import kilonova_rabbitmq as rabbitmq
 from ansible.module_utils.basic import AnsibleModule
 
@@ -118,6 +119,7 @@ def main():
         },
         supports_check_mode=True,
     )
+    kilonova_lock.take(module)
     p = module.params
     if module.check_mode and not (os.path.isdir(DATA) and os.listdir(DATA)):
         # Not installed, or never started: this very run does so.

@@ -4,6 +4,7 @@
 import subprocess
 
 from ansible.module_utils import kilonova_database as database
+from ansible.module_utils import kilonova_lock
 from ansible.module_utils import kilonova_manage as manage
 from ansible.module_utils import kilonova_schema as schema
 from ansible.module_utils.basic import AnsibleModule
@@ -15,11 +16,16 @@ description:
   - Compares the revisions in C(alembic_version) with the heads of the installed migration scripts. That takes milliseconds,
     where asking the service's own command takes seconds.
   - When a sync that began with an empty database was killed, its half-made tables are removed before the next attempt of the
-    same release.
+    same release; not so when there is something in it that no sync makes, as in a backup that was restored meanwhile.
+  - Two syncs of a database wait for each other, also from two hosts (C(GET_LOCK) of MariaDB).
 options:
   databases: {type: list, elements: str, required: true, description: Databases whose revisions are compared.}
   migrations: {type: path, required: true, description: Directory of the alembic scripts, searched with its subdirectories.}
   commands: {type: list, elements: list, required: true, description: Commands (argv) that bring the schema up to date.}
+  seeds:
+    type: dict
+    default: {}
+    description: Tables in which the migrations themselves put rows, and how many at most.
   user: {type: str, required: true, description: Operating system user that runs them.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
 """
@@ -32,11 +38,13 @@ def main():
             "databases": {"type": "list", "elements": "str", "required": True},
             "migrations": {"type": "path", "required": True},
             "commands": {"type": "list", "elements": "list", "required": True},
+            "seeds": {"type": "dict", "default": {}},
             "user": {"type": "str", "required": True},
             "unix_socket": {"type": "path", "default": database.socket()},
         },
         supports_check_mode=True,
     )
+    kilonova_lock.take(module)
     p = module.params
     wanted = schema.installed(module, p["migrations"])
     connection = database.connect(module)
@@ -44,7 +52,9 @@ def main():
         behind = schema.guess(module, p["databases"])
     else:
         with connection, connection.cursor() as cursor:
+            schema.lock(module, cursor, p["databases"])
             behind = schema.behind(cursor, p["databases"], wanted)
+            schema.check(module, cursor, behind, wanted, p["seeds"])
             if not module.check_mode:
                 if behind:
                     schema.begin(cursor, behind, wanted)
@@ -63,6 +73,7 @@ def run(module, command):
     done = subprocess.run(
         ["runuser", "-u", module.params["user"], "--", *command],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False,
+        pass_fds=kilonova_lock.descriptors(),
     )
     if done.returncode:
         output = manage.without_secrets(done.stdout.decode("utf-8", "replace"))

@@ -5,6 +5,7 @@ import hashlib
 import re
 
 from ansible.module_utils import kilonova_database as database
+from ansible.module_utils import kilonova_lock
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -56,6 +57,7 @@ def main():
         },
         supports_check_mode=True,
     )
+    kilonova_lock.take(module)
     p = module.params
     actions, right = [], []
     connection = database.connect(module)

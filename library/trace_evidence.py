@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 
-from ansible.module_utils import kilonova_database
+from ansible.module_utils import kilonova_database, kilonova_files
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -91,14 +91,14 @@ def new_lines(path, mark):
     """The lines that were written after the mark; all of a log that was begun since."""
     inode, size = mark or (0, 0)
     try:
-        with open(path, "rb") as stream:
+        with kilonova_files.stream(path) as stream:
             if os.fstat(stream.fileno()).st_ino == inode:
                 stream.seek(size)
             else:
                 # logrotate moved the marked one aside between the two calls.
                 rotated = path + ".1"
                 if inode and os.path.exists(rotated) and os.stat(rotated).st_ino == inode:
-                    with open(rotated, "rb") as old:
+                    with kilonova_files.stream(rotated) as old:
                         old.seek(size)
                         yield from old.read().decode("utf-8", "replace").splitlines()
             yield from stream.read().decode("utf-8", "replace").splitlines()

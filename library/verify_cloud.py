@@ -8,8 +8,8 @@ import shutil
 import signal
 import time
 
+from ansible.module_utils import kilonova_files
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_auth import AUTH
 from ansible.module_utils.kilonova_verify import atlas, context, engine, rows, tenant
 from ansible.module_utils.kilonova_verify.cloud import Calls, Cloud
 from ansible.module_utils.kilonova_verify.text import mask
@@ -17,6 +17,7 @@ from ansible.module_utils.kilonova_verify.text import mask
 try:
     import keystoneauth1.exceptions
     import openstack
+    import yaml
 except ImportError:
     openstack = None
 
@@ -30,7 +31,12 @@ description:
   - Removes first what an interrupted run has left.
   - Never fails for a row; the result has them all.
 options:
-  auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
+  clouds:
+    type: path
+    default: /etc/openstack/clouds.yaml
+    description: >-
+      Where the administrator's login is, on this host. It is no argument, because what runs by itself has its arguments in files.
+  cloud: {type: str, default: admin, description: Name of the cloud in that file.}
   region: {type: str, required: true, description: Region of the endpoints.}
   name: {type: str, required: true, description: kilonova-verify- and eight hexadecimal digits.}
   rows: {type: list, elements: str, default: [], description: Rows to run with what they need; all where none is named.}
@@ -67,9 +73,21 @@ class State:
 
     def write(self, **content):
         """Replace the file."""
-        with open(os.open(self.path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            json.dump({"pid": os.getpid(), **content}, stream)
-        os.replace(self.path + ".new", self.path)
+        text = json.dumps({"pid": os.getpid(), **content})
+        kilonova_files.write(self.path, text.encode(), os.geteuid(), os.getegid(), 0o600)
+
+
+def login(module):
+    """The administrator's login, as the role keystone has written it on this host."""
+    path, cloud = module.params["clouds"], module.params["cloud"]
+    try:
+        with kilonova_files.Place(path) as place:
+            auth = yaml.safe_load(place.read()[0] or b"")["clouds"][cloud]["auth"]
+            return {"user_domain_name": "Default", "project_domain_name": "Default", "auth_url": auth["auth_url"], **auth}
+    except (kilonova_files.Refused, OSError) as error:
+        module.fail_json(msg=str(error))
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):  # whose words may show what is in the file
+        module.fail_json(msg="%s: has no login of a cloud %s; run site.yml, which writes it" % (path, cloud))
 
 
 def remove(admin, calls, found, title, name):
@@ -97,7 +115,8 @@ def main():
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "auth": AUTH,
+            "clouds": {"type": "path", "default": "/etc/openstack/clouds.yaml"},
+            "cloud": {"type": "str", "default": "admin"},
             "region": {"type": "str", "required": True},
             "name": {"type": "str", "required": True},
             "rows": {"type": "list", "elements": "str", "default": []},
@@ -134,6 +153,7 @@ def main():
     except ValueError as error:
         module.fail_json(msg="verify_rows: %s" % error)
 
+    p["auth"] = login(module)
     started, calls = time.time(), Calls()
     admin = Cloud(p["auth"], p["region"], calls, p["cacert"])
     try:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 
+from ansible.module_utils import kilonova_files
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova_verify.text import hints, mask
 
@@ -60,11 +61,14 @@ def run(*argv):
 
 
 def tail(path):
-    """The end of a file, as lines."""
-    with open(path, "rb") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, size - TAIL))
-        return stream.read().decode("utf-8", "replace").splitlines()
+    """The end of a file, as lines; none of one that is gone, or that leads elsewhere: its directory is a service's own."""
+    try:
+        with kilonova_files.stream(path) as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - TAIL))
+            return stream.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
 
 
 def tidy(line):
@@ -82,7 +86,7 @@ def logs(names, wanted, since, limit):
     begin = datetime.fromtimestamp(since).strftime("%Y-%m-%d %H:%M:%S")
     for name in names:
         for path in sorted(glob.glob("/var/log/%s/*.log" % name)):
-            if os.path.getmtime(path) < since:
+            if os.lstat(path).st_mtime < since:
                 continue
             short = os.path.basename(path)[:-4]
             for line in tail(path):

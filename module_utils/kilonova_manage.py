@@ -8,6 +8,8 @@ import json
 import re
 import subprocess
 
+from ansible.module_utils import kilonova_lock
+
 # argv: the module of the program, its name, and JSON lists of commands to run at once. What a process sets in its own environment
 # is not in /proc/PID/environ.
 PROGRAM = """
@@ -40,6 +42,7 @@ def run(module, program, *waves, user="root", secrets=None):
     done = subprocess.run(
         [*become, "python3", "-c", PROGRAM, code, name, *[json.dumps(wave) for wave in waves if wave]],
         input=json.dumps(secrets or {}).encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False,
+        pass_fds=kilonova_lock.descriptors(),
     )
     if done.returncode:
         output = without_secrets(done.stdout.decode("utf-8", "replace")).strip()

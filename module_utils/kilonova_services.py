@@ -4,7 +4,8 @@ import glob
 import hashlib
 import json
 import os
-import shutil
+
+from ansible.module_utils import kilonova_files
 
 DIRECTORY = "/var/lib/kilonova"
 # Stands for a digest where somebody changed the file by hand: no digest is equal to it.
@@ -40,11 +41,10 @@ def files_path():
 
 
 def load(path):
-    """What save() wrote there; None when there is nothing."""
+    """What save() wrote there; None when there is nothing that can be read."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            return json.load(stream)
-    except (OSError, ValueError):
+        return json.loads(kilonova_files.read(path) or b"null")
+    except (ValueError, RecursionError):
         return None
 
 
@@ -53,9 +53,45 @@ def save(path, data):
     replace(path, json.dumps(data, indent=1, sort_keys=True).encode())
 
 
-def load_state():
-    """What each unit was last restarted with."""
-    return load(state_path()) or {}
+def load_state(warn=None):
+    """What each unit was last restarted with. `warn` is told when somebody else wrote there: that counts as nothing."""
+    return _wellformed(state_path(), {}, _is_state, warn)
+
+
+def load_files(warn=None):
+    """The paths that note_files() wrote."""
+    return _wellformed(files_path(), [], lambda found: isinstance(found, list) and all(map(_is_path, found)), warn)
+
+
+def _wellformed(path, nothing, is_right, warn):
+    """What is in a file of ours, or `nothing`."""
+    content = kilonova_files.read(path)
+    found = load(path)
+    if found is not None and is_right(found):
+        return found
+    if content is not None and warn:
+        warn(f"{path} is not as it was written here, and counts as absent; it is written anew when something changes")
+    return nothing
+
+
+def _is_state(found):
+    """Whether it is a mapping of units to paths to sections to digests."""
+    return isinstance(found, dict) and all(
+        isinstance(reads, dict)
+        and all(
+            _is_path(path) and isinstance(known, dict) and all(isinstance(digest, str) for digest in known.values())
+            for path, known in reads.items()
+        )
+        for reads in found.values()
+    )
+
+
+def _is_path(text):
+    """Whether the text can be a file's path."""
+    try:
+        return isinstance(text, str) and text.startswith("/") and "\0" not in text and bool(os.fsencode(text))
+    except UnicodeError:
+        return False
 
 
 def save_state(state):
@@ -65,30 +101,24 @@ def save_state(state):
 
 def note_files(paths):
     """Remember what is written, so that a later run can tell whether it is still the same."""
-    known = load(files_path()) or []
+    known = load_files()
     if not set(paths) <= set(known):
         save(files_path(), sorted(path for path in {*known, *paths} if os.path.lexists(path)))
 
 
 def replace(path, content):
-    """Write a file of root's own atomically, with its directories."""
-    os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.rename(path + ".new", path)
+    """Write a file of root's own, with its directories."""
+    try:
+        os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise kilonova_files.unwritable(os.path.dirname(path), error) from error
+    kilonova_files.write(path, content, os.geteuid(), os.getegid(), 0o600)
 
 
 def read(path):
-    """Content of a file; None when there is none."""
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except OSError:
-        return None
+    """Content of a file; None when there is none, or one that root does not touch."""
+    return kilonova_files.read(path)
 
 
 def sections(content):
@@ -145,13 +175,12 @@ def keep_good(path):
 def put_back(path):
     """Make a file what its services ran with before; returns whether it was something else."""
     good = read(good_path(path))
-    if good is None or good == read(path):
+    if good is None:
         return False
-    temporary = path + ".kilonova"
-    replace(temporary, good)
-    if os.path.exists(path):
-        shutil.copystat(path, temporary)
-        state = os.stat(path)
-        os.chown(temporary, state.st_uid, state.st_gid)
-    os.rename(temporary, path)
+    with kilonova_files.Place(path, create=True) as place:
+        present, state = place.read()
+        if present == good:
+            return False
+        rights = (state.st_uid, state.st_gid, state.st_mode & 0o7777) if state else (os.geteuid(), os.getegid(), 0o600)
+        place.write(good, *rights)
     return True

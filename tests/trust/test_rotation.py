@@ -114,6 +114,10 @@ def test_keys_of_the_identity_service(cloud):
     listing = "ls /etc/keystone/fernet-keys | sort -n | tail -1; ls /etc/keystone/credential-keys | sort -n | tail -1"
     token = cloud.shell("controller", ". /root/admin-openrc; openstack token issue -f value -c id").strip()
     before = [int(line) for line in cloud.shell("controller", listing).split()]
+    # They were rotated a moment ago, and again would purge what signed tokens that are still accepted.
+    assert "The fernet keys were rotated lately" in rotate(cloud, "fernet_keys")
+    assert before[0] == int(cloud.shell("controller", listing).split()[0])
+    cloud.shell("controller", "touch --date='4 days ago' /etc/keystone/fernet-keys/*")
     values = cloud.secrets
     rotate(cloud, "fernet_keys,credential_keys")
     assert [int(line) for line in cloud.shell("controller", listing).split()] == [number + 1 for number in before]

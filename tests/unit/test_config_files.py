@@ -1,6 +1,8 @@
 """From data to files: layers, templates, values that a service reads back, masks and digests."""
 
+import json
 import re
+import shlex
 import subprocess
 from urllib.parse import unquote, urlsplit
 
@@ -10,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from oslo_config import cfg
 
+from kilonova.catalogue import catalogue
 from kilonova.config_files import (
     _plain,
     combine_layers,
@@ -217,10 +220,93 @@ def test_no_secret_survives_the_mask(secret):
         ("password =\nuser = x", "password =\nuser = x"),
         ("max_connections = 4096\n[token]\nexpiration = 3600", "max_connections = 4096\n[token]\nexpiration = 3600"),
         ("auth_url = http://10.0.0.11:5000/v3", "auth_url = http://10.0.0.11:5000/v3"),
+        # What people write by hand, in every form of YAML, JSON and shell.
+        ('"password": abc', '"password": (hidden)'),
+        ("- password: abc\n  user: x", "- password: (hidden)\n  user: x"),
+        ("auth: {password: abc, user: x}", "auth: {password: (hidden)"),
+        ("auth: {'password': 'a,}bc', user: x}", "auth: {'password': (hidden), user: x}"),
+        ('{"a": [{"password": "a\\"bc", "debug": true}]}', '{"a": [{"password": (hidden), "debug": true}]}'),
+        ('"password":\n"abc",\n"user": "x"', '"password":(hidden)\n"user": "x"'),
+        ("? password\n: abc\n? user\n: x", "? password(hidden)\n? user\n: x"),
+        ("passwords:\n- abc\n- def\nuser: x", "passwords:(hidden)\nuser: x"),
+        ("key: |\n  abc\n\n  def\nuser: x", "key: (hidden)\nuser: x"),
+        ("password: 'abc\n  def'\nuser: x", "password: (hidden)\nuser: x"),
+        ("export OS_PASSWORD='abc\ndef'\nexport A=1", "export OS_PASSWORD=(hidden)\nexport A=1"),
+        ("declare -x OS_TOKEN=abc", "declare -x OS_TOKEN=(hidden)"),
+        ("ExecStart=/usr/bin/x --os-password abc", "ExecStart=/usr/bin/x --os-password (hidden)"),
+        ("ExecStart=/usr/bin/x --os-password=abc", "ExecStart=/usr/bin/x --os-password=(hidden)"),
+        ('password = "abc\nuser = x', "password = (hidden)\nuser = x"),
+        *((f"{name} = abc", f"{name} = (hidden)") for name in (
+            "key", "apikey", "api_key", "psk", "wpa_psk", "os_pwd", "rootpw", "secret_key", "erlang.cookie", "SECRETS",
+            "private-key",
+        )),
+        ("url = http://u:p a@s/s@host/x", "url = http://u:(hidden)@host/x"),
+        # Ordinary options, and the words of comments.
+        *((line, line) for line in (
+            "keymap = en-us", "key_name = x", "key_manager = x", "[key_manager]", "password_length = 12", "token_ttl = 3600",
+            "bypass = true", "compass = north", "monkey = 1", "rbd_secret_uuid = 0b0b53b5", "ssl_key_file = /etc/x",
+            "# Sort by the key: value", "connection_uri = qemu+ssh://nova@%s/system", "max_pool_size = 5", "passive = 1",
+            "tokenless = 1", "memcached_servers = 10.0.0.11:11211,10.0.0.12:11211", "allowed_origins = http://a:1, http://b:2",
+        )),
     ],
 )
 def test_the_mask_hides_values_and_nothing_else(line, masked):
     assert mask(line) == masked
+
+
+LEADS = st.sampled_from(["", "  ", "# ", "- ", "  - - ", "export ", "{", "a: {b: 1, ", '{"x": {', "x --"])
+NAMES = st.sampled_from(["password", "OS_PASSWORD", "apikey", "psk", "db_pass", "client_secret", "auth_token", "a.private_key"])
+
+
+@given(LEADS, NAMES, st.sampled_from(["", '"', "'"]), st.sampled_from([": ", " = ", "=", " : ", ":"]), SECRETS)
+def test_no_form_of_an_assignment_shows_its_secret(lead, name, quote, separator, secret):
+    """Whatever stands before the name and however the value is written; the lines around stay."""
+    word, single = secret.strip(), "'" + secret.replace("'", "''") + "'"
+    for value in (secret, json.dumps(secret), json.dumps(secret, ensure_ascii=False), single, shlex.quote(secret)):
+        text = mask(f"first = 1\n{lead}{quote}{name}{quote}{separator}{value}\nlast = 1")
+        assert text.startswith("first = 1\n")
+        assert len(word) < 3 or word not in text
+
+
+@given(st.recursive(
+    st.just("canary") | st.integers() | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from(["password", "user", "tokens", "api_key"]), inner, max_size=4),
+    max_leaves=8,
+))
+def test_no_secret_of_any_yaml_or_json_is_shown(data):
+    """Where a name says so, all that is below it."""
+    def cleared(data, secret=False):
+        if isinstance(data, dict):
+            return {key: cleared(value, secret or key != "user") for key, value in data.items()}
+        if isinstance(data, list):
+            return [cleared(value, secret) for value in data]
+        return data if secret or data != "canary" else "shown"
+
+    data = cleared({"user": data})
+    for text in (
+        yaml.safe_dump(data), yaml.safe_dump(data, default_flow_style=True, width=float("inf")), yaml.safe_dump(data, indent=4),
+        json.dumps(data), json.dumps(data, indent=2),
+    ):
+        assert "canary" not in mask(text), text
+
+
+def test_the_mask_hides_every_secret_option_of_nova_and_few_others():
+    """What the catalogue calls a secret, and of 1,000 others those whose names end with the same words."""
+    options = [
+        option for release in ("zed", "epoxy") for known in catalogue(release).sections.values() for option in known.values()
+    ]
+    assert len(options) > 1000
+    lines = {option: f"{option.dest} = {'true' if option.spec['type'] == 'Boolean' else 'x'}" for option in options}
+    hidden = {option.dest: option.secret for option, line in lines.items() if mask(line) != line}
+    # A one-time code, and one whose URL loses its password.
+    assert {option.dest for option in options if option.secret} - hidden.keys() == {"code", "backend_argument"}
+    # Files of keys, and what may be one; `key` and `connection` cannot be told from real ones by their names.
+    assert sorted(name for name, is_secret in hidden.items() if not is_secret) == [
+        "client_key", "idp_otp_key", "key", "memcache_password", "ovsdb_connection", "partition_key", "ssl_client_key_password",
+        "vencrypt_client_key",
+    ]
+
 
 
 # ---------------------------------------------------------------------------------------------------------- releases

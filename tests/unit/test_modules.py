@@ -267,7 +267,7 @@ class Schema:
 
     def __init__(self, code, monkeypatch, tmp_path):
         self.code, self.revision, self.tables, self.dropped = code, None, [], []
-        self.killed = False
+        self.killed, self.rows, self.result = False, {}, []
         (tmp_path / "versions").mkdir()
         self.migrations = tmp_path / "versions"
         self.installed("1")
@@ -284,9 +284,23 @@ class Schema:
     def __exit__(self, *_error):
         pass
 
-    def execute(self, statement):
+    def execute(self, statement, _arguments=()):
         if statement.startswith("DROP"):
             self.dropped, self.tables = self.dropped + self.tables, []
+        elif "GET_LOCK" in statement:
+            self.result = [(1,)]
+        elif "@@hostname" in statement:
+            self.result = [("controller /var/lib/mysql/", 1000)]
+        elif "COUNT" in statement:
+            self.result = [(self.rows.get(re.search(r"`nova`.`([^`]*)`", statement).group(1), 0),)]
+        elif "table_type" in statement:
+            self.result = [(table, "BASE TABLE", 1001) for table in self.tables]
+
+    def fetchone(self):
+        return self.result[0]
+
+    def fetchall(self):
+        return self.result
 
     def installed(self, revision):
         """The release that is installed ends at this revision."""
@@ -306,7 +320,7 @@ def schema(run, monkeypatch, tmp_path):
     server = Schema(load("schema_sync"), monkeypatch, tmp_path)
 
     def synced(check_mode=False):
-        arguments = {"databases": ["nova"], "commands": [["sync"]], "user": "nova"}
+        arguments = {"databases": ["nova"], "commands": [["sync"]], "user": "nova", "seeds": {"seeded": 1}}
         return run(server.code, check_mode, migrations=str(server.migrations), **arguments)
 
     synced.server, synced.mark = server, tmp_path / "marks" / "nova"
@@ -334,6 +348,20 @@ def test_a_mark_that_stayed_does_not_empty_a_database_that_is_in_use(schema):
     schema.mark.write_text('["2"]')
     assert not schema()["changed"]
     assert not schema.mark.exists()
+
+
+@pytest.mark.parametrize("table", ["instances", "seeded"])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_what_no_sync_has_made_is_never_removed(schema, table, check_mode):
+    """A backup that was restored after the first sync was killed; test_schema.py has more, on a real server."""
+    schema.server.killed = True
+    with pytest.raises(KeyboardInterrupt):
+        schema()
+    schema.server.killed, schema.server.rows = False, {table: 2}
+    schema.server.tables += [table]
+    with pytest.raises(Failed, match=f"database nova: its first sync was killed.*there are rows in table {table}"):
+        schema(check_mode=check_mode)
+    assert (schema.server.dropped, schema.mark.exists()) == ([], True)
 
 
 MANAGEMENT = """
@@ -456,6 +484,8 @@ def nova(run, monkeypatch, tmp_path):
         (tmp_path / name / "one.py").write_text("revision = '1'\n")
     server = MagicMock()
     server.cursor.return_value.__enter__.return_value.fetchall.side_effect = lambda: rows
+    # The databases' locks, and where and when the mark is made.
+    server.cursor.return_value.__enter__.return_value.fetchone.return_value = (1, 1000)
     monkeypatch.setattr(code.schema, "MARKS", str(tmp_path / "marks"))
     monkeypatch.setattr(code.database, "connect", lambda _module: server)
     monkeypatch.setattr(code.schema, "applied", lambda _cursor, name: {revisions[name]} - {None})
@@ -1041,13 +1071,87 @@ def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, syst
     assert hosts.noted({"changed": True, "ansible_facts": {"a": 1}})["ansible_facts"] == {"a": 1, hosts.CHANGED: True}
 
 
+# ------------------------------------------------------------------------------------------------------------ Identity's keys
+
+
+@pytest.fixture
+def fernet(run, monkeypatch, tmp_path):
+    """fernet(): a rotation; fernet.keys: the numbers there are; fernet.age(hours): all of it happened so much earlier."""
+    code, directory = load("keystone_keys"), tmp_path / "fernet-keys"
+    directory.mkdir()
+    (tmp_path / "keystone.conf").write_text(f"[fernet_tokens]\nkey_repository = {directory}\n[token]\nexpiration = 7200\n")
+    monkeypatch.setattr(code, "CONFIGURATION", str(tmp_path / "keystone.conf"))
+
+    def rotate():
+        """As keystone/common/fernet_utils.py does it."""
+        numbers = {int(path.name) for path in directory.iterdir()}
+        (directory / "0").rename(directory / str(max(numbers) + 1))
+        (directory / "0").touch()
+        signed = sorted(int(path.name) for path in directory.iterdir() if path.name != "0")
+        for number in signed[:-2]:
+            (directory / str(number)).unlink()
+
+    def keystone_manage(argv, **_options):
+        assert argv[:5] == ["runuser", "-u", "keystone", "--", "keystone-manage"]
+        if argv[5] == "fernet_rotate":
+            rotate()
+        return subprocess.CompletedProcess(argv, 0, b"")
+
+    def rotation(check_mode=False, repositories=("fernet",)):
+        return run(code, check_mode, repositories=list(repositories))
+
+    def age(hours):
+        for path in directory.iterdir():
+            os.utime(path, (path.stat().st_mtime - hours * 3600,) * 2)
+
+    (directory / "0").touch()
+    rotate()
+    monkeypatch.setattr(code.subprocess, "run", keystone_manage)
+    rotation.age, rotation.keys, rotation.code = age, lambda: sorted(int(path.name) for path in directory.iterdir()), code
+    return rotation
+
+
+def test_rotations_that_fail_again_and_again_purge_no_key_of_todays_tokens(fernet):
+    """Each attempt rotated, and the third one purged what had signed the tokens from before the first."""
+    fernet.age(1000)
+    assert fernet.keys() == [0, 1]
+    assert fernet()["changed"]
+    for _attempt in range(3):
+        for check_mode in (True, False):
+            result = fernet(check_mode, repositories=("credential", "fernet"))
+            assert result["actions"] == ["rotate the credential keys"]
+            assert re.match(r"The fernet keys were rotated lately.* after 2\d{3}-\d\d-\d\d \d\d:\d\d; at", Module.warnings[0])
+    assert fernet.keys() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("hours", "rotated"), [(1, False), (49, False), (51, True), (1000, True)])
+def test_keys_are_rotated_when_no_token_is_lost_by_it(fernet, hours, rotated):
+    """Tokens of two hours, and two days more for what services do with one that has expired meanwhile."""
+    fernet.age(1000)
+    fernet()
+    fernet.age(hours)
+    assert fernet(check_mode=True)["changed"] is rotated
+    assert fernet()["changed"] is rotated
+    assert fernet.keys() == ([0, 2, 3] if rotated else [0, 1, 2])
+
+
+def test_settings_of_keystone_are_read_and_nonsense_is_not(fernet, tmp_path):
+    text = "[token]\nexpiration = soon\nallow_expired_window=60\n[fernet_tokens]\nmax_active_keys = 5\n"
+    (tmp_path / "keystone.conf").write_text(text)
+    assert fernet.code.settings() == {
+        ("fernet_tokens", "key_repository"): "/etc/keystone/fernet-keys/", ("fernet_tokens", "max_active_keys"): 5,
+        ("token", "expiration"): 3600, ("token", "allow_expired_window"): 60,
+    }
+    (tmp_path / "keystone.conf").unlink()
+    assert fernet.code.settings() == fernet.code.DEFAULTS
+
+
 # -------------------------------------------------------------------------------------------------------------- files
 
 
 @pytest.fixture
-def files(tmp_path, tmp_path_factory, monkeypatch):
+def files(tmp_path):
     """oslo_config with files that belong to whoever runs the tests: entry(name, text, mode)."""
-    monkeypatch.setattr(kilonova_services, "DIRECTORY", str(tmp_path_factory.mktemp("kilonova")))
     owner, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
 
     def entry(name, text, mode="0640"):
@@ -1160,9 +1264,9 @@ def test_an_owner_that_does_not_exist(run, files):
 
 
 def test_host_and_controller_hide_the_same():
-    code = load("oslo_config")
-    assert (code._SECRET_VALUE, code._URL_PASSWORD) == (config_files._SECRET_VALUE, config_files._URL_PASSWORD)
-    assert code.mask("password = canary\nurl = a://b:canary@c") == "password = (hidden)\nurl = a://b:(hidden)@c"
+    code, shown = load("oslo_config"), "password = (hidden)\nurl = a://b:(hidden)@c"
+    assert Path(code.mask.__code__.co_filename).samefile(config_files.mask.__code__.co_filename)
+    assert code.mask("password = canary\nurl = a://b:canary@c") == shown
 
 
 # ----------------------------------------------------------------------------------------------------------- packages

@@ -208,3 +208,31 @@ def test_the_command_names_what_it_rotates_and_no_value(inventory, complete, cap
     assert capsys.readouterr().out == f"secrets: new values of openstack_nova_pass in {complete}\n"
     assert main([str(inventory), "--rotate", "nova_pas"]) == 1
     assert capsys.readouterr().err == "secrets: ONLY = nova_pas: there is no such secret; write openstack_nova_pass\n"
+
+
+@pytest.mark.parametrize("name", ["secrets.yml", "secrets.yml.rotating"])
+def test_a_link_is_refused_because_what_it_leads_to_would_keep_the_old_ones(inventory, complete, tmp_path, name):
+    elsewhere = tmp_path / "elsewhere.yml"
+    elsewhere.write_text(complete.read_text())
+    path = complete.with_name(name)
+    path.unlink(missing_ok=True)
+    path.symlink_to(elsewhere)
+    before = elsewhere.read_text()
+    with pytest.raises(ValueError, match=f"{re.escape(str(path))} is a symbolic link to .*elsewhere.yml; put the file"):
+        begin_rotation(inventory, "nova_pass")
+    assert (elsewhere.read_text(), path.is_symlink()) == (before, True)
+    assert (name == "secrets.yml.rotating") or not complete.with_name("secrets.yml.rotating").exists()
+
+
+def test_a_link_is_not_replaced_by_a_file_with_missing_secrets(inventory, complete, tmp_path):
+    elsewhere = tmp_path / "elsewhere.yml"
+    elsewhere.write_text("".join(complete.read_text().splitlines(keepends=True)[:-1]))
+    complete.unlink()
+    complete.symlink_to(elsewhere)
+    with pytest.raises(ValueError, match="is a symbolic link to"):
+        generate(inventory)
+    assert complete.is_symlink()
+    complete.unlink()
+    complete.mkdir()
+    with pytest.raises(ValueError, match=r"secrets.yml is not a file; move it away"):
+        begin_rotation(inventory, "nova_pass")

@@ -1,18 +1,21 @@
 """The parts of the verification that need no cloud: order of rows, words, frames of a WebSocket, what the hosts said."""
 
 import importlib
+import importlib.util
 import json
+import re
 import socketserver
 import ssl
 import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from kilonova import verification
+from kilonova import config_files, verification
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 # Ansible ships them to a host as ansible.module_utils.kilonova_verify; they name each other relatively.
@@ -373,3 +376,60 @@ def test_defaults_and_specification_agree():
     defaults = yaml.safe_load((PROJECT / "roles/verify/defaults/main.yml").read_text())
     specs = yaml.safe_load((PROJECT / "roles/verify/meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
     assert {name: spec["default"] for name, spec in specs.items()} == defaults
+
+
+# ------------------------------------------------------------------------------------------------------------------- login
+
+
+MODULE = PROJECT / "library" / "verify_cloud.py"
+
+
+def login_code():
+    """The module's code."""
+    spec = importlib.util.spec_from_file_location("library_verify_cloud", MODULE)
+    code = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(code)
+    return code
+
+
+def test_the_run_gets_its_login_from_the_host_and_in_no_argument():
+    """What runs by itself has its arguments in files of Ansible's, for hours."""
+    [start] = [task for task in yaml.safe_load((PROJECT / "roles/verify/tasks/main.yml").read_text()) if "async" in task]
+    assert not [text for text in map(str, start["verify_cloud"].values()) if "auth" in text or "pass" in text or "secret" in text]
+    documentation = yaml.safe_load(re.search(r'DOCUMENTATION = r"""(.*?)"""', MODULE.read_text(), re.S).group(1))
+    assert not [name for name in documentation["options"] if re.search("auth|pass|secret", name)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "has no login of a cloud admin; run site.yml, which writes it"),
+        ("clouds: {other: {auth: {password: canary}}}", "has no login of a cloud admin"),
+        ("clouds: {admin: {auth: {password: canary}}}", "has no login of a cloud admin"),
+        ("clouds: [canary", "has no login of a cloud admin"),
+        ("canary", "has no login of a cloud admin"),
+        ("clouds: {admin: {auth: canary}}", "has no login of a cloud admin"),
+    ],
+)
+def test_a_host_without_the_login_is_told_so_and_no_password(tmp_path, text, message):
+    code, path, said = login_code(), tmp_path / "clouds.yaml", []
+    if text is not None:
+        path.write_text(text)
+
+    def fail(msg):
+        said.append(msg)
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        code.login(SimpleNamespace(params={"clouds": str(path), "cloud": "admin"}, fail_json=fail))
+    assert message in said[0]
+    assert "canary" not in said[0]
+
+
+def test_the_login_is_what_the_role_keystone_writes(tmp_path):
+    auth = {"auth_url": "http://c:5000/v3", "username": "admin", "password": "p@ss: '\"{{x}}", "project_name": "admin"}
+    entry = {"path": "/x", "template": "clouds.yaml.j2", "variables": {"clouds": {"clouds": {"admin": {"auth": auth}}}}}
+    path = tmp_path / "clouds.yaml"
+    path.write_text(config_files.render(entry))
+    found = login_code().login(SimpleNamespace(params={"clouds": str(path), "cloud": "admin"}, fail_json=pytest.fail))
+    assert found == {"user_domain_name": "Default", "project_domain_name": "Default", **auth}

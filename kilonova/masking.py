@@ -1,0 +1,1 @@
+../module_utils/kilonova_masking.py
