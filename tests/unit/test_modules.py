@@ -1434,6 +1434,85 @@ def test_check_mode_names_the_repair_and_performs_none(keystone, register, case)
     assert actions == [action]
 
 
+@pytest.mark.parametrize(("limit", "pages"), [(1, False), (1, True), (2, False), (2, True), (3, True)])
+def test_lists_that_keystone_cuts(keystone, register, limit, pages):
+    """[DEFAULT] list_limit: what is not on the list is asked for by its name."""
+    for name in ("a", "b", "z"):
+        keystone.add("user", name=name, password="p")
+        keystone.add("role", name=name)
+        keystone.add("project", name=name)
+        keystone.add("service", name=name, type=name)
+        keystone.add("region", id=name)
+    keystone.limit, keystone.pages = limit, pages
+    assert register(keystone, service()) == CREATE
+    right = keystone.state()
+    assert register(keystone, service(), check_mode=True) == []
+    assert register(keystone, service(), service("glance", "image", 9292)) == []
+    assert keystone.state() == right
+
+
+@pytest.mark.parametrize(
+    ("plural", "name", "there"),
+    [
+        ("users", "glance", "Glance"), ("projects", "service", "SERVICE"), ("roles", "service", "Service"),
+        ("services", "glance", "GLANCE"), ("domains", "Default", "default"),
+    ],
+)
+def test_names_are_compared_as_the_database_does(keystone, register, plural, name, there):
+    """Another one could not be made (409); the name stays as somebody wrote it."""
+    register(keystone, service())
+    keystone.find(plural, name=name)["name"] = there
+    before = keystone.state()
+    assert register(keystone, service(), check_mode=True) == []
+    assert register(keystone, service()) == []
+    assert keystone.state() == before
+    # What differs in it is put right all the same.
+    if plural == "users":
+        keystone.find("users", name=there)["enabled"] = False
+        assert register(keystone, service()) == ["correct enabled of user glance"]
+        assert keystone.find("users", name=there)["enabled"]
+
+
+@pytest.mark.parametrize(("one", "other", "right"), [
+    ("Nova", "nova", True), ("nóva", "NOVA", True), ("nova ", "nova", True), ("nova", "nova2", False), (" nova", "nova", False),
+    (None, None, True), (True, True, True), (None, "nova", False),
+])
+def test_what_is_alike_to_mariadb(one, other, right):
+    """utf8mb3_general_ci."""
+    assert load("keystone_endpoints").alike(one, other) is right
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize("limit", [None, 1])
+def test_a_service_of_another_name_is_not_taken_over(keystone, register, check_mode, limit):
+    theirs = keystone.add("service", name="images-of-old", type="image")
+    keystone.limit = limit
+    before = keystone.objects["services"][theirs["id"]].copy()
+    with pytest.raises(Failed) as failed:
+        register(keystone, service(), check_mode=check_mode)
+    said = failed.value.args[0]["msg"]
+    assert f"service images-of-old of type image is there (ID {theirs['id']}), which the install guide calls glance" in said
+    assert f"`openstack service set --name glance {theirs['id']}`" in said
+    assert keystone.objects["services"] == {theirs["id"]: before}
+    # Both may be there: then it is clear which is meant.
+    keystone.add("service", name="glance", type="image", description=service()["description"])
+    assert not any("service glance" in line for line in register(keystone, service(), check_mode=check_mode))
+    assert keystone.objects["services"][theirs["id"]] == before
+
+
+def test_a_region_in_other_letters_is_refused(keystone, register):
+    """Keystone takes it for the same, and clients do not."""
+    keystone.add("region", id="regionone")
+    with pytest.raises(Failed, match="region regionone is there; set openstack_region to it"):
+        register(keystone, service())
+
+
+def test_a_domain_that_is_not_there(keystone, register):
+    keystone.objects["domains"]["default"]["name"] = "Other"
+    with pytest.raises(Failed, match="there is no domain Default"):
+        register(keystone, service())
+
+
 def test_a_wrong_administrators_password_stops_the_run_and_is_not_shown(keystone, register):
     with pytest.raises(Failed) as failed:
         register(keystone, service(), password="wrong-canary")
