@@ -77,7 +77,7 @@ def proxy(serve, monkeypatch):
 
 @pytest.mark.parametrize("case", NO_HTTP)
 def test_garbage_is_no_answer(serve, case):
-    with pytest.raises(kilonova_http.NoAnswer, match="speaks no HTTP|closed|reset") as failed:
+    with pytest.raises(kilonova_http.NoAnswer, match=r"speaks no HTTP|closed|reset") as failed:
         kilonova_http.ask(serve(GARBAGE[case]).url)
     assert "xxx" not in str(failed.value)
 
@@ -111,7 +111,10 @@ def test_a_page_that_is_no_token(serve, body):
     assert problem["what"] == f"Keystone at {url} answers with status 200 and no token"
 
 
-@pytest.mark.parametrize("url", ["http://", "http://[::1", "http://127.0.0.1:port/", "nonsense", "http://a b/", "http://" + "x" * 300])
+NO_URLS = ["http://", "http://[::1", "http://127.0.0.1:port/", "nonsense", "http://a b/", "http://" + "x" * 300]
+
+
+@pytest.mark.parametrize("url", NO_URLS)
 def test_no_url(url):
     with pytest.raises(kilonova_http.NoAnswer):
         kilonova_http.ask(url, timeout=1)
