@@ -997,6 +997,18 @@ def test_a_file_that_the_host_told_of_is_not_asked_for_again(tmp_path):
     assert not hosts.file_is_there(entry, path.read_text(), told | {"ansible_facts": {"openstack_packages_new": []}})
 
 
+def test_a_socket_rests_as_a_service_does(run, systemd, conf):
+    """epmd's, which systemd knows by its full name."""
+    systemd.add("epmd.socket")
+    conf("[Socket]\nListenStream = 127.0.0.1:4369\n")
+    unit = conf.unit("epmd.socket")
+    run(systemd.code, units=[unit])
+    code = load("host_facts")
+    for active, rests in (("active", True), ("inactive", False)):
+        told = code.services(code.kilonova_services.load_state(), hosts.KEY, {"epmd.socket": "enabled"}, {"epmd.socket": active})
+        assert hosts.unit_rests(unit, {"openstack_host": {"services": told}, "ansible_facts": {}}) is rests
+
+
 def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, systemd, conf):
     systemd.add("agent", "scheduler")
     conf("[DEFAULT]\na = 1\n")
@@ -1298,6 +1310,23 @@ def test_a_policy_of_the_administrator_stays(run, dpkg):
     dpkg.policy.write_text("#!/bin/sh\nexit 101\n")
     run(dpkg.code, names=["nova-api"], units=["nova-*"], removable=["old-thing"])
     assert dpkg.policy.read_text() == "#!/bin/sh\nexit 101\n"
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_apt_is_told_of_the_proxy_in_a_plan_as_well(run, dpkg, monkeypatch, check_mode):
+    """Its file comes with the run. Who asks inside of the cloud is told of none (test_http.py)."""
+    asked = []
+    call = dpkg.call
+    monkeypatch.setattr(dpkg.code, "call", lambda *argv: asked.append(argv) or call(*argv))
+    arguments = {"names": ["nova-api"], "units": ["nova-*"], "removable": ["old-thing"]}
+    proxies = {f"--option=Acquire::{kind}::Proxy=http://proxy.example.org:3128" for kind in ("http", "https")}
+    run(dpkg.code, check_mode=check_mode, proxy="http://proxy.example.org:3128", **arguments)
+    fetching = [argv for argv in asked if argv[0] == "apt-get"]
+    assert fetching
+    assert all(proxies <= set(argv) for argv in fetching)
+    asked.clear()
+    run(dpkg.code, check_mode=check_mode, **arguments)
+    assert "Proxy" not in str(asked)
 
 
 def test_services_are_released_when_apt_fails(run, dpkg):
