@@ -40,6 +40,9 @@ class ActionModule(ActionBase):
 
     def _hosts(self, arguments, inventory, hostvars):
         problems, names, identities = [], {}, {}
+        controllers = inventory.groups["controllers"]
+        told = hostvars[controllers[0]].get("openstack_host")
+        problems += variables.tls(inventory, told) if told else []
         for name in inventory.hosts():
             seen = hostvars[name].get("openstack_host")
             if not seen:  # left out by --limit
@@ -49,8 +52,9 @@ class ActionModule(ActionBase):
                 identities[name] = seen["compute_id"]
             host = inventory.host(name)
             limits = {key: hostvars[name].get(key, value) for key, value in arguments["limits"].items()}
+            own = {**variables.addresses(host), **(variables.listened(host) if name in controllers else {})}
             problems += preflight.check_host(
-                name, seen, variables.addresses(host), host.find("openstack_release"), variables.distributions(inventory)
+                name, seen, own, host.find("openstack_release"), variables.distributions(inventory)
             )
             problems += preflight.check_resources(name, seen, limits)
             problems += preflight.check_packages(name, seen, variables.packages(host))

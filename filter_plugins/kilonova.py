@@ -2,7 +2,7 @@
 
 from ansible.errors import AnsibleFilterError
 
-from kilonova import config_files, releases
+from kilonova import config_files, listening, releases
 
 
 def _explained(function):
@@ -30,12 +30,16 @@ class FilterModule:
         return {
             "config_digests": _explained(config_files.digests),
             "for_release": _explained(config_files.for_release),
+            "host_port": _explained(listening.host_port),
             "literal": _explained(config_files.literal),
             "options_for_release": _explained(config_files.options_for_release),
             "nova_version": _explained(lambda value: releases.find(str(value)).nova),
+            "one_address": _explained(listening.one_address),
+            "own_addresses": _explained(listening.own_addresses),
             "release_name": _explained(lambda value: releases.find(str(value)).name),
             "role_files": _explained(config_files.role_files),
             "role_packages": _explained(config_files.role_packages),
             "service_url": _explained(service_url),
+            "sockets": _explained(listening.sockets),
             "units_with_digests": _explained(config_files.units_with_digests),
         }

@@ -31,7 +31,7 @@ from jinja2 import nodes
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context, missing
 
-from kilonova import catalogue, config_files, preflight, releases
+from kilonova import catalogue, config_files, listening, preflight, releases
 
 TREE = config_files.ROLES.parent
 # One result per combination of what it depends on; something that is another on every host is not worth remembering.
@@ -665,6 +665,7 @@ def complaints(inventory: Inventory, hosts: Iterable[str] | None = None) -> list
         try:
             for entry in inventory.host(name).files():
                 try:
+                    found += _open_caches(name, entry)
                     if entry.get("catalogue"):
                         found += check(name, entry)
                     else:
@@ -678,6 +679,20 @@ def complaints(inventory: Inventory, hosts: Iterable[str] | None = None) -> list
             else:
                 found.append(Complaint(name, error.message))
     return found
+
+
+def _open_caches(host: str, entry: Mapping[str, Any]) -> list[Complaint]:
+    """What a file's services would unpickle although other hosts can write it; an override may say so."""
+    if entry.get("layers") is None or entry.get("template"):
+        return []
+    plain = {
+        section: {option: value for option, (value, _layer) in options.items()}
+        for section, options in config_files.sections_of(entry).items()
+    }
+    return [
+        Complaint(host, f"{entry['path']} [{section}] {option} = {value}: {preflight.OPEN_CACHE}")
+        for section, option, value in listening.open_caches(plain)
+    ]
 
 
 class Checked:
@@ -788,7 +803,7 @@ def _difference(old: str, new: str) -> str:
     return "\n".join(list(lines)[2:]) or "(only the values of hidden secrets)"
 
 
-def report(done: Written, out: Path, most: int = 40) -> list[str]:
+def report(done: Written, out: Path, most: int = 60) -> list[str]:
     """Lines for people: what was written, and what differs from the run before."""
     lines: list[str] = []
     names = {

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from kilonova import releases
+from kilonova import listening, releases
 
 GROUPS = ("controllers", "computes")
 SHORTEST = 16
@@ -21,6 +22,9 @@ DIFFERENT = 6
 IMPOSSIBLE = {
     "\n": "a line break", "\r": "a carriage return", "\0": "a NUL character", "\\$": "a backslash followed by a dollar sign",
 }
+OPEN_CACHE = (
+    "is not on the loopback interface, and whoever writes into a memcached runs code in those who read it; write 127.0.0.1:11211"
+)
 SECRETS_REMEDY = "run `make secrets INVENTORY=...`, which writes a strong one, or set it in group_vars/all/secrets.yml"
 
 
@@ -137,6 +141,34 @@ def check_addresses(hosts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
     return problems
 
 
+def check_tls(hosts: Mapping[str, Mapping[str, Any]], is_own: Callable[[str], bool]) -> list[Problem]:
+    """Internal URLs with https lead to somebody who ends TLS, not to the controller itself: nothing there speaks it.
+
+    `hosts` has each one's openstack_internal_scheme, openstack_internal_host and openstack_auth_url.
+    """
+    problems = []
+    names = ("openstack_internal_scheme", "openstack_internal_host", "openstack_auth_url")
+    for host, variables in hosts.items():
+        scheme, internal, url = (str(variables.get(name)) for name in names)
+        what = "nothing on the controller speaks TLS, and {} is the controller itself"
+        if scheme == "https" and is_own(internal):
+            remedy = "set http, or set openstack_internal_host to what ends TLS in front of it"
+            what = what.format(f"openstack_internal_host ({internal})")
+            problems.append(Problem(host, "openstack_internal_scheme", scheme, what, remedy))
+        elif url.startswith("https:") and is_own(_host_of(url)):
+            remedy = "write http, or the host that ends TLS in front of it"
+            problems.append(Problem(host, "openstack_auth_url", url, what.format(_host_of(url)), remedy))
+    return problems
+
+
+def _host_of(url: str) -> str:
+    """The host of a URL; empty when it has none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 def check_secrets(values: Mapping[str, Any], descriptions: Mapping[str, str], where: str) -> list[Problem]:
     """Every secret of `descriptions` is there, strong, usable and used once. Values never appear in a problem."""
     problems, users = [], {}
@@ -240,14 +272,16 @@ def check_packages(host: str, seen: Mapping[str, Any], wanted: Sequence[str]) ->
     return problems
 
 
-def check_units(host: str, seen: Mapping[str, Any], units: Mapping[str, int | None]) -> list[Problem]:
-    """No unit that the host is going to run is masked, and nobody else has its port."""
+def check_units(host: str, seen: Mapping[str, Any], units: Mapping[str, tuple[str, int] | None]) -> list[Problem]:
+    """No unit that the host is going to run is masked, and nobody else has its port at its address."""
     problems = []
-    for name, port in units.items():
-        if f"{name}.service" in seen["masked"]:
+    for name, socket in units.items():
+        unit = name if name.endswith(".socket") else f"{name}.service"
+        if unit in seen["masked"]:
             problems.append(Problem(host, "unit", name, "is masked", f"run `systemctl unmask {name}` on it"))
-        for there in seen["listening"] if port else ():
-            if there["port"] == port and there["unit"] != f"{name}.service":
+        for there in seen["listening"] if socket else ():
+            address, port = socket
+            if there["port"] == port and there["unit"] != unit and listening.overlap(there["address"], address):
                 what = f"is needed by {name} and in use by {there['name']} (PID {there['pid']}, {there['unit'] or 'no unit'})"
                 problems.append(Problem(host, "port", str(port), what, "stop it, or give it another port"))
     return problems

@@ -21,7 +21,7 @@ from ansible.module_utils.common import validation
 from jinja2 import TemplateError
 from jinja2.runtime import missing
 
-from kilonova import config_files, generate, preflight
+from kilonova import config_files, generate, listening, preflight
 from kilonova.preflight import IMPOSSIBLE, Problem
 
 # What roles keep by set_fact, which a second run in one process may see.
@@ -35,11 +35,12 @@ FORBIDDEN = {part: what for part, what in IMPOSSIBLE.items() if len(part) == 1}
 
 # What a variable's template may end in; a filter of Ansible's has errors of its own.
 UNREADABLE = (ValueError, TypeError, TemplateError, AnsibleError)
+URLS = ("openstack_internal_scheme", "openstack_internal_host", "openstack_auth_url")
 ADDRESSES = ("openstack_management_address", "openstack_tunnel_address")
 
 
 # A compute node never sees a database password, nor what only the controller's services know.
-NOT_ON_COMPUTES = re.compile(r"_dbpass$|_admin_|_metadata_|_glance_")
+NOT_ON_COMPUTES = re.compile(r"_dbpass$|_admin_|_metadata_|_glance_|_memcache_")
 
 
 def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) -> tuple[list[Problem | str], list[str]]:
@@ -71,6 +72,8 @@ def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) 
             told = {problem.variable for problem in problems}
             found = preflight.check_secrets({name: _found(known[host], name) for name in names}, names, group)
             problems += [problem for problem in found if problem.variable not in told]
+    if not problems:
+        problems += tls(inventory)
     problems += check_names(inventory, hosts, foreign) + check_overrides(inventory, hosts)
     if problems:  # what comes now needs a release, and would say much of this again
         return preflight.merged(problems), []
@@ -96,9 +99,26 @@ def _found(host: generate.Host, name: str) -> Any:
     return None if value is missing or generate.first_undefined(value) else value
 
 
+def listened(host: generate.Host) -> dict[str, Any]:
+    """Return the addresses that a controller's APIs listen on, which must be its own."""
+    found = _found(host, "openstack_api_addresses")
+    return {f"openstack_api_addresses[{at}]": address for at, address in enumerate(found if isinstance(found, list) else ())}
+
+
 def addresses(host: generate.Host) -> dict[str, Any]:
     """Return a host's addresses that must be its own, by variable."""
     return {name: _found(host, name) for name in ADDRESSES}
+
+
+def tls(inventory: generate.Inventory, told: Mapping[str, Any] | None = None) -> list[Problem]:
+    """Check who is asked by https inside of the cloud; `told` is what the controller said of itself."""
+    controller = inventory.groups["controllers"][0]
+    management = str(_found(inventory.host(controller), "openstack_management_address"))
+    names = [controller, *([told["hostname"]] if told else [])]
+    hosts = {
+        name: {variable: _found(inventory.host(name), variable) for variable in URLS} for name in inventory.hosts()
+    }
+    return preflight.check_tls(hosts, lambda host: listening.is_own(host, management, names, told))
 
 
 def packages(host: generate.Host) -> list[str]:
@@ -106,17 +126,17 @@ def packages(host: generate.Host) -> list[str]:
     return config_files.role_packages(host.roles(), host.find("openstack_release"))
 
 
-def units(host: generate.Host) -> dict[str, int | None]:
-    """Return the units that a host is going to run, with the port that each answers on."""
-    found: dict[str, int | None] = {}
+def units(host: generate.Host) -> dict[str, tuple[str, int] | None]:
+    """Return the units that a host is going to run, with the address and port that each answers on."""
+    found: dict[str, tuple[str, int] | None] = {}
     for role in host.roles():
         for name in _unit_variables(role):
             for unit in host.find(name):
                 if not unit.get("runs", True):
                     continue
                 answers = str(unit.get("answers") or "")
-                port = urlsplit(answers if "://" in answers else f"//{answers}").port
-                found[unit["name"]] = port or found.get(unit["name"])
+                parts = urlsplit(answers if "://" in answers else f"//{answers}")
+                found[unit["name"]] = (parts.hostname or "*", parts.port) if parts.port else found.get(unit["name"])
     return found
 
 
@@ -195,7 +215,12 @@ FORMS: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
     ("_url", _is_url, "is no URL", "write one such as http://10.0.0.11:5000/v3"),
     (
         "_memcached_servers", _is_servers, "is no list of servers",
-        "write host:port, e.g. 10.0.0.11:11211, with commas between servers",
+        "write host:port, e.g. 127.0.0.1:11211, with commas between servers",
+    ),
+    ("_memcached_servers", listening.are_ours, *preflight.OPEN_CACHE.split("; ")),
+    (
+        "_apt_proxy", lambda text: not text or (_is_url(text) and "@" not in text), "is no URL of a proxy without a login",
+        "write one such as http://proxy.example.org:3128; every user of the host can read it",
     ),
     ("_vni_ranges", _is_range, "is no range of network identifiers", "write first:last within 1 and 16777215, e.g. 1:1000"),
     (
@@ -232,7 +257,7 @@ Wrong = tuple[str, str, str, str]
 def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bool = False) -> Iterator[Wrong]:
     """Yield what does not fit an option's attributes: a value, and those in it."""
     hidden = hidden or attributes.get("no_log", False) or config_files.mask(f"{name} = x") != f"{name} = x"
-    shown = "" if hidden or isinstance(value, (Mapping, list, tuple)) else str(value)
+    shown = "" if hidden or isinstance(value, (Mapping, list, tuple)) else config_files.mask(str(value))
     kind = attributes.get("type", "str")
     if kind in _TYPES:
         convert, what, remedy = _TYPES[kind]

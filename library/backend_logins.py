@@ -4,10 +4,9 @@
 import json
 import socket
 import ssl
-import urllib.error
-import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_http import NoAnswer, ask
 
 try:
     import pymysql
@@ -122,35 +121,41 @@ def identity(params, timeout):
         scope = {"project": {"name": user["project"], "domain": {"name": "Default"}}}
         who = {"name": user["name"], "domain": {"name": "Default"}, "password": user["password"]}
         body = {"auth": {"identity": {"methods": ["password"], "password": {"user": who}}, "scope": scope}}
-        request = urllib.request.Request(
-            url + "/auth/tokens", data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST"
-        )
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as reply:
-                catalog = json.load(reply)["token"].get("catalog", [])
-        except urllib.error.HTTPError as error:
-            if error.code == 401:
-                what = "%s refuses the password of user %s (401)" % (where, user["name"])
-                problems.append(problem(user["variable"], "", what, "give it the user's password, " + AGAIN))
-                continue
-            remedy = "correct the URL; it ends in :5000/v3, or in /identity/v3 behind a proxy"
-            if error.code != 404:
-                remedy = "look at Keystone's log"
-            return [problem("openstack_auth_url", params["auth_url"], "%s answers with status %d" % (where, error.code), remedy)]
-        except (ssl.SSLError, urllib.error.URLError, OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            if isinstance(reason, ssl.SSLError):
-                what = "%s does not speak TLS as this host wants it (%s)" % (where, reason.reason or reason)
+            status, reply = ask(
+                url + "/auth/tokens", timeout, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
+            )
+        except NoAnswer as error:
+            if isinstance(error.cause, ssl.SSLError):
+                what = "%s does not speak TLS as this host wants it (%s)" % (where, error.cause.reason or error)
                 remedy = "correct openstack_internal_scheme, or have this host trust the certificate"
             else:
-                what = "%s does not answer (%s)" % (where, getattr(reason, "strerror", None) or reason)
-                remedy = "start it, or correct openstack_internal_host"
+                what, remedy = "%s does not answer (%s)" % (where, error), "start it, or correct openstack_internal_host"
+            return [problem("openstack_auth_url", params["auth_url"], what, remedy)]
+        if status == 401:
+            what = "%s refuses the password of user %s (401)" % (where, user["name"])
+            problems.append(problem(user["variable"], "", what, "give it the user's password, " + AGAIN))
+            continue
+        catalog = catalog_of(reply) if status < 300 else None
+        if catalog is None:
+            remedy = "correct the URL; it ends in :5000/v3, or in /identity/v3 behind a proxy"
+            if status not in (404, 200, 201):
+                remedy = "look at Keystone's log"
+            what = "%s answers with status %d%s" % (where, status, " and no token" if status < 300 else "")
             return [problem("openstack_auth_url", params["auth_url"], what, remedy)]
         regions = sorted({endpoint["region_id"] for service in catalog for endpoint in service["endpoints"]})
         if regions and params["region"] not in regions:
             what = "is not in the catalog of %s" % where
             return [problem("openstack_region", params["region"], what, "set one of: %s" % ", ".join(regions))]
     return problems
+
+
+def catalog_of(reply):
+    """The catalog that came with a token; None when none did, because something else answered."""
+    try:
+        return json.loads(reply)["token"].get("catalog", [])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def cache(servers, timeout):
@@ -228,9 +233,9 @@ def main():
     )
     asks = {"database": database, "queue": queue, "identity": identity, "cache": cache}
     problems = []
-    for name, ask in asks.items():
+    for name, wrong in asks.items():
         if module.params[name]:
-            problems += ask(module.params[name], module.params["timeout"])
+            problems += wrong(module.params[name], module.params["timeout"])
     module.exit_json(changed=False, problems=problems)
 
 

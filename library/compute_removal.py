@@ -9,6 +9,7 @@ from ansible.module_utils import kilonova_database as database
 from ansible.module_utils import kilonova_lock
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova_auth import AUTH
+from ansible.module_utils.kilonova_http import connect
 
 try:
     import openstack
@@ -234,9 +235,7 @@ def main():
     )
     kilonova_lock.take(module)
     p = module.params
-    connection = openstack.connect(
-        load_yaml_config=False, load_envvars=False, auth=p["auth"], region_name=p["region"], compute_api_version="2"
-    )
+    connection = connect(openstack, auth=p["auth"], region_name=p["region"], compute_api_version="2")
     host = Host(module, connection)
     actions = []
     try:

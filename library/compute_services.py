@@ -5,6 +5,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova_auth import AUTH
+from ansible.module_utils.kilonova_http import connect
 
 try:
     import openstack
@@ -63,9 +64,7 @@ def main():
     if module.check_mode:
         # A plan waits for nothing, and which services are up is not for it to say.
         module.exit_json(changed=False)
-    connection = openstack.connect(
-        load_yaml_config=False, load_envvars=False, auth=p["auth"], region_name=p["region"], compute_api_version="2"
-    )
+    connection = connect(openstack, auth=p["auth"], region_name=p["region"], compute_api_version="2")
     wanted = {(binary, host) for binary, hosts in p["expected"].items() for host in hosts}
     deadline = time.monotonic() + p["timeout"]
     services, problem = [], ""

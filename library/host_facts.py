@@ -115,7 +115,7 @@ def unit_files(patterns):
 def active_services():
     """Names of the services that run, or are about to, each with its state."""
     states = "--state=active,activating,reloading"
-    output = command("systemctl", "list-units", "--type=service", states, "--no-legend", "--plain")
+    output = command("systemctl", "list-units", "--type=service,socket", states, "--no-legend", "--plain")
     return {words[0]: words[2] for words in map(str.split, output.splitlines()) if words}
 
 
@@ -205,7 +205,7 @@ def services(state, key, states, active):
     busy = {*active, *(unit for unit, known in states.items() if known in ("enabled", "enabled-runtime"))}
     resting = {}
     for name, reads in state.items():
-        unit = name + ".service"
+        unit = kilonova_services.unit_name(name)
         enabled = kilonova_services.is_enabled(name, states.get(unit))
         if enabled and active.get(unit) == "active" and all(map(kilonova_services.is_good, reads)):
             resting[name] = {path: kilonova_services.keyed(sections, key) for path, sections in reads.items()}

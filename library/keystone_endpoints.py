@@ -2,11 +2,14 @@
 """Register services in Keystone: users, roles, services and endpoints, compared and repaired in one process."""
 
 import sys
+import unicodedata
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from ansible.module_utils import kilonova_database as database
 from ansible.module_utils import kilonova_lock
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova_auth import AUTH
+from ansible.module_utils.kilonova_http import connect
 
 # keystoneauth1 would import the profiler and eventlet with it, which takes longer than a registration.
 sys.modules.setdefault("osprofiler", None)
@@ -27,6 +30,8 @@ short_description: Service users, their roles, services and endpoints (the guide
 description:
   - One openstacksdk connection reads what is there, compares, and creates or repairs what differs - a changed URL, password,
     description, e-mail-less user, a disabled object or a missing role. It never deletes.
+  - Names are the same when Keystone's database says so, which ignores case; such a name is left as it is.
+  - Refuses where a service of the same type has another name, because it may be somebody else's.
 options:
   auth:
     type: dict
@@ -52,8 +57,26 @@ class Registry:
         self.identity, self.check_mode, self.actions = identity, check_mode, []
 
     def get(self, resource, **query):
-        """All objects of a kind."""
-        return self.identity.get("/%s" % resource, params=query).json()[resource]
+        """All objects of a kind, page by page where Keystone sends pages; not all when it cuts its lists ([identity] list_limit).
+
+        Not every kind knows the marker that its link to the next page has: then the same page comes again.
+        """
+        found, page = {}, query
+        while page is not None:
+            reply = self.identity.get("/%s" % resource, params=page, raise_exc=True).json()
+            new = {item.get("id", str(item)): item for item in reply[resource]}
+            following = (reply.get("links") or {}).get("next") if new.keys() - found.keys() else None
+            page = dict(parse_qsl(urlsplit(following).query)) if following else None
+            found.update(new)
+        return list(found.values())
+
+    def matching(self, resource, objects, **attributes):
+        """Those of `objects` with these attributes, else those that Keystone's own comparison finds."""
+        found = [item for item in objects if all(item.get(name) == value for name, value in attributes.items())]
+        if found or "(new)" in attributes.values():
+            return found
+        rows = self.get(resource, **attributes)
+        return [item for item in rows if all(alike(item.get(name), value) for name, value in attributes.items())]
 
     def change(self, action, method, path, body=None):
         """Do and record one change; return the object's new form."""
@@ -63,13 +86,23 @@ class Registry:
         reply = self.identity.request(path, method, json=body, raise_exc=True)
         return next(iter(reply.json().values())) if reply.content else {}
 
+    def region(self, name, regions):
+        """The id, which is its name, that Keystone has for a region; None when it has none."""
+        if any(region["id"] == name for region in regions):
+            return name
+        reply = self.identity.get("/regions/%s" % quote(name, safe=""), raise_exc=False)
+        return reply.json()["region"]["id"] if reply.status_code == 200 else None
+
     def ensure(self, kind, shown, existing, wanted):
         """Create an object or correct the attributes of `wanted` that differ."""
         plural = kind + "s"
         if existing is None:
             made = self.change("create %s %s" % (kind, shown), "POST", "/%s" % plural, {kind: wanted})
             return {**wanted, "id": "(new)", **made}
-        wrong = {name: value for name, value in wanted.items() if existing.get(name) != value}
+        wrong = {
+            name: value for name, value in wanted.items()
+            if existing.get(name) != value and not (name == "name" and alike(existing.get(name), value))
+        }
         if wrong:
             action = "correct %s of %s %s" % (", ".join(sorted(wrong)), kind, shown)
             self.change(action, "PATCH", "/%s/%s" % (plural, existing["id"]), {kind: wrong})
@@ -77,12 +110,24 @@ class Registry:
         return existing
 
 
-def first(objects, **attributes):
-    """The first object with these attributes, or None."""
-    for item in objects:
-        if all(item.get(name) == value for name, value in attributes.items()):
-            return item
-    return None
+class Refused(Exception):
+    """Keystone has something that may be somebody else's."""
+
+
+def alike(one, other):
+    """Whether two values are the same to Keystone's database, in which case, accents and blanks at the end do not count."""
+    if not (isinstance(one, str) and isinstance(other, str)):
+        return one == other
+    plain = [
+        "".join(letter for letter in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(letter)).rstrip()
+        for text in (one, other)
+    ]
+    return plain[0] == plain[1]
+
+
+def first(objects):
+    """The first object, or None."""
+    return next(iter(objects), None)
 
 
 def password_works(connection, auth_url, user_id, password):
@@ -97,12 +142,14 @@ def password_works(connection, auth_url, user_id, password):
 def register(connection, registry, params):
     """Compare and repair everything that `params` names."""
     auth_url = params["auth"]["auth_url"]
-    domain = first(registry.get("domains"), name=params["auth"]["project_domain_name"])
+    domain = first(registry.matching("domains", registry.get("domains"), name=params["auth"]["project_domain_name"]))
+    if domain is None:
+        raise Refused("there is no domain %s" % params["auth"]["project_domain_name"])
     projects = registry.get("projects", domain_id=domain["id"])
     project = registry.ensure(
         "project",
         params["project"],
-        first(projects, name=params["project"]),
+        first(registry.matching("projects", projects, name=params["project"], domain_id=domain["id"])),
         {"name": params["project"], "domain_id": domain["id"], "enabled": True},
     )
     roles = registry.get("roles")
@@ -110,33 +157,55 @@ def register(connection, registry, params):
     services = registry.get("services")
     endpoints = registry.get("endpoints")
     regions = registry.get("regions")
-    if not first(regions, id=params["region"]):
+    region = registry.region(params["region"], regions)
+    if region not in (None, params["region"]):
+        # Keystone would not make the other one, and clients, who compare letters, would not find it.
+        raise Refused("region %s is there; set openstack_region to it" % region)
+    if region is None:
         registry.change("create region %s" % params["region"], "POST", "/regions", {"region": {"id": params["region"]}})
     for name in params["roles"]:
-        if not first(roles, name=name):
+        if not registry.matching("roles", roles, name=name):
             roles.append(registry.ensure("role", name, None, {"name": name}))
     for entry in params["services"]:
         if entry.get("user"):
             ensure_user(connection, registry, entry, auth_url, domain, project, roles, users)
-        candidates = [item for item in services if item["type"] == entry["type"]]
         service = registry.ensure(
             "service",
             entry["name"],
-            first(candidates, name=entry["name"]) or (candidates[0] if candidates else None),
+            the_service(registry, services, entry),
             {"name": entry["name"], "type": entry["type"], "description": entry["description"], "enabled": True},
         )
         for interface, url in entry["endpoints"].items():
-            existing = first(endpoints, service_id=service["id"], interface=interface, region_id=params["region"])
+            where = {"service_id": service["id"], "interface": interface, "region_id": params["region"]}
+            existing = first(registry.matching("endpoints", endpoints, **where))
             wanted = {"url": url, "enabled": True}
             if existing is None:
-                wanted.update(service_id=service["id"], interface=interface, region_id=params["region"])
+                wanted.update(where)
             registry.ensure("endpoint", "%s %s %s" % (entry["type"], interface, url), existing, wanted)
+
+
+def the_service(registry, services, entry):
+    """The service of this type and name, or None. Several of one type may be there; the guide's names tell which is meant."""
+    name = entry["name"]
+    of_type = registry.matching("services", services, type=entry["type"])
+    named = first(item for item in of_type if alike(item.get("name"), name))
+    if named is None and of_type:
+        # A list that Keystone cut may lack it.
+        named = first(registry.matching("services", of_type, type=entry["type"], name=name))
+    if named is None and of_type:
+        other = of_type[0]
+        raise Refused(
+            "service %s of type %s is there (ID %s), which the install guide calls %s; if it is this cloud's, run `openstack "
+            "service set --name %s %s`, else delete it: clients find a service by its type"
+            % (other.get("name") or "without a name", entry["type"], other["id"], name, name, other["id"])
+        )
+    return named
 
 
 def ensure_user(connection, registry, entry, auth_url, domain, project, roles, users):
     """The service user, its password and its roles in the service project."""
     name, password = entry["user"]["name"], entry["user"]["password"]
-    existing = first(users, name=name)
+    existing = first(registry.matching("users", users, name=name, domain_id=domain["id"]))
     wanted = {"name": name, "domain_id": domain["id"], "enabled": True}
     if existing is None:
         wanted["password"] = password
@@ -150,7 +219,7 @@ def ensure_user(connection, registry, entry, auth_url, domain, project, roles, u
         query = {"user.id": user["id"], "scope.project.id": project["id"]}
         assigned = {item["role"]["id"] for item in registry.get("role_assignments", **query) if "role" in item}
     for role_name in entry["user"]["roles"]:
-        role = first(roles, name=role_name)
+        role = first(registry.matching("roles", roles, name=role_name))
         if role is None:
             role = registry.ensure("role", role_name, None, {"name": role_name})
             roles.append(role)
@@ -244,13 +313,15 @@ def main():
         actions = foresee(module)
     else:
         try:
-            connection = openstack.connect(
-                load_yaml_config=False, load_envvars=False, auth=params["auth"], region_name=params["region"],
-                identity_api_version="3", identity_endpoint_override=params["auth"]["auth_url"],
+            connection = connect(
+                openstack, auth=params["auth"], region_name=params["region"], identity_api_version="3",
+                identity_endpoint_override=params["auth"]["auth_url"],
             )
             registry = Registry(connection.identity, module.check_mode)
             register(connection, registry, params)
             actions = registry.actions
+        except Refused as error:
+            module.fail_json(msg="Keystone at %s: %s" % (params["auth"]["auth_url"], error))
         except (exceptions.ClientException, openstack.exceptions.SDKException) as error:
             # In check mode, Keystone or the administrator's password may become right by this very run.
             if not (module.check_mode and isinstance(error, (exceptions.ConnectFailure, exceptions.Unauthorized))):

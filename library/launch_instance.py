@@ -4,11 +4,10 @@
 import os
 import re
 import time
-import urllib.error
-import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova_auth import AUTH
+from ansible.module_utils.kilonova_http import NoAnswer, ask, connect
 
 try:
     import openstack
@@ -227,15 +226,18 @@ class Launch:
     def http(self, address):
         """What the instance answers."""
 
-        def ask():
+        url = "http://%s:%d/" % (address, self.p["port"])
+
+        def answer():
             try:
-                with urllib.request.urlopen("http://%s:%d/" % (address, self.p["port"]), timeout=5) as reply:
-                    return reply.read(200).decode("utf-8", "replace").strip() or "(an empty page)"
-            except (urllib.error.URLError, OSError) as error:
+                status, body = ask(url, timeout=5, most=200)
+            except NoAnswer as error:
                 self.last = {"last_error": str(error)}
                 return None
+            self.last = {"last_error": "HTTP status %d" % status}
+            return (body.decode("utf-8", "replace").strip() or "(an empty page)") if status < 400 else None
 
-        return self.wait("an answer of http://%s:%d/" % (address, self.p["port"]), ask)
+        return self.wait("an answer of %s" % url, answer)
 
 
 def main():
@@ -260,9 +262,9 @@ def main():
         if module.check_mode:
             module.exit_json(changed=True, actions=["launch instance %(name)s" % p])
         module.fail_json(msg="python3-openstacksdk is missing on this host; the role keystone installs it")
-    cloud = openstack.connect(
-        load_yaml_config=False, load_envvars=False, auth=p["auth"], region_name=p["region"], compute_api_version="2",
-        image_api_version="2", network_api_version="2",
+    cloud = connect(
+        openstack, auth=p["auth"], region_name=p["region"], compute_api_version="2", image_api_version="2",
+        network_api_version="2",
     )
     launch = Launch(module, cloud)
     result = {}

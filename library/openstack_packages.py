@@ -34,6 +34,7 @@ options:
     description: >-
       Packages that apt may remove where they stand in the way. Where apt would remove any other, nothing is installed and the
       task fails, in check mode as well.
+  proxy: {type: str, default: '', description: URL of the proxy that packages are fetched by.}
   lock_timeout: {type: int, default: 300, description: Seconds to wait for another user of apt.}
 """
 
@@ -128,6 +129,9 @@ class Apt:
             "--option=DPkg::Lock::Timeout=%d" % module.params["lock_timeout"], "--option=Dpkg::Options::=--force-confdef",
             "--option=Dpkg::Options::=--force-confold",
         ]
+        # In a plan, apt's file of it may not be there yet.
+        if module.params["proxy"]:
+            self.options += ["--option=Acquire::%s::Proxy=%s" % (kind, module.params["proxy"]) for kind in ("http", "https")]
 
     def run(self, *arguments):
         """apt-get; fails with what it says."""
@@ -209,6 +213,7 @@ def main():
             "names": {"type": "list", "elements": "str", "required": True},
             "units": {"type": "list", "elements": "str", "required": True},
             "removable": {"type": "list", "elements": "str", "default": []},
+            "proxy": {"type": "str", "default": ""},
             "lock_timeout": {"type": "int", "default": 300},
         },
         supports_check_mode=True,

@@ -5,13 +5,12 @@ import os
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 
 from ansible.module_utils import kilonova_files, kilonova_lock
 from ansible.module_utils import kilonova_rabbitmq as rabbitmq
 from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_http import NoAnswer, ask
 
 DOCUMENTATION = r"""
 module: openstack_services
@@ -91,18 +90,13 @@ def answer(target):
     """None when the target answers, else what happened. Any HTTP status below 500 is an answer."""
     try:
         if target.startswith("http"):
-            try:
-                with urllib.request.urlopen(target, timeout=10) as reply:
-                    reply.read(1)
-            except urllib.error.HTTPError as error:
-                if error.code >= 500:
-                    return "HTTP status %d" % error.code
-            return None
+            status = ask(target, most=1)[0]
+            return "HTTP status %d" % status if status >= 500 else None
         host, _separator, port = target.rpartition(":")
         with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
             return None
-    except OSError as error:
-        return str(error)
+    except (OSError, NoAnswer) as error:
+        return "no answer: %s" % error
 
 
 def consumed_queues():

@@ -5,6 +5,7 @@ import configparser
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova_auth import AUTH
+from ansible.module_utils.kilonova_http import connect
 
 try:
     import openstack
@@ -213,9 +214,9 @@ def main():
     if openstack is None:
         module.fail_json(msg="python3-openstacksdk is missing on this host; the role keystone installs it")
     try:
-        connection = openstack.connect(
-            load_yaml_config=False, load_envvars=False, auth=p["auth"], region_name=p["region"], compute_api_version="2",
-            image_api_version="2", network_api_version="2",
+        connection = connect(
+            openstack, auth=p["auth"], region_name=p["region"], compute_api_version="2", image_api_version="2",
+            network_api_version="2",
         )
         cloud = Cloud(module, connection)
         if p["state"] == "absent":

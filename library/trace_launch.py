@@ -8,6 +8,7 @@ import uuid
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova_auth import AUTH
+from ansible.module_utils.kilonova_http import connect as connect_to
 
 try:
     import openstack
@@ -45,9 +46,9 @@ def now():
 
 def connect(parameters):
     """A connection with a session of its own."""
-    return openstack.connect(
-        load_yaml_config=False, load_envvars=False, auth=parameters["auth"], region_name=parameters["region"],
-        compute_api_version="2", image_api_version="2", network_api_version="2",
+    return connect_to(
+        openstack, auth=parameters["auth"], region_name=parameters["region"], compute_api_version="2", image_api_version="2",
+        network_api_version="2",
     )
 
 

@@ -14,6 +14,11 @@ ENABLED = ("enabled", "enabled-runtime", "static", "alias", "indirect")
 RUNLEVELS = "/etc/rc[2-5].d/S[0-9][0-9]%s"
 
 
+def unit_name(name):
+    """A unit as systemd calls it: a service, where nothing else is said."""
+    return name if name.endswith(".socket") else name + ".service"
+
+
 def is_enabled(name, state):
     """Whether a unit starts with the host. One that systemd makes of an init script is so by the links of its runlevels."""
     return bool(glob.glob(RUNLEVELS % name)) if state == "generated" else state in ENABLED

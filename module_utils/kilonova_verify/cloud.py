@@ -6,6 +6,8 @@ import threading
 import time
 from urllib.parse import urlsplit
 
+from ansible.module_utils.kilonova_http import connect
+
 from .engine import Failure
 
 # What a row's failure keeps of its calls.
@@ -69,9 +71,8 @@ class Cloud:
 
         options = {"cacert": cacert} if cacert else {}
         self.calls = calls
-        self.connection = openstack.connect(
-            load_yaml_config=False,
-            load_envvars=False,
+        self.connection = connect(
+            openstack,
             auth=auth,
             region_name=region,
             app_name="kilonova-verify",

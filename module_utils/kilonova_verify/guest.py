@@ -9,9 +9,9 @@ import ssl
 import struct
 import subprocess
 import time
-import urllib.error
-import urllib.request
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+from ansible.module_utils.kilonova_http import NoAnswer, ask
 
 
 def checksum(data: bytes) -> int:
@@ -50,12 +50,10 @@ def trusting(cacert: str) -> ssl.SSLContext:
 def http(url: str, timeout: float = 5.0, cacert: str = "") -> tuple[int, str]:
     """Status and text of a page; status 0 with the error's text where nobody answers."""
     try:
-        with urllib.request.urlopen(url, timeout=timeout, context=trusting(cacert)) as reply:
-            return reply.status, reply.read(65536).decode("utf-8", "replace")
-    except urllib.error.HTTPError as error:
-        return error.code, str(error)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        return 0, str(getattr(error, "reason", error))
+        status, body = ask(url, timeout, context=trusting(cacert), most=65536)
+    except NoAnswer as error:
+        return 0, str(error)
+    return status, body.decode("utf-8", "replace") if status < 400 else f"HTTP status {status}"
 
 
 def ssh(user: str, address: str, key: str, command: str, timeout: int = 60) -> subprocess.CompletedProcess:
@@ -98,7 +96,7 @@ def websocket_greeting(url: str, want: int = 12, timeout: float = 15.0, cacert: 
     The URL is Nova's, such as http://controller:6080/vnc_lite.html?path=%3Ftoken%3D…
     """
     parts = urlsplit(url)
-    path = next((urllib.request.unquote(item[5:]) for item in parts.query.split("&") if item.startswith("path=")), "")
+    path = next((unquote(item[5:]) for item in parts.query.split("&") if item.startswith("path=")), "")
     path = path or "?" + parts.query
     port = parts.port or (443 if parts.scheme == "https" else 80)
     key = base64.b64encode(os.urandom(16)).decode()

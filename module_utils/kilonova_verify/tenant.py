@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import time
+from urllib.parse import urlencode
 
 from .cloud import ApiError, Cloud
 from .engine import Failure
@@ -55,10 +56,11 @@ class Tenant:
         self.project_id = admin.post("identity", "/projects", {"project": project})["project"]["id"]
         user = {"name": self.name, "domain_id": "default", "password": password, "default_project_id": self.project_id}
         self.user_id = admin.post("identity", "/users", {"user": user})["user"]["id"]
-        roles = {item["name"]: item["id"] for item in admin.get("identity", "/roles")["roles"]}
-        if role not in roles:
-            raise Failure(f"the Identity service has no role {role}; it has {', '.join(sorted(roles))}")
-        admin.call("identity", "PUT", f"/projects/{self.project_id}/users/{self.user_id}/roles/{roles[role]}")
+        # By name: the Identity service may cut its lists ([role] list_limit).
+        found = admin.get("identity", f"/roles?{urlencode({'name': role})}")["roles"]
+        if not found:
+            raise Failure(f"the Identity service has no role {role}")
+        admin.call("identity", "PUT", f"/projects/{self.project_id}/users/{self.user_id}/roles/{found[0]['id']}")
         return {
             "username": self.name,
             "password": password,
@@ -96,7 +98,8 @@ class Tenant:
 def leftovers(admin: Cloud, own: str, now: float | None = None) -> list[dict]:
     """Projects and flavors of runs that are over: [{name, project_id}]."""
     now = time.time() if now is None else now
-    projects = {item["name"]: item for item in admin.get("identity", "/projects")["projects"] if item["name"].startswith(PREFIX)}
+    listed = admin.get("identity", f"/projects?name__startswith={PREFIX}")["projects"]
+    projects = {item["name"]: item for item in listed if item["name"].startswith(PREFIX)}
     running = {
         name
         for name, item in projects.items()
@@ -104,7 +107,8 @@ def leftovers(admin: Cloud, own: str, now: float | None = None) -> list[dict]:
     }
     names = set(projects)
     # A removal that broke off may have left a user or a flavor without its project.
-    names |= {item["name"] for item in admin.get("identity", "/users")["users"] if item["name"].startswith(PREFIX)}
+    users = admin.get("identity", f"/users?name__startswith={PREFIX}")["users"]
+    names |= {item["name"] for item in users if item["name"].startswith(PREFIX)}
     for item in admin.get("compute", "/flavors?is_public=None")["flavors"]:
         if item["name"].startswith(PREFIX):
             names.add("-".join(item["name"].split("-")[:3]))

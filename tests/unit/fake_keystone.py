@@ -7,7 +7,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 # What each kind of object has when nobody says otherwise.
 NEW = {
@@ -32,6 +32,8 @@ class Keystone:
         self.objects = {f"{kind}s": {} for kind in NEW}
         self.passwords, self.roles_of = {}, set()
         self.writes = []
+        # [DEFAULT] list_limit, and whether the next page has a link (from 2025.1 on).
+        self.limit, self.pages = None, False
         self._ids = count(1)
         self.add("domain", id="default", name="Default")
         project, role = self.add("project", name="admin"), self.add("role", name="admin")
@@ -104,6 +106,10 @@ class Keystone:
         if not headers.get("X-Auth-Token"):
             return refused(401, "The request you have made requires authentication.", "Unauthorized")
         if method == "GET":
+            if len(path) > 1:
+                found = next((o for o in self.objects[path[0]].values() if same(o["id"], path[1])), None)
+                kind = path[0].removesuffix("s")
+                return (200, {kind: self.shown(kind, found)}) if found else refused(404, "Could not find it.", "Not Found")
             return self.listing(path[0], query)
         self.writes.append(f"{method} {'/'.join(path)}")
         if method == "PUT":  # projects/P/users/U/roles/R
@@ -114,7 +120,9 @@ class Keystone:
             return 204, None
         kind = path[0].removesuffix("s")
         if method == "POST":
-            if any(o.get("name") == body[kind].get("name", ...) for o in self.objects[path[0]].values()) and kind != "service":
+            taken = [o.get("id" if kind == "region" else "name") for o in self.objects[path[0]].values()]
+            new = body[kind].get("id" if kind == "region" else "name")
+            if kind not in ("service", "endpoint") and any(same(new, name) for name in taken):
                 return refused(409, f"Conflict occurred attempting to store {kind}.", "Conflict")
             return 201, {kind: self.shown(kind, self.add(kind, **body[kind]))}
         known = self.objects[path[0]].get(path[1])
@@ -130,7 +138,7 @@ class Keystone:
         """A token for a user by id or by name; scoped when a project is asked for."""
         asked = auth["identity"]["password"]["user"]
         users = self.objects["users"].values()
-        user = next((u for u in users if asked.get("id") == u["id"] or asked.get("name") == u["name"]), None)
+        user = next((u for u in users if asked.get("id") == u["id"] or same(asked.get("name"), u["name"])), None)
         if user is None or not user["enabled"] or self.passwords[user["id"]] != asked["password"]:
             return refused(401, "The request you have made requires authentication.", "Unauthorized")
         domain = {"id": "default", "name": "Default"}
@@ -155,12 +163,29 @@ class Keystone:
             ]
         else:
             kind = plural.removesuffix("s")
-            rows = [self.shown(kind, o) for o in self.objects[plural].values() if query.items() <= o.items()]
+            marker, asked = query.pop("marker", None), {n: v for n, v in query.items() if n != "limit"}
+            # The name of a service is not in a column of its own.
+            rows = [
+                self.shown(kind, o) for o in self.objects[plural].values()
+                if all(o.get(n) == v if (kind, n) == ("service", "name") else same(o.get(n), v) for n, v in asked.items())
+            ]
+            if self.limit and len(rows) > self.limit:
+                # Services, endpoints and regions know no marker.
+                at = [row["id"] for row in rows].index(marker) + 1 if marker and kind in ("user", "project", "role") else 0
+                rows, left = rows[at:at + self.limit], len(rows) > at + self.limit
+                more = f"{self.url}/{plural}?" + urlencode({**asked, "limit": self.limit, "marker": rows[-1]["id"]})
+                links = {"next": more if left and self.pages else None, "self": f"{self.url}/{plural}", "previous": None}
+                return 200, {plural: rows, "links": links, **({"truncated": True} if left else {})}
         return 200, {plural: rows, "links": {"next": None, "self": f"{self.url}/{plural}", "previous": None}}
 
     def shown(self, kind, known):
         """An object as it is replied, with the link to itself."""
         return {**known, "links": {"self": f"{self.url}/{kind}s/{known['id']}"}}
+
+
+def same(one, other):
+    """As MariaDB compares texts."""
+    return one.lower() == other.lower() if isinstance(one, str) and isinstance(other, str) else one == other
 
 
 def refused(code, message, title):

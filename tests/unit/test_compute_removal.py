@@ -34,6 +34,7 @@ class Cloud:
         self.allocations, self.instances, self.migrations, self.writes = {}, [], [], []
         self.conflicts = 0
         self.compute = self.placement = self.network = self
+        self.session = types.SimpleNamespace(session=types.SimpleNamespace(trust_env=True))
 
     def get(self, path, params=None, headers=None):
         params = params or {}

@@ -224,7 +224,10 @@ def test_the_guides_own_form_is_ocatas():
 def test_the_api_is_served_as_the_release_can():
     made = {release: texts(inventory(release=release)) for release in ("queens", "rocky", "zed", "gazpacho")}
     files = {path for _host, path in set(made["rocky"]) - set(made["queens"])}
-    assert files == {"/etc/nova/nova-api-uwsgi.ini", "/etc/nova/nova-api-metadata-uwsgi.ini"}
+    assert files == {
+        "/etc/nova/nova-api-uwsgi.ini", "/etc/nova/nova-api-metadata-uwsgi.ini", "/etc/default/nova-api",
+        "/etc/default/nova-api-metadata",
+    }
     ini = {release: made[release]["controller", "/etc/nova/nova-api-uwsgi.ini"] for release in ("zed", "gazpacho")}
     assert "wsgi-file = /usr/bin/nova-api-wsgi" in ini["zed"] and "module" not in ini["zed"]
     assert "module = nova.wsgi.osapi_compute" in ini["gazpacho"] and "wsgi-file" not in ini["gazpacho"]

@@ -135,7 +135,8 @@ def test_the_guides_own_release_is_nearly_the_guide():
     assert differ == {
         "[DEFAULT] auth_strategy", "[DEFAULT] enabled_apis", "[DEFAULT] transport_url", "[api_database] connection",
         "[database] connection", "[keystone_authtoken] auth_uri", "[keystone_authtoken] auth_url",
-        "[keystone_authtoken] project_domain_name", "[keystone_authtoken] user_domain_name", "[neutron] auth_url",
+        "[keystone_authtoken] memcached_servers", "[keystone_authtoken] project_domain_name",
+        "[keystone_authtoken] user_domain_name", "[neutron] auth_url",
         "[neutron] project_domain_name", "[neutron] user_domain_name", "[neutron] metadata_proxy_shared_secret",
         "[oslo_messaging_rabbit] rabbit_host", "[oslo_messaging_rabbit] rabbit_password", "[oslo_messaging_rabbit] rabbit_userid",
         "[vnc] vncserver_listen",

@@ -1027,6 +1027,18 @@ def test_a_file_that_the_host_told_of_is_not_asked_for_again(tmp_path):
     assert not hosts.file_is_there(entry, path.read_text(), told | {"ansible_facts": {"openstack_packages_new": []}})
 
 
+def test_a_socket_rests_as_a_service_does(run, systemd, conf):
+    """epmd's, which systemd knows by its full name."""
+    systemd.add("epmd.socket")
+    conf("[Socket]\nListenStream = 127.0.0.1:4369\n")
+    unit = conf.unit("epmd.socket")
+    run(systemd.code, units=[unit])
+    code = load("host_facts")
+    for active, rests in (("active", True), ("inactive", False)):
+        told = code.services(code.kilonova_services.load_state(), hosts.KEY, {"epmd.socket": "enabled"}, {"epmd.socket": active})
+        assert hosts.unit_rests(unit, {"openstack_host": {"services": told}, "ansible_facts": {}}) is rests
+
+
 def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, systemd, conf):
     systemd.add("agent", "scheduler")
     conf("[DEFAULT]\na = 1\n")
@@ -1404,6 +1416,23 @@ def test_a_policy_of_the_administrator_stays(run, dpkg):
     assert dpkg.policy.read_text() == "#!/bin/sh\nexit 101\n"
 
 
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_apt_is_told_of_the_proxy_in_a_plan_as_well(run, dpkg, monkeypatch, check_mode):
+    """Its file comes with the run. Who asks inside of the cloud is told of none (test_http.py)."""
+    asked = []
+    call = dpkg.call
+    monkeypatch.setattr(dpkg.code, "call", lambda *argv: asked.append(argv) or call(*argv))
+    arguments = {"names": ["nova-api"], "units": ["nova-*"], "removable": ["old-thing"]}
+    proxies = {f"--option=Acquire::{kind}::Proxy=http://proxy.example.org:3128" for kind in ("http", "https")}
+    run(dpkg.code, check_mode=check_mode, proxy="http://proxy.example.org:3128", **arguments)
+    fetching = [argv for argv in asked if argv[0] == "apt-get"]
+    assert fetching
+    assert all(proxies <= set(argv) for argv in fetching)
+    asked.clear()
+    run(dpkg.code, check_mode=check_mode, **arguments)
+    assert "Proxy" not in str(asked)
+
+
 def test_services_are_released_when_apt_fails(run, dpkg):
     dpkg.fails = True
     with pytest.raises(Failed) as failed:
@@ -1536,6 +1565,85 @@ def test_check_mode_names_the_repair_and_performs_none(keystone, register, case)
     actions = register(keystone, service(), check_mode=True)
     assert (keystone.writes, keystone.state()) == ([], before)
     assert actions == [action]
+
+
+@pytest.mark.parametrize(("limit", "pages"), [(1, False), (1, True), (2, False), (2, True), (3, True)])
+def test_lists_that_keystone_cuts(keystone, register, limit, pages):
+    """[DEFAULT] list_limit: what is not on the list is asked for by its name."""
+    for name in ("a", "b", "z"):
+        keystone.add("user", name=name, password="p")
+        keystone.add("role", name=name)
+        keystone.add("project", name=name)
+        keystone.add("service", name=name, type=name)
+        keystone.add("region", id=name)
+    keystone.limit, keystone.pages = limit, pages
+    assert register(keystone, service()) == CREATE
+    right = keystone.state()
+    assert register(keystone, service(), check_mode=True) == []
+    assert register(keystone, service(), service("glance", "image", 9292)) == []
+    assert keystone.state() == right
+
+
+@pytest.mark.parametrize(
+    ("plural", "name", "there"),
+    [
+        ("users", "glance", "Glance"), ("projects", "service", "SERVICE"), ("roles", "service", "Service"),
+        ("services", "glance", "GLANCE"), ("domains", "Default", "default"),
+    ],
+)
+def test_names_are_compared_as_the_database_does(keystone, register, plural, name, there):
+    """Another one could not be made (409); the name stays as somebody wrote it."""
+    register(keystone, service())
+    keystone.find(plural, name=name)["name"] = there
+    before = keystone.state()
+    assert register(keystone, service(), check_mode=True) == []
+    assert register(keystone, service()) == []
+    assert keystone.state() == before
+    # What differs in it is put right all the same.
+    if plural == "users":
+        keystone.find("users", name=there)["enabled"] = False
+        assert register(keystone, service()) == ["correct enabled of user glance"]
+        assert keystone.find("users", name=there)["enabled"]
+
+
+@pytest.mark.parametrize(("one", "other", "right"), [
+    ("Nova", "nova", True), ("nóva", "NOVA", True), ("nova ", "nova", True), ("nova", "nova2", False), (" nova", "nova", False),
+    (None, None, True), (True, True, True), (None, "nova", False),
+])
+def test_what_is_alike_to_mariadb(one, other, right):
+    """utf8mb3_general_ci."""
+    assert load("keystone_endpoints").alike(one, other) is right
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize("limit", [None, 1])
+def test_a_service_of_another_name_is_not_taken_over(keystone, register, check_mode, limit):
+    theirs = keystone.add("service", name="images-of-old", type="image")
+    keystone.limit = limit
+    before = keystone.objects["services"][theirs["id"]].copy()
+    with pytest.raises(Failed) as failed:
+        register(keystone, service(), check_mode=check_mode)
+    said = failed.value.args[0]["msg"]
+    assert f"service images-of-old of type image is there (ID {theirs['id']}), which the install guide calls glance" in said
+    assert f"`openstack service set --name glance {theirs['id']}`" in said
+    assert keystone.objects["services"] == {theirs["id"]: before}
+    # Both may be there: then it is clear which is meant.
+    keystone.add("service", name="glance", type="image", description=service()["description"])
+    assert not any("service glance" in line for line in register(keystone, service(), check_mode=check_mode))
+    assert keystone.objects["services"][theirs["id"]] == before
+
+
+def test_a_region_in_other_letters_is_refused(keystone, register):
+    """Keystone takes it for the same, and clients do not."""
+    keystone.add("region", id="regionone")
+    with pytest.raises(Failed, match="region regionone is there; set openstack_region to it"):
+        register(keystone, service())
+
+
+def test_a_domain_that_is_not_there(keystone, register):
+    keystone.objects["domains"]["default"]["name"] = "Other"
+    with pytest.raises(Failed, match="there is no domain Default"):
+        register(keystone, service())
 
 
 def test_a_wrong_administrators_password_stops_the_run_and_is_not_shown(keystone, register):

@@ -3,6 +3,8 @@
 import importlib.util
 import re
 
+import yaml
+
 from kilonova.config_files import ROLES
 
 TREE = ROLES.parent
@@ -23,6 +25,26 @@ def table(module):
     for name, (title, _function) in module.CHECKS.items():
         lines.append(f"| {name} | {title} | {'waived: ' + module.WAIVERS[name] if name in module.WAIVERS else 'holds'} |")
     return "\n".join([*lines, "", ""])
+
+
+def ports():
+    """The table of ports as it must be in the document."""
+    rows = yaml.safe_load((TREE / "molecule/default/tests/ports.yml").read_text(encoding="utf-8"))
+    at = {"management": "management", "api": "`openstack_api_addresses`", "loopback": "127.0.0.1", "any": "every"}
+    lines = ["", "| port | service | host | address | who must reach it | login |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        extra = [*([f"with {' or '.join(row['backends'])}"] if "backends" in row else []),
+                 *([f"while {row['sometimes']}"] if "sometimes" in row else [])]
+        service = row["service"] + (f"; {', '.join(extra)}" if extra else "")
+        port = f"{row['port']}{'/udp' if row.get('kind') == 'udp' else ''}"
+        lines.append(f"| {port} | {service} | {row['host']} | {at[row['at']]} | {row['by']} | {row['login']} |")
+    return "\n".join([*lines, "", ""])
+
+
+def test_the_document_lists_the_ports():
+    """Those that the tests of a deployed cloud compare with what listens."""
+    text = (TREE / "docs/security.md").read_text(encoding="utf-8")
+    assert re.search(r"(?s)<!-- ports -->\n(.*?)<!-- end of the ports -->", text)[1] == ports()
 
 
 def test_the_document_lists_the_checks():

@@ -302,9 +302,10 @@ def _(site):
     return [f"controller: account {line!r}" for line in lines if line.startswith("guest") or not line.endswith("[]")]
 
 
-@check("Messaging-02", "RabbitMQ listens for clients on the management address only")
+@check("Messaging-02", "RabbitMQ listens for clients on the management address only, and for Erlang's nodes on loopback only")
 def _(site):
-    return _elsewhere(site, 5672)
+    erlang = [entry for entry in site.listening("controller", "tcp") if entry.rpartition(":")[2] in ("4369", "25672")]
+    return _elsewhere(site, 5672) + [f"controller: {entry} is open" for entry in erlang if not _is_local(entry)]
 
 
 @check("Messaging-03", "Erlang's cookie is RabbitMQ's alone")
@@ -319,10 +320,25 @@ def _(site):
     return [] if value == "true" else [f"controller: [oslo_messaging_rabbit] ssl = {value}"]
 
 
-@check("Cache-01", "Memcached listens on the management address only, and on no UDP port")
+@check("Cache-01", "Memcached, whose readers unpickle what is in it, listens on the loopback interface only, and on no UDP port")
 def _(site):
     udp = [entry for entry in site.listening("controller", "udp") if entry.endswith(":11211")]
-    return _elsewhere(site, 11211) + [f"controller: UDP {entry}" for entry in udp]
+    tcp = [entry for entry in site.listening("controller", "tcp") if entry.endswith(":11211")]
+    assert tcp
+    open_to_others = [f"controller: {entry} is open" for entry in tcp if not _is_local(entry)]
+    return open_to_others + [f"controller: UDP {entry}" for entry in udp]
+
+
+@check("Cache-03", "No service reads a cache of another host, and a compute node none at all")
+def _(site):
+    found = []
+    for host in site.hosts:
+        listed = site.run(host, "grep --recursive --no-messages -E '^memcached?_servers' /etc/*/*.conf /etc/*/*.ini || true")
+        for line in listed.splitlines():
+            path, _colon, option = line.partition(":")
+            if host != "controller" or option.partition("=")[2].strip() != "127.0.0.1:11211":
+                found.append(f"{host}: {path} has {option}")
+    return found
 
 
 @check("Cache-02", "Tokens in the cache are encrypted")

@@ -58,15 +58,6 @@ def test_no_answer_without_a_token(get, addresses, path):
     assert get(f"http://{addresses['controller']}{path}")[0] == 401
 
 
-def test_backends_listen_on_the_management_address_only(controller, addresses):
-    """Database, queue and cache are on no other network."""
-    lines = controller.check_output("ss --tcp --listening --numeric --no-header").splitlines()
-    listening = {line.split()[3] for line in lines}
-    for port in (3306, 5672, 11211):
-        assert {entry for entry in listening if entry.endswith(f":{port}")} == {f"{addresses['controller']}:{port}"}
-    assert ":11211" not in controller.check_output("ss --udp --listening --numeric --no-header")
-
-
 def test_guest_is_gone(controller):
     """RabbitMQ has the account openstack and no other."""
     assert controller.check_output("rabbitmqctl --quiet list_users").splitlines()[1:] == ["openstack\t[]"]

@@ -1,0 +1,46 @@
+"""Questions by HTTP inside of the cloud. No proxy of the login sees one, and whatever is no answer is said in words."""
+
+import http.client
+import urllib.error
+import urllib.request
+
+# What urllib lets through from below: nobody there, no HTTP (a bad status line, a line without end, a body cut short), no URL.
+NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
+
+
+class NoAnswer(Exception):
+    """Nobody answered, or not by HTTP. `cause` is the error below."""
+
+    def __init__(self, error):
+        """Take what urllib raised."""
+        self.cause = getattr(error, "reason", error)
+        super().__init__(reason(self.cause))
+
+
+def reason(error):
+    """What went wrong, in words; an error of the protocol by its name, because its text may be the peer's."""
+    if isinstance(error, http.client.HTTPException):
+        return f"what answers speaks no HTTP ({type(error).__name__})"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def ask(url, timeout=10, data=None, headers=None, context=None, most=1 << 20):
+    """(status, body) of any answer, of whose body at most `most` bytes are read. Raises NoAnswer."""
+    try:
+        handlers = [urllib.request.ProxyHandler({})] + ([urllib.request.HTTPSHandler(context=context)] if context else [])
+        request = urllib.request.Request(url, data=data, headers=headers or {})
+        try:
+            with urllib.request.build_opener(*handlers).open(request, timeout=timeout) as reply:
+                return reply.status, reply.read(most)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read(most)
+    except NO_ANSWER as error:
+        raise NoAnswer(error) from error
+
+
+def connect(openstack, **options):
+    """A connection of openstacksdk that reads no clouds.yaml and no environment, neither logins nor proxies."""
+    connection = openstack.connect(load_yaml_config=False, load_envvars=False, **options)
+    connection.session.session.trust_env = False
+    return connection

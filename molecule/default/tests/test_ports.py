@@ -1,0 +1,76 @@
+"""Every port of every host listens where it must (ports.yml) and nowhere else, and a compute node reaches no other."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import backend
+import pytest
+import yaml
+
+ROWS = yaml.safe_load(Path(__file__).with_name("ports.yml").read_text(encoding="utf-8"))
+ROLES = {"controller": ("every", "controller"), "compute1": ("every", "compute node")}
+each_host = pytest.mark.parametrize("host", ["controller", "compute1"])
+
+
+def rows(host):
+    """What is declared for a host with this backend."""
+    return [row for row in ROWS if row["host"] in ROLES[host] and backend.BACKEND in row.get("backends", [backend.BACKEND])]
+
+
+def span(row):
+    """Its ports."""
+    first, _dash, last = str(row["port"]).partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def sockets(node):
+    """(kind, address, port, process) of everything that listens; a UDP socket that is connected is a question, not a service."""
+    found = []
+    for line in node.check_output("ss -Hlntup").splitlines():
+        kind, _state, _receive, _send, local, _peer, *process = line.split(None, 6)
+        address, _colon, port = local.rpartition(":")
+        found.append((kind, address.strip("[]").partition("%")[0], int(port), " ".join(process)))
+    return found
+
+
+def is_right(address, row, management):
+    """Whether a row's service may have this address."""
+    if row["at"] == "any":
+        return True
+    if address == "*":
+        return False
+    if row["at"] == "loopback":
+        return ipaddress.ip_address(address).is_loopback
+    return address == management
+
+
+@each_host
+def test_nothing_listens_that_is_not_declared(host, request, addresses):
+    wrong = []
+    for kind, address, port, process in sockets(request.getfixturevalue(host)):
+        declared = [row for row in rows(host) if row.get("kind", "tcp") == kind and port in span(row)]
+        if not any(is_right(address, row, addresses[host]) for row in declared):
+            wrong.append(f"{kind} {address}:{port} {process}")
+    assert not wrong, "\n".join(wrong)
+
+
+@each_host
+def test_everything_that_is_declared_listens(host, request):
+    there = {(kind, port) for kind, _address, port, _process in sockets(request.getfixturevalue(host))}
+    for row in rows(host):
+        if "sometimes" not in row:
+            assert (row.get("kind", "tcp"), row["port"]) in there, row
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row["host"] == "controller"], ids=lambda row: str(row["port"]))
+def test_what_a_compute_node_reaches(row, compute1, addresses):
+    """What it must, and of the rest nothing, by any address of the controller."""
+    if row not in rows("controller"):
+        pytest.skip(f"not with {backend.BACKEND}")
+    network = addresses["controller"].rpartition(".0.")[0]
+    for address in (addresses["controller"], f"{network}.1.11"):
+        program = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)"
+        reached = compute1.run("python3 -c %s %s %s", program, address, str(row["port"])).rc == 0
+        assert reached is (row["at"] != "loopback" and address == addresses["controller"]), f"{address}:{row['port']}"
