@@ -1,7 +1,11 @@
 """The secrets of an inventory: generated once, strong, readable by their owner alone."""
 
+import json
 import re
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -63,13 +67,235 @@ def test_only_missing_ones_are_added(inventory):
     assert path.read_text().startswith(mine + "\n")
     assert added == [name for name in names() if name not in ("openstack_admin_pass", "openstack_nova_pass")]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [entry.name for entry in path.parent.iterdir()] == ["secrets.yml"]
+    assert sorted(entry.name for entry in path.parent.iterdir()) == [".gitignore", "secrets.yml"]
 
 
-def test_an_encrypted_file_is_left_alone(inventory):
-    path = written(inventory, "$ANSIBLE_VAULT;1.1;AES256\n3132")
+# ------------------------------------------------------------------------------------------- what is set elsewhere
+
+HOSTS = "all: {children: {controllers: {hosts: {controller: }}, computes: {hosts: {compute1: , compute2: }}}}\n"
+ALL = "".join(f"{name}: of-the-operator-{number:02}\n" for number, name in enumerate(names()))
+NOVA = "openstack_nova_pass: of-the-operator-00\n"
+
+
+def tree(directory, files):
+    """Write files (name -> text) of an inventory; None makes a directory."""
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if text is None else path.write_text(text)
+
+
+def resolved(*inventories):
+    """Every variable of every host, as Ansible has it; in a process of its own, because Ansible remembers files."""
+    sources = [part for path in inventories for part in ("-i", path)]
+    said = subprocess.run([sys.executable, "-m", "ansible", "inventory", "--list", *sources], capture_output=True, check=True)
+    return json.loads(said.stdout)["_meta"]["hostvars"]
+
+
+@pytest.mark.parametrize("name", ["all.yml", "all.yaml", "all.json", "all"])
+def test_a_file_of_the_operator_is_not_switched_off(name, inventory):
+    tree(inventory, {"hosts.yml": HOSTS, f"group_vars/{name}": '{"openstack_release": "zed", "openstack_region": "Berlin"}\n'})
+    before = resolved(inventory)
+    with pytest.raises(ValueError, match=re.escape(f"Ansible reads {inventory}/group_vars/{name}, and would not any")) as said:
+        generate(inventory)
+    assert resolved(inventory) == before
+    # What is said is what helps.
+    subprocess.run(str(said.value).partition("move it first: ")[2], shell=True, check=True)
+    assert generate(inventory)[1] == list(names())
+    after = resolved(inventory)
+    assert {host: {key: found[key] for key in before[host]} for host, found in after.items()} == before
+    assert all(set(names()) <= set(found) for found in after.values())
+
+
+def test_a_file_of_the_operator_that_has_all_secrets_is_enough(inventory):
+    tree(inventory, {"hosts.yml": HOSTS, "group_vars/all.yml": ALL})
+    assert generate(inventory)[1] == []
+    assert not (inventory / "group_vars" / "all").exists()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"hosts.yml": HOSTS, "group_vars/all/passwords.yml": NOVA},
+        {"hosts.yml": HOSTS, "group_vars/all/deep/er.yml": NOVA},
+        {"hosts.yml": HOSTS, "group_vars/controllers.yml": NOVA, "group_vars/computes/x.json": '{"openstack_nova_pass": "abc"}'},
+        {"hosts.yml": HOSTS, "host_vars/controller.yml": NOVA},
+        {"hosts": "[controllers]\na openstack_nova_pass=abc\n[computes]\nb\n"},
+        {"hosts": "[controllers]\na\n[computes]\nb\n[all:vars]\nopenstack_nova_pass=abc\n"},
+        {"hosts.yml": HOSTS, "more.yml": "all: {vars: {openstack_nova_pass: '{{ elsewhere }}'}}\n"},
+        {"hosts.yml": HOSTS, "more.yml": "plugin: ansible.builtin.constructed\ncompose: {openstack_nova_pass: \"'abc'\"}\n"},
+        {"hosts.yml": HOSTS, "group_vars/all/x.yml": "openstack_nova_pass: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  3132\n"},
+    ],
+)
+def test_what_is_set_elsewhere_is_left_alone(files, inventory):
+    tree(inventory, files)
+    before = resolved(inventory)
+    path, added = generate(inventory)
+    assert added == [name for name in names() if name != "openstack_nova_pass"]
+    assert "openstack_nova_pass" not in path.read_text()
+    after = resolved(inventory)
+    assert {host: {key: value for key, value in found.items() if key not in added} for host, found in after.items()} == before
+
+
+def test_an_inventory_that_is_a_program(inventory):
+    program = inventory / "hosts.py"
+    said = {"controllers": {"hosts": ["a"], "vars": {"openstack_nova_pass": "abc"}}}
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(said)}'\n")
+    program.chmod(0o755)
+    assert "openstack_nova_pass" not in generate(program)[1]
+    assert generate(program) == (secrets_file(inventory), [])
+
+
+def test_several_inventories(inventory):
+    tree(inventory, {"a/hosts.yml": HOSTS, "b/hosts.ini": "[controllers]\ncontroller\n", "b/group_vars/all.yml": NOVA})
+    path, added = generate(inventory / "a", inventory / "b" / "hosts.ini")
+    assert path == inventory / "a" / "group_vars" / "all" / "secrets.yml"
+    assert added == [name for name in names() if name != "openstack_nova_pass"]
+    assert generate(inventory / "a", inventory / "b" / "hosts.ini") == (path, [])
+
+
+def test_what_only_some_hosts_have_is_told(inventory, capsys):
+    tree(inventory, {"hosts.yml": HOSTS, "group_vars/controllers.yml": "openstack_nova_dbpass: abc\n"})
+    assert main([str(inventory)]) == 0
+    said = "secrets: openstack_nova_dbpass is set for controller and not for compute1, compute2; it is left so\n"
+    assert capsys.readouterr().err == said
+
+
+def test_what_the_controller_lacks_and_another_has_is_refused(inventory):
+    tree(inventory, {"hosts.yml": HOSTS, "host_vars/compute1.yml": NOVA})
+    with pytest.raises(ValueError, match=r"^openstack_nova_pass is set for compute1 and not for controller; set it"):
+        generate(inventory)
+    assert not (inventory / "group_vars").exists()
+
+
+@pytest.mark.parametrize("where", ["group_vars/all/passwords.yml", "group_vars/all/secrets.yml", "host_vars/controller/x.yml"])
+def test_an_encrypted_file_is_looked_into_or_named(where, inventory, monkeypatch):
+    tree(inventory, {"hosts.yml": HOSTS, where: ALL, "password": "right\n"})
+    path = inventory / where
+    vault = [sys.executable, "-m", "ansible", "vault", "encrypt", "--vault-password-file", inventory / "password", path]
+    subprocess.run(vault, check=True, capture_output=True)
+    (inventory / "password").rename(inventory.parent / "password")
+    before = path.read_bytes()
+    monkeypatch.delenv("ANSIBLE_VAULT_PASSWORD_FILE", raising=False)
+    with pytest.raises(ValueError, match=re.escape(f"{path}: encrypted, and may hold secrets")) as said:
+        generate(inventory)
+    assert "of-the-operator" not in str(said.value)
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(inventory.parent / "password"))
+    assert generate(inventory)[1] == []
+    assert path.read_bytes() == before
+    monkeypatch.delenv("ANSIBLE_VAULT_PASSWORD_FILE")
+    (inventory.parent / "password").unlink()
+    # With values for all beside it, what is encrypted does not matter.
+    if "passwords" in where:
+        tree(inventory, {"group_vars/all/secrets.yml": ALL})
+        assert generate(inventory)[1] == []
+
+
+def test_an_encrypted_file_that_lacks_some_is_named(inventory, monkeypatch):
+    tree(inventory, {"hosts.yml": HOSTS, "group_vars/all/secrets.yml": NOVA})
+    tree(inventory.parent, {"password": "right\n"})
+    path = secrets_file(inventory)
+    vault = [sys.executable, "-m", "ansible", "vault", "encrypt", "--vault-password-file", inventory.parent / "password", path]
+    subprocess.run(vault, check=True, capture_output=True)
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(inventory.parent / "password"))
+    with pytest.raises(ValueError, match=re.escape(f"{path} is encrypted, and has no openstack_admin_pass, ")):
+        generate(inventory)
+
+
+@pytest.mark.parametrize("empty", ["openstack_nova_pass:", "openstack_nova_pass: # later", 'openstack_nova_pass: ""'])
+def test_what_is_empty_in_the_file_is_filled(empty, inventory):
+    written(inventory, f"# mine\n{empty}\nopenstack_admin_pass: 0123456789abcdef\n")
+    path, added = generate(inventory)
+    assert added == [name for name in names() if name != "openstack_admin_pass"]
+    lines = path.read_text().splitlines()
+    assert re.match(r'openstack_nova_pass: !unsafe "[\w-]{32}"', lines[1])
+    assert (lines[0], lines[2]) == ("# mine", "openstack_admin_pass: 0123456789abcdef")
     assert generate(inventory) == (path, [])
-    assert path.read_text() == "$ANSIBLE_VAULT;1.1;AES256\n3132"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("group_vars/all/main.yml", "openstack_nova_pass:\n"),
+        ("group_vars/all/zz.json", '{"openstack_nova_pass": ""}'),
+        ("host_vars/controller.yml", "openstack_nova_pass: ''\n"),
+        ("more.ini", "[all:vars]\nopenstack_nova_pass=\n"),
+    ],
+)
+def test_what_is_empty_elsewhere_is_told(name, text, inventory):
+    tree(inventory, {"hosts.yml": HOSTS, name: text})
+    with pytest.raises(ValueError, match=re.escape(f"openstack_nova_pass is set but empty in {inventory / name}; remove it")):
+        generate(inventory)
+    assert not secrets_file(inventory).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[a, b]: c\n", ": line 1: a list is no name of a variable; write name: value"),
+        ("a: b\n? {a: b}\n", ": line 2: a mapping is no name of a variable; write name: value"),
+        ("? [[canary]]\n: c\n", ": line 1: a list is no name of a variable; write name: value"),
+        ("[" * 5000, ": too many brackets in one another"),
+    ],
+)
+def test_a_name_that_is_no_text(text, message, inventory, capsys):
+    path = written(inventory, text)
+    assert main([str(inventory)]) == main([str(inventory), "--rotate", "all"]) == 1
+    assert capsys.readouterr().err == f"secrets: {path}{message}\n" * 2
+    values = inventory / "values.yml"
+    values.write_text(text)
+    path.write_text(ALL)
+    assert main([str(inventory), "--rotate", "all", "--values", str(values)]) == 1
+    assert capsys.readouterr().err == f"secrets: {values}{message}\n"
+
+
+def test_an_inventory_that_cannot_be_read_is_refused(inventory, capsys):
+    tree(inventory, {"hosts.yml": HOSTS, "group_vars/all/x.yml": "openstack_nova_pass: 'canary\n"})
+    assert main([str(inventory)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("secrets: Ansible cannot read the inventory: ") and "x.yml" in said and "canary" not in said
+    tree(inventory, {"group_vars/all/x.yml": "", "hosts.yml": "all: [\n"})
+    assert main([str(inventory)]) == 1
+    assert not secrets_file(inventory).exists()
+
+
+@pytest.mark.parametrize("place", ["", "inventories/prod/eu", "prod", "with blank/it's"])
+def test_git_ignores_the_secrets_wherever_they_are(place, inventory):
+    subprocess.run(["git", "init", "--quiet", inventory], check=True)
+    tree(inventory / place, {"hosts.yml": HOSTS})
+    path, _added = generate(inventory / place)
+    begin_rotation(inventory / place, "nova_pass")
+    seen = subprocess.run(["git", "-C", inventory, "status", "--porcelain", "-uall"], capture_output=True, check=True, text=True)
+    assert seen.stdout.count("\n") == 1 and "hosts.yml" in seen.stdout
+    path.with_name(".gitignore").write_text("mine")
+    generate(inventory / place)
+    assert path.with_name(".gitignore").read_text() == "mine\nsecrets.yml*\n"
+
+
+def test_the_project_ignores_the_secrets_of_its_inventories():
+    root = Path(__file__).parents[2]
+    for place in ("inventories/sandbox", "inventories/prod/eu", "prod"):
+        path = f"{place}/group_vars/all/secrets.yml"
+        asked = [path, f"{path}.rotating", f"{path}.old"]
+        command = ["git", "check-ignore", "--no-index", *asked]
+        said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        assert said.stdout.split() == asked
+
+
+def test_a_link_or_a_directory_in_the_place_of_the_file(inventory):
+    path = written(inventory, "")
+    path.rename(inventory / "elsewhere.yml")
+    path.symlink_to(inventory / "elsewhere.yml")
+    with pytest.raises(ValueError, match=re.escape(f"{path} is a symbolic link to {inventory}/elsewhere.yml")):
+        generate(inventory)
+    (inventory / "elsewhere.yml").write_text(ALL)
+    with pytest.raises(ValueError, match=re.escape(f"{path} is a symbolic link to {inventory}/elsewhere.yml")):
+        begin_rotation(inventory)
+    assert path.is_symlink() and path.read_text() == ALL and not rotating_file(inventory).exists()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match=re.escape(f"{path} is not a file")):
+        generate(inventory)
 
 
 def test_an_inventory_file_has_its_secrets_beside_it(inventory):
@@ -146,8 +372,34 @@ def test_a_rotation_that_was_begun_goes_on_with_its_values(inventory, complete):
     assert changed_names(inventory) == ["openstack_nova_pass", "openstack_neutron_pass"]
     assert rotating_file(inventory).read_text() == before
     finish_rotation(inventory)
-    assert sorted(path.name for path in complete.parent.iterdir()) == ["secrets.yml", "secrets.yml.old"]
+    assert sorted(path.name for path in complete.parent.iterdir()) == [".gitignore", "secrets.yml", "secrets.yml.old"]
     assert old_values(inventory) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("short", "new secrets: openstack_nova_pass: is weak (5 characters); "),
+        ("with a line\nbreak in it", "new secrets: openstack_nova_pass: contains a line break, "),
+        ("another-0123456789", "openstack_nova_pass: a rotation to another value was begun, and hosts may have "),
+    ],
+)
+def test_values_for_a_rotation_that_was_begun_are_not_ignored(value, message, inventory, complete):
+    begin_rotation(inventory, "nova_pass", {"openstack_nova_pass": "begun-0123456789"})
+    begun = complete.read_text()
+    with pytest.raises(ValueError, match="^" + re.escape(message)) as caught:
+        begin_rotation(inventory, "nova_pass", {"openstack_nova_pass": value})
+    assert value not in str(caught.value)
+    assert complete.read_text() == begun
+    assert begin_rotation(inventory, "nova_pass", {"openstack_nova_pass": "begun-0123456789"}) == ["openstack_nova_pass"]
+    assert complete.read_text() == begun
+
+
+def test_a_rotation_that_would_change_nothing_is_refused(inventory, complete):
+    tree(inventory, {"hosts.yml": HOSTS, "host_vars/controller.yml": NOVA})
+    with pytest.raises(ValueError, match=r"^openstack_nova_pass has another value for controller than in "):
+        begin_rotation(inventory, "nova_pass")
+    assert begin_rotation(inventory, "neutron_pass") == ["openstack_neutron_pass"]
 
 
 def test_a_rotation_of_all_rotates_all(inventory, complete):
