@@ -55,7 +55,11 @@ def words_of(given: dict[str, str]) -> set[str]:
 
 def write(inventory: Path, given: dict[str, str]) -> Path:
     """Give an inventory these secrets, all of them."""
-    path = secrets.secrets_file(inventory)
+    return write_file(secrets.secrets_file(inventory), given)
+
+
+def write_file(path: Path, given: dict[str, str]) -> Path:
+    """Write secrets as a file of variables."""
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
@@ -72,4 +76,4 @@ def copy(inventory: Path, directory: Path, seed: int) -> Path:
 
 
 if __name__ == "__main__":
-    copy(Path(sys.argv[1]), Path(sys.argv[2]), int(time.time()))
+    write_file(Path(sys.argv[1]), values(int(time.time())))

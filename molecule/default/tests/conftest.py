@@ -15,7 +15,7 @@ from trust import hostile
 import kilonova.secrets
 
 PROJECT = Path(__file__).resolve().parents[3]
-INVENTORY = Path(os.environ.get("KILONOVA_INVENTORY") or PROJECT / "inventories/sandbox")
+INVENTORY = Path(os.environ["KILONOVA_INVENTORY"])
 SANDBOX, NETWORK = os.environ["KILONOVA_SANDBOX"], os.environ["KILONOVA_NETWORK"]
 
 
