@@ -2,6 +2,19 @@
 INVENTORY ?= inventories/sandbox
 VENV := .venv
 ANSIBLE := $(VENV)/bin/ansible-playbook
+# Words of yours reach the shell as they are, with blanks, apostrophes and all.
+quote = '$(subst ','\'',$(1))'
+comma := ,
+# Several inventories: INVENTORY=one,two.
+SOURCES = $(subst $(comma),' ',$(call quote,$(INVENTORY)))
+INVENTORIES = -i $(subst $(comma),' -i ',$(call quote,$(INVENTORY)))
+# A path from here; make's own abspath takes a path with a blank for two.
+here = $(if $(filter /%,$(firstword $(1))),$(1),$(if $(1),$(CURDIR)/$(1)))
+# A variable of Ansible's with a text as it is: key=value would split it at blanks.
+extra = -e $(call quote,{"$(1)": "$(subst ",\",$(subst \,\\,$(2)))"})
+
+# Ansible refuses to start with a locale that this machine does not have, and this one every Debian has.
+export LC_ALL := C.UTF-8
 LOCK ?= requirements/lock.txt
 
 # The sandbox's release and its number of compute nodes: make cloud RELEASE=zed COMPUTES=2, and the same for the targets after it.
@@ -24,26 +37,26 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, COMPUTES=2)
-	$(ANSIBLE) -i $(INVENTORY) playbooks/cloud.yml
+	$(ANSIBLE) $(INVENTORIES) playbooks/cloud.yml
 
 site: $(VENV)/ready ## install onto the hosts of INVENTORY (LIMIT=localhost,controllers,compute2)
-	$(ANSIBLE) -i $(INVENTORY) playbooks/site.yml $(if $(LIMIT),--limit '$(LIMIT)')
+	$(ANSIBLE) $(INVENTORIES) playbooks/site.yml $(if $(LIMIT),--limit $(call quote,$(LIMIT)))
 
 plan: $(VENV)/ready ## list what `make site` would change, and change nothing
-	$(ANSIBLE) -i $(INVENTORY) playbooks/site.yml --check --diff $(if $(LIMIT),--limit '$(LIMIT)')
+	$(ANSIBLE) $(INVENTORIES) playbooks/site.yml --check --diff $(if $(LIMIT),--limit $(call quote,$(LIMIT)))
 
 remove-compute: $(VENV)/ready ## take the compute node COMPUTE out of the cloud; refused while instances are there
-	$(ANSIBLE) -i $(INVENTORY) playbooks/remove_compute.yml -e remove_compute_name='$(COMPUTE)'
+	$(ANSIBLE) $(INVENTORIES) playbooks/remove_compute.yml $(call extra,remove_compute_name,$(COMPUTE))
 
 secrets: $(VENV)/ready ## generate the secrets that INVENTORY lacks
-	$(VENV)/bin/python -m kilonova.secrets $(INVENTORY)
+	$(VENV)/bin/python -m kilonova.secrets $(SOURCES)
 
 rotate-secrets: $(VENV)/ready ## give secrets new values, on every host (ONLY=nova_pass,fernet_keys; VALUES=file.yml has your own)
-	$(VENV)/bin/python -m kilonova.secrets $(INVENTORY) --rotate '$(or $(ONLY),all)' $(if $(VALUES),--values '$(VALUES)')
-	$(ANSIBLE) -i $(INVENTORY) playbooks/rotate_secrets.yml -e rotate_secrets_only='$(or $(ONLY),all)'
+	$(VENV)/bin/python -m kilonova.secrets $(SOURCES) --rotate $(call quote,$(or $(ONLY),all)) $(if $(VALUES),--values $(call quote,$(VALUES)))
+	$(ANSIBLE) $(INVENTORIES) playbooks/rotate_secrets.yml $(call extra,rotate_secrets_only,$(or $(ONLY),all))
 
 destroy: $(VENV)/ready ## remove the sandbox (IMAGE=1: its base image too)
-	$(ANSIBLE) -i $(INVENTORY) playbooks/destroy.yml -e sandbox_remove_image=$(if $(IMAGE),true,false)
+	$(ANSIBLE) $(INVENTORIES) playbooks/destroy.yml -e sandbox_remove_image=$(if $(IMAGE),true,false)
 
 test: lint unit recreate molecule ## lint, unit tests and the molecule scenario (a real deployment)
 
@@ -60,21 +73,20 @@ recreate: $(VENV)/ready ## re-create the option catalogue of two releases from t
 	$(VENV)/bin/python -m pytest -m recreate
 
 molecule: $(VENV)/ready ## deploy, deploy again, verify and destroy a sandbox of its own
-	$(VENV)/bin/python tests/trust/hostile.py inventories/sandbox build/molecule/inventory
-	PATH=$(CURDIR)/$(VENV)/bin:$$PATH $(VENV)/bin/molecule test
+	rm -f build/molecule/secrets.yml
+	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH $(VENV)/bin/molecule test
 
 test-releases: $(VENV)/ready ## the same for every release that Debian carries
-	$(VENV)/bin/python -m kilonova.secrets inventories/sandbox
-	PATH=$(CURDIR)/$(VENV)/bin:$$PATH; for scenario in zed epoxy latest; do molecule test --scenario-name $$scenario || exit; done
+	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH; for scenario in zed epoxy latest; do molecule test --scenario-name $$scenario || exit; done
 
 verify: $(VENV)/ready ## live a tenant's day on the cloud of INVENTORY (VERIFY=boot,console picks rows)
-	$(ANSIBLE) -i $(INVENTORY) playbooks/verify.yml $(if $(VERIFY),-e verify_rows=$(VERIFY))
+	$(ANSIBLE) $(INVENTORIES) playbooks/verify.yml $(if $(VERIFY),$(call extra,verify_rows,$(VERIFY)))
 
 trace: $(VENV)/ready ## follow one launch through every service
-	$(ANSIBLE) -i $(INVENTORY) playbooks/trace.yml
+	$(ANSIBLE) $(INVENTORIES) playbooks/trace.yml
 
 tempest: $(VENV)/ready ## run Tempest on the cloud (TEMPEST=regex, smoke tests without it)
-	$(ANSIBLE) -i $(INVENTORY) playbooks/tempest.yml $(if $(TEMPEST),-e tempest_regex='$(TEMPEST)')
+	$(ANSIBLE) $(INVENTORIES) playbooks/tempest.yml $(if $(TEMPEST),$(call extra,tempest_regex,$(TEMPEST)))
 
 report: $(VENV)/ready ## make build/report/index.html of what was verified, traced and tested
 	$(ANSIBLE) playbooks/report.yml
@@ -88,16 +100,16 @@ $(VENV)/ready: $(LOCK) pyproject.toml
 .PHONY: config validate translate guide bench-config
 
 config: $(VENV)/ready ## every host's files below OUT (build/config), no host contacted (RELEASE=..., SECRETS=hide)
-	$(ANSIBLE) -i $(INVENTORY) playbooks/config.yml -e config_out='$(abspath $(or $(OUT),build/config))' $(if $(RELEASE),-e config_release='$(RELEASE)') -e config_secrets=$(or $(SECRETS),show)
+	$(ANSIBLE) $(INVENTORIES) playbooks/config.yml $(call extra,config_out,$(call here,$(or $(OUT),build/config))) $(if $(RELEASE),$(call extra,config_release,$(RELEASE))) $(call extra,config_secrets,$(or $(SECRETS),show))
 
 validate: $(VENV)/ready ## check every host's nova.conf against the options of its release (or RELEASE=...)
-	$(ANSIBLE) -i $(INVENTORY) playbooks/config.yml $(if $(RELEASE),-e config_release='$(RELEASE)')
+	$(ANSIBLE) $(INVENTORIES) playbooks/config.yml $(if $(RELEASE),$(call extra,config_release,$(RELEASE)))
 
 translate: $(VENV)/ready ## carry a nova.conf to a later release: CONF=old.conf FROM=ocata TO=zed OUT=new.conf
-	$(ANSIBLE) -i $(INVENTORY) playbooks/translate.yml -e translate_conf='$(abspath $(CONF))' -e translate_from='$(FROM)' -e translate_to='$(TO)' -e translate_out='$(abspath $(OUT))'
+	$(ANSIBLE) $(INVENTORIES) playbooks/translate.yml $(call extra,translate_conf,$(call here,$(CONF))) $(call extra,translate_from,$(FROM)) $(call extra,translate_to,$(TO)) $(call extra,translate_out,$(call here,$(OUT)))
 
 bench-config: $(VENV)/ready ## measure `make config` for 1,000 and 5,000 hosts
 	$(VENV)/bin/python -m tools.bench_config
 
 guide: $(VENV)/ready ## the install guide line by line: the task, what it becomes (RELEASE=...), and why; writes docs/guide.md
-	$(VENV)/bin/python -m kilonova.guide --release '$(RELEASE)'
+	$(VENV)/bin/python -m kilonova.guide --release $(call quote,$(RELEASE))

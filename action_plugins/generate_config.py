@@ -1,15 +1,21 @@
 """Write every host's configuration files below a directory of this machine, or only check them; no host is contacted."""
 
+import re
+import shlex
+import sys
 from pathlib import Path
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
+
 from kilonova import generate
+from kilonova.secrets import names as secret_names
 
 
 class ActionModule(ActionBase):
-    """`generate_config: {out: directory, release: name, hide_secrets: false}`; without `out` the files are only checked."""
+    """`generate_config: {out: directory, release: name, secrets: show|hide}`; without `out` the files are only checked."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -18,13 +24,15 @@ class ActionModule(ActionBase):
         """Print what is written and what differs from the last time; fail with everything that Nova would not accept."""
         result = super().run(tmp, task_vars)
         arguments = self._task.args
-        out, hide = arguments.get("out"), bool(arguments.get("hide_secrets"))
+        out, secrets = arguments.get("out"), arguments.get("secrets", "show")
         result["changed"] = False
         try:
+            if secrets not in ("show", "hide"):
+                raise ValueError(f"config_secrets (SECRETS=...) = {secrets}: must be one of show, hide")
             inventory = generate.Inventory.of_ansible(task_vars, release=arguments.get("release") or None)
             if not inventory.hosts():
                 raise ValueError("the inventory has no hosts in the groups controllers and computes")
-            checked = generate.Checked(generate.files(inventory, hide=hide))
+            checked = generate.Checked(generate.files(inventory, hide=secrets == "hide"))
             if out:
                 done = generate.write(checked, Path(str(out)), check_mode=self._task.check_mode)
                 result["changed"] = bool(done.new or done.changed or done.removed)
@@ -34,7 +42,9 @@ class ActionModule(ActionBase):
                     pass
                 text = [f"{checked.count} files are checked; Nova accepts what is in them."]
         except ValueError as error:
-            return {**result, "failed": True, "msg": str(error)}
+            return {**result, "failed": True, "msg": f"{error}{_remedy(str(error), task_vars)}"}
+        except OSError as error:
+            return {**result, "failed": True, "msg": f"{error.filename or out}: {error.strerror}"}
         for line in generate.lines(checked.complaints, "warning"):
             Display().warning(line)
         errors = generate.lines(checked.complaints, "error")
@@ -43,3 +53,13 @@ class ActionModule(ActionBase):
         if errors:
             result.update(failed=True, problems=errors, msg=" | ".join(errors))
         return result
+
+
+def _remedy(message, task_vars):
+    """How a secret comes to be that a file lacks."""
+    lacking = re.search(r"'(openstack_\w+)' is undefined", message)
+    if not lacking or lacking[1] not in secret_names():
+        return ""
+    sources = shlex.join(map(str, task_vars.get("ansible_inventory_sources") or ["INVENTORY"]))
+    command = f"cd {shlex.quote(str(generate.TREE))} && {shlex.quote(sys.executable)} -m kilonova.secrets {sources}"
+    return f"; make the secrets of this inventory: {command}"

@@ -38,6 +38,7 @@ TREE = config_files.ROLES.parent
 REMEMBERED = 4
 _SIMPLE = re.compile(r"\{\{\s*(?!(?:none|true|false)\b)([A-Za-z_]\w*)\s*\}\}", re.ASCII | re.IGNORECASE)
 _FACTS = re.compile(r"'(openstack_host|ansible_\w+)' is undefined|has no attribute ")
+CONTAINS_ITSELF = "contains itself: a YAML anchor (&x) that is used (*x) within what it stands for"
 _VAULTED = ("EncryptedString", "AnsibleVaultEncryptedUnicode")
 
 
@@ -231,9 +232,10 @@ class Inventory:
         self._variables = variables if callable(variables) else variables.__getitem__
         self._trusted = trusted
         self._plain: dict[int, tuple[Any, Any]] = {}
+        self._copying: set[int] = set()
         self._static: dict[int, tuple[Any, bool]] = {}
         self.remembered: dict[str, list[tuple[tuple[tuple[str, Any], ...], Any]]] = {}
-        self.extra = {name: self.plain(value) for name, value in (extra or {}).items()}
+        self.extra = {name: self.plain(value, name) for name, value in (extra or {}).items()}
         if release is not None:
             self.extra["openstack_release"] = releases.find(release).name
         self.defaults, self.role_vars = _role_data()
@@ -272,8 +274,8 @@ class Inventory:
             found["group_names"] = sorted(set(members) - {"all", "ungrouped"})
         return found
 
-    def plain(self, value: Any) -> Any:
-        """Copy a value of Ansible's as built-in types; the same value gives the same object."""
+    def plain(self, value: Any, name: str = "") -> Any:
+        """Copy a value of Ansible's, of the variable `name`, as built-in types; the same value gives the same object."""
         kind = type(value)
         if kind in (int, bool, float, type(None)):
             return value
@@ -288,10 +290,17 @@ class Inventory:
             result = str(value) if not _is_template(value) or self._trusted(value) else Literal(value)
         elif value is self.groups or value is self.hostvars:
             return value
-        elif isinstance(value, Mapping):
-            result = {str(key): self.plain(item) for key, item in value.items()}
-        elif isinstance(value, (list, tuple)):
-            result = [self.plain(item) for item in value]
+        elif isinstance(value, (Mapping, list, tuple)):
+            if id(value) in self._copying:
+                raise GenerateError(f"{name}: {CONTAINS_ITSELF}; write it out")
+            self._copying.add(id(value))
+            try:
+                if isinstance(value, Mapping):
+                    result = {str(key): self.plain(item, name) for key, item in value.items()}
+                else:
+                    result = [self.plain(item, name) for item in value]
+            finally:
+                self._copying.discard(id(value))
         elif isinstance(value, bool) or value is None:
             result = value
         else:
@@ -388,7 +397,7 @@ class Host:
         outer, self._used = self._used, {name}
         self._busy.append(name)
         try:
-            value = raw if raw is missing else self.resolve(raw if self._is_ours(name) else self.inventory.plain(raw))
+            value = raw if raw is missing else self.resolve(raw if self._is_ours(name) else self.inventory.plain(raw, name))
         except jinja2.UndefinedError as error:
             value = _Undefined(hint=f"{name}: {error}")
         finally:
@@ -744,6 +753,7 @@ def write(generated: Iterable[File], out: Path, check_mode: bool = False) -> Wri
     Only what an earlier run's manifest names is ever removed. A file that others may not read on its host has mode 0600 here.
     """
     done = Written()
+    _see_that_it_is_a_directory(out)
     for file in generated:
         name = f"{file.host}{file.path}"
         if "/" in file.host or file.host in (".", "..") or ".." in Path(file.path).parts or not file.path.startswith("/"):
@@ -751,10 +761,12 @@ def write(generated: Iterable[File], out: Path, check_mode: bool = False) -> Wri
         owner, group = (str(file.entry.get(key, "root")) for key in ("owner", "group"))
         done.all.append({"host": file.host, "path": file.path, "owner": owner, "group": group, "mode": f"{file.mode:04o}"})
         mode = file.mode if file.mode & stat.S_IROTH else file.mode & 0o700
+        _see_that_a_file_fits(out / name)
         if _differs(out / name, file.text, name, done) and not check_mode:
             _write_one(out / name, file.text, mode)
         elif not check_mode and stat.S_IMODE((out / name).stat().st_mode) != mode:
             (out / name).chmod(mode)
+    _see_that_a_file_fits(out / MANIFEST)
     present = {f"{row['host']}{row['path']}" for row in done.all}
     for name in sorted(_earlier(out) - present):
         if ".." not in Path(name).parts:
@@ -764,6 +776,21 @@ def write(generated: Iterable[File], out: Path, check_mode: bool = False) -> Wri
     if not check_mode:
         _write_one(out / MANIFEST, json.dumps(done.all, indent=1) + "\n", 0o644)
     return done
+
+
+def _see_that_it_is_a_directory(path: Path) -> None:
+    """Raise GenerateError for what is there in the place of a directory, or of one above it."""
+    if path.is_symlink() and not path.exists():
+        raise GenerateError(f"{path} is a link to {os.readlink(path)}, which is not there; remove it, or name another directory")
+    above = next(one for one in (path, *path.parents) if one.exists() or one.is_symlink())
+    if not above.is_dir():
+        raise GenerateError(f"{above} is not a directory; remove it, or name another directory")
+
+
+def _see_that_a_file_fits(path: Path) -> None:
+    _see_that_it_is_a_directory(path.parent)
+    if path.is_dir() and not path.is_symlink():
+        raise GenerateError(f"{path} is a directory, and belongs to a file; remove it, or name another directory")
 
 
 def _earlier(out: Path) -> set[str]:

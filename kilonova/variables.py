@@ -354,16 +354,22 @@ def check_names(inventory: generate.Inventory, hosts: Iterable[str], foreign: It
     suspects: dict[str, list[str]] = {}
     read = set(map(str, foreign))
     seen: dict[int, Any] = {}
+    endless: dict[str, list[str]] = {}
     for host in hosts:
         for name, value in {**inventory.variables(host), **inventory.extra}.items():
             if name in ("groups", "hostvars") or name.startswith("_"):  # Ansible's, and what tasks registered
                 continue
             if id(value) not in seen:
                 seen[id(value)] = value  # kept, so that its id stays its own
-                read |= _words(value)
+                try:
+                    read |= _words(value)
+                except RecursionError:
+                    endless.setdefault(name, []).append(host)
             if name not in options and name not in FACTS and (name in fixed or begins.match(name) or _nearly(name, options)):
                 suspects.setdefault(name, []).append(host)
-    problems = []
+    problems = [
+        Problem(preflight.some(where), name, "", generate.CONTAINS_ITSELF, "write it out") for name, where in endless.items()
+    ]
     for name, where in suspects.items():
         if name in fixed:
             what, remedy = "is data of the roles, which an inventory cannot change", "remove it"
