@@ -1,6 +1,11 @@
 """Give the host the key of the digests that it tells."""
 
+import sys
+from pathlib import Path
+
 from ansible.plugins.action import ActionBase
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
 from kilonova import hosts
 

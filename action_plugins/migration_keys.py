@@ -1,6 +1,11 @@
 """Ask a host about its keys for migrations only where it has not told, when the run began, that they are right."""
 
+import sys
+from pathlib import Path
+
 from ansible.plugins.action import ActionBase
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
 from kilonova import hosts
 

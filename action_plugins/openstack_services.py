@@ -1,6 +1,11 @@
 """Ask a host about its services only where it has not told, when the run began, that nothing is left to do with them."""
 
+import sys
+from pathlib import Path
+
 from ansible.plugins.action import ActionBase
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
 from kilonova import hosts
 

@@ -4,9 +4,13 @@ The module of the same name (library/oslo_config.py) compares, keeps `.orig` and
 """
 
 import base64
+import sys
+from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
 from kilonova import config_files, generate, hosts
 

@@ -1,9 +1,14 @@
 """Run the checks of kilonova.preflight over an inventory, or over what its hosts said of themselves; changes nothing."""
 
+import sys
+from pathlib import Path
+
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from kilonova import generate, preflight, variables
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
+
+from kilonova import generate, preflight, settings, variables
 
 
 class ActionModule(ActionBase):
@@ -34,7 +39,8 @@ class ActionModule(ActionBase):
 
     def _inventory(self, arguments, inventory):
         problems, warnings = variables.check_inventory(inventory, arguments["foreign"])
-        for line in warnings:
+        problems += settings.problems({host: inventory.variables(host) for host in inventory.hosts()})
+        for line in [*settings.warnings(), *warnings]:
             Display().warning(line)
         return problems
 

@@ -4,9 +4,12 @@ The old ones are read here, where the inventory is, and are in no variable of An
 """
 
 import copy
+import sys
 from pathlib import Path
 
 from ansible.plugins.action import ActionBase
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
 from kilonova import secrets
 

@@ -2,11 +2,14 @@
 
 import contextlib
 import io
+import sys
 from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
 from kilonova import translate
 

@@ -6,11 +6,14 @@ The run (library/verify_cloud.py) goes on by itself on the controller and keeps 
 import base64
 import json
 import shlex
+import sys
 import time
 from pathlib import Path
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
 from kilonova import console
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sys
 import time
 from pathlib import Path
 
 from ansible import context
 from ansible.plugins.callback import CallbackBase
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
 from kilonova import hosts, runs
 
@@ -25,7 +28,7 @@ description:
   - Writes every change (host, task, what was done) to the file that KILONOVA_RECORD names, as one JSON object per line and at
     once, so that the record of a run that was killed is there too.
 requirements:
-  - enabled in ansible.cfg (callbacks_enabled)
+  - found beside the playbooks, or by ansible.cfg
 """
 
 
@@ -35,7 +38,7 @@ class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
     CALLBACK_NAME = "stages"
-    CALLBACK_NEEDS_ENABLED = True
+    CALLBACK_NEEDS_ENABLED = False
 
     def __init__(self):
         """Begin with no stage."""

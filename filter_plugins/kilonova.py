@@ -1,6 +1,11 @@
 """Filters of the project: thin names over kilonova.config_files, where the logic is and is tested."""
 
+import sys
+from pathlib import Path
+
 from ansible.errors import AnsibleFilterError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
 from kilonova import config_files, listening, releases
 
