@@ -180,16 +180,18 @@ class Encrypted(ValueError):
 
 def _lacking(inventories: tuple[Path, ...], tell: Callable[[str], Any]) -> tuple[list[str], list[str]]:
     """Secrets that no host has, and those that are set but empty."""
+    from kilonova.variables import NOT_ON_COMPUTES  # and with it Ansible, which a rotation has no need of
+
     variables, controllers = _asked(inventories)
     missing, empty = [], []
     for name in names():
         having = {host for host, found in variables.items() if _plain(found.get(name)) not in (None, "")}
         without = [host for host in variables if host not in having]
-        if having and having.isdisjoint(controllers):
-            some = preflight.some(sorted(having))
-            raise ValueError(f"{name} is set for {some} and not for {', '.join(controllers)}; set it for all hosts, or for none")
+        partly = f"{name} is set for {preflight.some(sorted(having))} and not for {preflight.some(without)}"
+        if having and without and (having.isdisjoint(controllers) or not NOT_ON_COMPUTES.search(name)):
+            raise ValueError(f"{partly}; set it for all hosts, e.g. in group_vars/all, or for none")
         if having and without:
-            tell(f"{name} is set for {preflight.some(sorted(having))} and not for {preflight.some(without)}; it is left so")
+            tell(f"{partly}; it is left so")
         elif any(name in found for found in variables.values()) and not having:
             empty.append(name)
         elif not having:
@@ -236,10 +238,12 @@ def _explain(said: str, inventories: tuple[Path, ...]) -> None:
             f"{', '.join(encrypted)}: encrypted, and may hold secrets that would be overridden; nothing is written. "
             "Let Ansible look into it: ANSIBLE_VAULT_PASSWORD_FILE=file"
         )
+    if "recursion" in said:
+        said = "ERROR! a value contains itself: a YAML anchor (&x) that is used (*x) within what it stands for"
     begin = re.search(r"^(ERROR!|\[ERROR\]:)\s*", said, re.MULTILINE)
     words = " ".join(said[begin.end():].split("\n\n")[0].split()) if begin else "it gives no reason"
     place = re.search(r"Origin: (\S+)|error appears to be in '([^']+)': line (\d+)", said)
-    at = f" ({':'.join(part for part in place.groups() if part)})" if place else _not_yaml(inventories)
+    at = f" ({':'.join(part for part in place.groups() if part)})" if place else _unreadable(inventories)
     raise ValueError(f"Ansible cannot read the inventory: {words}{at}")
 
 
@@ -252,16 +256,24 @@ def _files(inventories: tuple[Path, ...]) -> Iterator[Path]:
             yield from sorted(path for path in (root.rglob("*") if root.is_dir() else [root]) if path.is_file())
 
 
-def _not_yaml(inventories: tuple[Path, ...]) -> str:
-    """The place in the first file of variables that is no YAML, which newer Ansible does not name."""
+def _unreadable(inventories: tuple[Path, ...]) -> str:
+    """The first file of variables that Ansible cannot read, which it does not always name itself."""
     for path in _files(inventories):
         if path.parts[-2] in NO_SOURCES or path.parts[-3] in NO_SOURCES:
             try:
-                yaml.compose(path.read_bytes())
+                if _contains_itself(yaml.compose(path.read_bytes())):
+                    return f" ({path})"
             except yaml.YAMLError as error:
                 mark = getattr(error, "problem_mark", None)
                 return f" ({path}{f':{mark.line + 1}' if mark else ''})"
     return ""
+
+
+def _contains_itself(node: yaml.Node | None, around: tuple[int, ...] = ()) -> bool:
+    if not isinstance(node, yaml.CollectionNode):
+        return False
+    inner = (part for item in node.value for part in (item if isinstance(item, tuple) else (item,)))
+    return id(node) in around or any(_contains_itself(part, (*around, id(node))) for part in inner)
 
 
 def _begins_encrypted(path: Path) -> bool:

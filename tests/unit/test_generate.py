@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from kilonova.catalogue import errors, validate
 from kilonova.config_files import ROLES
 from kilonova.generate import GenerateError, Inventory
 from kilonova.releases import RELEASES
+from kilonova.variables import check_names
 
 TREE = ROLES.parent
 SECRETS = {name: f"{word}-of-this-test" for name, word in generate.placeholders().items()}
@@ -518,3 +520,41 @@ def test_only_controllers_with_a_bridge_are_gateways():
     assert "enable-chassis-as-gw" in found["controller", chassis]
     assert "remove Open_vSwitch . external-ids ovn-cms-options" in found["compute1", chassis]
     assert "enable-chassis-as-gw" not in texts(inventory(release="epoxy"))["controller", chassis]
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("file", "file is not a directory; remove it, or name another directory"),
+        ("file/below/it", "file is not a directory; "),
+        ("to-file", "to-file is not a directory; "),
+        ("dangling", "dangling is a link to nowhere, which is not there; remove it, or name another directory"),
+        ("host-is-file", "host-is-file/a is not a directory; "),
+        ("file-is-directory", "file-is-directory/a/etc/x is a directory, and belongs to a file; remove it, or name another "),
+        ("no-manifest", "no-manifest/manifest.json is a directory, and belongs to a file; "),
+    ],
+)
+def test_what_is_in_the_place_of_a_directory_or_a_file_is_named(out, message, check_mode, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "to-file").symlink_to("file")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "host-is-file").mkdir()
+    (tmp_path / "host-is-file" / "a").touch()
+    (tmp_path / "file-is-directory" / "a" / "etc" / "x").mkdir(parents=True)
+    (tmp_path / "no-manifest" / "manifest.json").mkdir(parents=True)
+    file = generate.File("a", "/etc/x", "text\n", {"path": "/etc/x", "mode": "0644"})
+    with pytest.raises(generate.GenerateError, match=re.escape(f"{tmp_path}/{message}")):
+        generate.write([file], tmp_path / out, check_mode=check_mode)
+
+
+@pytest.mark.parametrize("text", ["&a [*a]", "&a {x: {y: *a}}", "{one: &a [1, {two: *a}], three: 3}"])
+def test_a_value_that_contains_itself_is_named(text):
+    inventory = generate.Inventory({"a": {"openstack_bridges": yaml.safe_load(text)}}, {"controllers": ["a"]})
+    with pytest.raises(generate.GenerateError, match=r"openstack_bridges: contains itself: a YAML anchor"):
+        inventory.host("a").find("openstack_bridges")
+    problems = [str(problem) for problem in check_names(inventory, ["a"])]
+    assert problems == [f"a: openstack_bridges: {generate.CONTAINS_ITSELF}; write it out"]
+    # Something that is used twice is no such thing.
+    twice = generate.Inventory({"a": {"openstack_bridges": yaml.safe_load("[&a {x: 1}, *a]")}}, {"controllers": ["a"]})
+    assert twice.host("a").find("openstack_bridges") == [{"x": 1}, {"x": 1}]

@@ -119,7 +119,7 @@ def test_a_file_of_the_operator_that_has_all_secrets_is_enough(inventory):
         {"hosts.yml": HOSTS, "group_vars/all/passwords.yml": NOVA},
         {"hosts.yml": HOSTS, "group_vars/all/deep/er.yml": NOVA},
         {"hosts.yml": HOSTS, "group_vars/controllers.yml": NOVA, "group_vars/computes/x.json": '{"openstack_nova_pass": "abc"}'},
-        {"hosts.yml": HOSTS, "host_vars/controller.yml": NOVA},
+        {"hosts.yml": HOSTS, **dict.fromkeys((f"host_vars/{host}.yml" for host in ("controller", "compute1", "compute2")), NOVA)},
         {"hosts": "[controllers]\na openstack_nova_pass=abc\n[computes]\nb\n"},
         {"hosts": "[controllers]\na\n[computes]\nb\n[all:vars]\nopenstack_nova_pass=abc\n"},
         {"hosts.yml": HOSTS, "more.yml": "all: {vars: {openstack_nova_pass: '{{ elsewhere }}'}}\n"},
@@ -161,9 +161,10 @@ def test_what_only_some_hosts_have_is_told(inventory, capsys):
     assert capsys.readouterr().err == said
 
 
-def test_what_the_controller_lacks_and_another_has_is_refused(inventory):
-    tree(inventory, {"hosts.yml": HOSTS, "host_vars/compute1.yml": NOVA})
-    with pytest.raises(ValueError, match=r"^openstack_nova_pass is set for compute1 and not for controller; set it"):
+@pytest.mark.parametrize(("host", "others"), [("controller", "compute1, compute2"), ("compute1", "controller, compute2")])
+def test_what_only_some_have_of_those_that_need_it_is_refused(host, others, inventory):
+    tree(inventory, {"hosts.yml": HOSTS, f"host_vars/{host}.yml": NOVA})
+    with pytest.raises(ValueError, match=f"^openstack_nova_pass is set for {host} and not for {others}; set it for all hosts"):
         generate(inventory)
     assert not (inventory / "group_vars").exists()
 
