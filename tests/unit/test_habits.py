@@ -204,6 +204,7 @@ def test_molecule_in_a_clean_clone(clone):
 
 
 def test_nobody_becomes_root_on_this_machine(own, clone, inventory, tmp_path):
+    (tmp_path / "report").mkdir()
     trap = tmp_path / "sudo"
     trap.write_text(f'#!/bin/sh\ntouch "{tmp_path}/became"\nexit 1\n')
     trap.chmod(0o755)
