@@ -120,7 +120,7 @@ def test_a_file_of_the_operator_that_has_all_secrets_is_enough(inventory):
         {"hosts.yml": HOSTS, "group_vars/all/deep/er.yml": NOVA},
         {"hosts.yml": HOSTS, "group_vars/controllers.yml": NOVA, "group_vars/computes/x.json": '{"openstack_nova_pass": "abc"}'},
         {"hosts.yml": HOSTS, **dict.fromkeys((f"host_vars/{host}.yml" for host in ("controller", "compute1", "compute2")), NOVA)},
-        {"hosts": "[controllers]\na openstack_nova_pass=abc\n[computes]\nb\n"},
+        {"hosts": "[controllers]\na openstack_nova_pass=abc\n[computes]\nb openstack_nova_pass=abc\n"},
         {"hosts": "[controllers]\na\n[computes]\nb\n[all:vars]\nopenstack_nova_pass=abc\n"},
         {"hosts.yml": HOSTS, "more.yml": "all: {vars: {openstack_nova_pass: '{{ elsewhere }}'}}\n"},
         {"hosts.yml": HOSTS, "more.yml": "plugin: ansible.builtin.constructed\ncompose: {openstack_nova_pass: \"'abc'\"}\n"},
@@ -169,7 +169,7 @@ def test_what_only_some_have_of_those_that_need_it_is_refused(host, others, inve
     assert not (inventory / "group_vars").exists()
 
 
-@pytest.mark.parametrize("where", ["group_vars/all/passwords.yml", "group_vars/all/secrets.yml", "host_vars/controller/x.yml"])
+@pytest.mark.parametrize("where", ["group_vars/all/passwords.yml", "group_vars/all/secrets.yml", "group_vars/all.yml"])
 def test_an_encrypted_file_is_looked_into_or_named(where, inventory, monkeypatch):
     tree(inventory, {"hosts.yml": HOSTS, where: ALL, "password": "right\n"})
     path = inventory / where
