@@ -32,8 +32,7 @@ def lives(section: str, name: str) -> list[Release]:
     section = section_key(section)
     novas = _lives().get((section, name))
     if novas is None:  # [mdev_nvidia-35] is one of [mdev_*]
-        prefix = section.split("_")[0].split(":")[0]
-        novas = next((n for (s, o), n in _lives().items() if s[-1] == "*" and s[:-2] == prefix and o == name), ())
+        novas = next((n for (s, o), n in _lives().items() if s[-1] == "*" and section.startswith(s[:-1]) and o == name), ())
     return [RELEASES[n - RELEASES[0].nova] for n in sorted(novas)]
 
 
