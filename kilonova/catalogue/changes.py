@@ -99,6 +99,7 @@ def fate(
     return Fate(here, "; ".join(reasons), source, decided)
 
 
+@functools.lru_cache(maxsize=100_000)
 def renamed_to(name: Name, release: Release, plugin: str | None = "password") -> Option | None:
     """Return the option that `release` reads `name` as, when that is a deprecated name of it, else None.
 

@@ -92,11 +92,18 @@ class Values:
         for name in [(option.section, option.dest), *option.aliases]:
             if name in self.set:
                 return self.set[name]
+        return self.default(option)
+
+    @staticmethod
+    def default(option: Option) -> str:
+        """Return the text of the option's default."""
         default = option.default
         if default is None:
             return ""
         if isinstance(default, list):
             return ",".join(map(str, default))
+        if isinstance(default, dict):
+            return ",".join(f"{key}:{value}" for key, value in default.items())
         return _PLACEHOLDERS.get(str(default), str(default))
 
     def holds(self, condition: Sequence[str]) -> bool:

@@ -85,7 +85,7 @@ def without_passwords(text: str) -> str:
 class Option:
     """One option of one release."""
 
-    __slots__ = ("_type", "dest", "name", "section", "spec")
+    __slots__ = ("_aliases", "_type", "dest", "name", "section", "spec")
 
     def __init__(self, section: str, name: str, spec: store.Spec) -> None:
         self.section = section
@@ -94,6 +94,7 @@ class Option:
         """The name in a file: oslo.config finds `auth-url` as `auth_url` only."""
         self.spec = spec
         self._type: Any = None
+        self._aliases: list[tuple[str, str]] | None = None
 
     def __repr__(self) -> str:
         return f"[{self.section}] {self.dest}"
@@ -124,8 +125,10 @@ class Option:
     @property
     def aliases(self) -> list[tuple[str, str]]:
         """Deprecated (section, name) pairs that still work, in the order in which oslo.config tries them."""
-        pairs = [(section_key(s or self.section), n or self.dest) for s, n in self.spec.get("aliases", ())]
-        return [p for p in pairs if p != (self.section, self.dest)]
+        if self._aliases is None:
+            pairs = [(section_key(s or self.section), n or self.dest) for s, n in self.spec.get("aliases", ())]
+            self._aliases = [p for p in pairs if p != (self.section, self.dest)]
+        return self._aliases
 
     @property
     def type(self) -> Any:
