@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import re
+import stat
 import sys
 import textwrap
 import urllib.parse
@@ -255,8 +256,10 @@ class _Translation:
             # what is no name never was a driver's
             plan.attention = self.mattered(plan) and bool(re.fullmatch(r"[\w.+-]+", plan.item.value))
             if plan.attention:
-                named = scheme if scheme in _DRIVERS else "its scheme"
-                plan.reasons.append(f"without it RabbitMQ is asked; write [DEFAULT] transport_url = {named}://user:password@host:port/")
+                scheme = scheme if scheme in _DRIVERS else "driver"
+                address = f"{scheme}://user:password@host:port/"
+                if not any(bad_values([("DEFAULT", "transport_url")], address, self.after, self.new)):
+                    plan.reasons.append(f"without it RabbitMQ is asked; write [DEFAULT] transport_url = {address}")
         if scheme not in ("rabbit", "kombu"):
             for plan in parts:
                 plan.reasons.append("and another messaging system was used, for which it was not read")
@@ -267,7 +270,8 @@ class _Translation:
             elif parts:
                 self.replace_transport_url(url, parts)
         except Unresolved as error:
-            parts[0].leave_out(f"[DEFAULT] transport_url cannot be composed: {error}", attention=True)
+            for plan in parts:
+                plan.leave_out(f"[DEFAULT] transport_url cannot be composed: {error}", attention=True)
 
     def replace_transport_url(self, url: _Plan | None, parts: list[_Plan]) -> None:
         """Write the URL in the place of its parts."""
@@ -403,7 +407,7 @@ class _Translation:
         items = [self.new_item(p) for p in self.ordered()]
         values = Values(catalogue(self.new), items)
         for plan in self.plans:
-            if plan.lost or plan.composed:
+            if plan.lost or plan.composed or (plan.out and (not plan.attention or plan.row.get("compose") == "keystone")):
                 continue
             names = [(plan.section, plan.name), (plan.item.section, plan.item.name)][: 2 if plan.out else 1]
             try:
@@ -738,15 +742,53 @@ def table(result: Result, width: int = 120) -> str:
     return "\n".join([*lines, counts]) + "\n"
 
 
+def _refuse(path: Path, what: str) -> None:
+    """Raise ValueError for a place that is no ordinary file, nor free for one."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        for parent in path.parents:
+            if parent.exists() and not parent.is_dir():
+                raise ValueError(f"{what} {path}: {parent} is not a directory") from None
+        return
+    except NotADirectoryError:
+        raise ValueError(f"{what} {path}: a part of its path is not a directory") from None
+    if stat.S_ISREG(mode):
+        return
+    kind = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    raise ValueError(f"{what} {path} is {kind.get(stat.S_IFMT(mode), 'a device')}; name an ordinary file")
+
+
+def _read(path: Path) -> bytes:
+    """Return what is in the file to translate; ValueError says why there is nothing."""
+    try:
+        if not (path.is_file() or path.is_fifo()):
+            _refuse(path.resolve(), "CONF")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"CONF {path}: there is no such file") from None
+    except PermissionError:
+        raise ValueError(f"CONF {path}: this user may not read it") from None
+
+
 def _write(path: Path, text: str) -> None:
     """Write a file that only its owner may read: it holds secrets. All of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
+    _refuse(part, "OUT needs")
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         file.write(text)
     part.replace(path)
+
+
+def _keep(out: Path, text: str) -> None:
+    """Keep what is in OUT as OUT.orig before it is replaced, once, as the install guide keeps a file that it edits."""
+    orig = out.with_name(out.name + ".orig")
+    _refuse(orig, "OUT needs")
+    if out.exists() and not orig.exists() and (before := out.read_bytes()) != text.encode():
+        _write(orig, before.decode("utf-8", "surrogateescape"))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -755,12 +797,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--conf", type=Path, required=True, help="the nova.conf to translate")
     parser.add_argument("--from", dest="old", required=True, help="its release: name or number")
     parser.add_argument("--to", dest="new", required=True, help="the release to translate to")
-    parser.add_argument("--out", type=Path, required=True, help="file to write; OUT.report.json is written beside it")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="file to write, with OUT.report.json beside it; what it held is kept as OUT.orig"
+    )
     args = parser.parse_args(arguments)
     try:
-        result = translate(args.conf.read_bytes(), args.old, args.new)
+        report = args.out.with_name(args.out.name + ".report.json") if args.out.name else args.out
+        for path in (args.out, report):
+            _refuse(path, "OUT")
+        if report.exists() and args.conf.exists() and report.samefile(args.conf):
+            raise ValueError(f"CONF {args.conf} is where the report would be; choose another OUT")
+        orig = args.out.with_name(args.out.name + ".orig")
+        if orig.exists() and args.out.exists() and args.conf.exists() and args.out.samefile(args.conf):
+            raise ValueError(f"CONF {args.conf} was translated into itself before; its first form is {orig}: name that as CONF")
+        result = translate(_read(args.conf), args.old, args.new)
+        _keep(args.out, result.text)
         _write(args.out, result.text)
-        _write(args.out.with_name(args.out.name + ".report.json"), result.report())
+        _write(report, result.report())
     except conf.ConfError as error:
         print(f"{args.conf}: {error}", file=sys.stderr)
         return 2

@@ -80,6 +80,8 @@ def fate(
         option = cat.get(*here, plugin)
         renamed = renamed_to(here, release, plugin)
         row = by_hand_row(here, release, holds)
+        if renamed and row and row.get("new") and not cat.own(renamed.section, renamed.dest):
+            renamed = None  # Nova's own option went elsewhere; that an auth plugin calls one so too is by chance
         if renamed:
             since = _renamed_since(here, renamed, release, plugin)
             here, option = (renamed.section, renamed.dest), renamed
