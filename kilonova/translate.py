@@ -262,7 +262,7 @@ class _Translation:
                     plan.reasons.append(f"without it RabbitMQ is asked; write [DEFAULT] transport_url = {address}")
         if scheme not in ("rabbit", "kombu"):
             for plan in parts:
-                plan.reasons.append("and another messaging system was used, for which it was not read")
+                plan.reasons.append("another messaging system was used, which did not read it")
             return
         try:
             if hosts:
@@ -296,7 +296,7 @@ class _Translation:
             plan.reasons.append("it had no virtual host, and was read with that of rabbit_virtual_host")
         for plan in parts:
             put = plan in named and short
-            plan.reasons.append("it stands at the end of transport_url now" if put else "and it was not read beside that")
+            plan.reasons.append("it stands at the end of transport_url now" if put else "it was not read beside that")
 
     def old_value(self, section: str, name: str) -> str:
         """Return an option's value in the old release, set or default; "" for an option that it does not have."""

@@ -30,12 +30,22 @@ def _lives() -> dict[Name, set[int]]:
     return lives
 
 
+@functools.cache
+def _patterns() -> dict[str, list[tuple[str, set[int]]]]:
+    """Return by name in which releases it could stand in sections that begin so, of those whose names a value makes."""
+    patterns: dict[str, list[tuple[str, set[int]]]] = {}
+    for (section, name), novas in _lives().items():
+        if section[-1] == "*":
+            patterns.setdefault(name, []).append((section[:-1], novas))
+    return patterns
+
+
 def lives(section: str, name: str) -> list[Release]:
     """Return the releases in which a file could set this option, by its present or a deprecated name, oldest first."""
     section = section_key(section)
     novas = _lives().get((section, name))
     if novas is None:  # [mdev_nvidia-35] is one of [mdev_*]
-        novas = next((n for (s, o), n in _lives().items() if s[-1] == "*" and section.startswith(s[:-1]) and o == name), ())
+        novas = next((n for prefix, n in _patterns().get(name, ()) if section.startswith(prefix)), ())
     return [RELEASES[n - RELEASES[0].nova] for n in sorted(novas)]
 
 

@@ -401,15 +401,21 @@ class _Check:
             detail = "" if is_secret(item.name, option) else f": {said}"
             self.add("error", item, f"not a valid value{detail}; valid is {expected(option)}", option)
             return
+        if any(row["level"] == "error" for row in self.node_rows(option)):
+            return  # it has to go, whatever it says
         for bad in bad_values([(option.section, option.dest)], text, self.values, self.release):
             self.add(bad.row["level"], item, bad.message, option)
 
     def wrong_node(self, item: conf.Item, option: Option) -> None:
-        if self.node is None:
-            return
-        for row in by_hand()["nodes"]:
-            if row["section"] == option.section and option.dest in row["names"] and row["not_on"] == self.node:
-                self.add(row["level"], item, row["reason"], option)
+        for row in self.node_rows(option):
+            self.add(row["level"], item, row["reason"], option)
+
+    def node_rows(self, option: Option) -> list[dict[str, Any]]:
+        """Return what by_hand.yml says about the option on this kind of node."""
+        return [
+            row for row in by_hand()["nodes"]
+            if row["section"] == option.section and option.dest in row["names"] and row["not_on"] == self.node
+        ]
 
 
 def expected(option: Option) -> str:
