@@ -26,7 +26,7 @@ from typing import Any
 
 from kilonova import conf
 from kilonova.catalogue import MASK, Fate, Finding, catalogue, errors, fate, first_release, last_release, lives, mask, validate
-from kilonova.catalogue.changes import older
+from kilonova.catalogue.changes import older, precedence
 from kilonova.catalogue.check import LONGEST, REFERENCE, Hints, Unresolved, Values, bad_values, named_sections
 from kilonova.catalogue.options import Option, by_hand, is_secret, package
 from kilonova.releases import Release, find
@@ -394,8 +394,9 @@ class _Translation:
             return (1, 0, 0, 0, name)  # it ignored it
         if plan.row.get("compose"):
             first = 0  # what stands under the new names was not read while auth_type was missing
-        elif "wins" in plan.row:
-            first = 0 if re.search(plan.row["wins"], self.text_of(plan)) else 2
+        elif "wins" in (row := precedence(plan.was.section, plan.was.dest) or plan.row):
+            read = "when" not in row or self.before.holds(row["when"])
+            first = 0 if read and re.search(row["wins"], self.text_of(plan)) else 2
         else:
             first = 1
         own = (plan.was.section, plan.was.dest)

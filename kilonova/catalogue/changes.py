@@ -171,3 +171,13 @@ def _older() -> dict[Name, dict[str, Any]]:
 def older(section: str, name: str) -> dict[str, Any] | None:
     """Return by_hand.yml's row about an option that was gone before the first release, or never was, or None."""
     return _older().get((section, name)) or _older().get((section, "*"))
+
+
+@functools.cache
+def _precedence() -> dict[Name, dict[str, Any]]:
+    return {(row["section"], name): row for row in by_hand()["precedence"] for name in row["names"]}
+
+
+def precedence(section: str, name: str) -> dict[str, Any] | None:
+    """Return by_hand.yml's row about an option that the old release's code read before or after one that it became one with."""
+    return _precedence().get((section, name))

@@ -381,6 +381,8 @@ def test_knowledge_by_hand_of_whole_sections_and_of_what_is_not_read():
         assert row["source"] and row["reason"]
         for name in row["names"]:
             assert not any(catalogue(r).resolve(row["section"], name) for r in RELEASES), (row["section"], name)
+    for row in by_hand()["precedence"]:
+        assert row["source"] and all(history()[row["section"]][name] for name in row["names"])
     for row in by_hand()["values"]:
         assert row["level"] in ("error", "warning") and row["reason"]
         assert len({"match", "drop_items"} & set(row)) == 1

@@ -318,6 +318,14 @@ def values(text, old, new):
      ("neutron", "default_floating_pool", "public")),
     ("[DEFAULT]\ndefault_floating_pool = nova\n[neutron]\ndefault_floating_pool = ext", "train", "ussuri",
      ("neutron", "default_floating_pool", "ext")),
+    ("[ironic]\nendpoint_override = http://b\napi_endpoint = http://a", "queens", "zed", ("ironic", "endpoint_override", "http://a")),
+    ("[oslo_messaging_rabbit]\nssl = false\nrabbit_use_ssl = true", "ocata", "zed", ("oslo_messaging_rabbit", "ssl", "true")),
+    ("[DEFAULT]\nrabbit_use_ssl = true\n[oslo_messaging_rabbit]\nssl = false", "ocata", "pike",
+     ("oslo_messaging_rabbit", "ssl", "true")),
+    ("[cache]\nbackend = dogpile.cache.redis\nmemcache_username = a\nredis_username = b", "2025.2", "2026.1",
+     ("cache", "username", "b")),
+    ("[cache]\nbackend = dogpile.cache.memcached\nredis_username = b\nmemcache_username = a", "2024.1", "2026.2",
+     ("cache", "username", "a")),
     ("[DEFAULT]\ndefault_floating_pool = public", "ocata", "2026.2", ("neutron", "default_floating_pool", "public")),
 ])  # fmt: skip
 def test_of_two_names_the_value_counts_that_the_old_release_read(text, old, new, expected):
