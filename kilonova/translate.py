@@ -190,10 +190,14 @@ class _Translation:
 
     def text_of(self, plan: _Plan) -> str:
         """Return the assignment's value as the old release read it, or as it stands when that could not be read."""
+        return self.expanded(plan.item.value, plan)
+
+    def expanded(self, text: str, plan: _Plan) -> str:
+        """Return a part of the value with its references replaced, or as it is when that cannot be."""
         try:
-            return self.before.substituted(plan.item.value, plan.home)
+            return self.before.substituted(text, plan.home)
         except Unresolved:
-            return plan.item.value
+            return text
 
     def unknown(self, plan: _Plan, plugin: str) -> None:
         """Decide about an option that the old release ignored."""
@@ -416,6 +420,8 @@ class _Translation:
             except Unresolved:
                 continue  # nothing is known of what it says; that is told elsewhere
             for bad in bad_values(names, text, values, self.new):
+                if plan.out and bad.row["level"] == "warning":
+                    continue  # it is gone, whatever it said
                 plan.attention = True
                 plan.source = bad.row["source"]
                 plan.reasons.append(bad.message)
@@ -438,7 +444,10 @@ class _Translation:
             pattern, replacement = row["replace"]
             if row.get("items"):
                 items = (i.strip() for i in plan.value.split(","))
-                plan.value = ",".join(re.sub(pattern, replacement, i, count=1) if i else i for i in items)
+                plan.value = ",".join(
+                    re.sub(pattern, replacement, i, count=1) if i and re.search(row["match"], self.expanded(i, plan)) else i
+                    for i in items
+                )
             else:
                 plan.value = re.sub(pattern, replacement, plan.value, count=1)
 

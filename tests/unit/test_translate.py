@@ -566,6 +566,8 @@ def test_the_translator_tells_of_them_whichever_release_the_file_is_of(text, goo
 def test_addresses_of_glance_get_what_nova_put_before_them():
     read, did, _ = values("[glance]\napi_servers = 192.0.2.10:9292, https://b, c\n", "ocata", "zed")
     assert read["glance", "api_servers"] == "http://192.0.2.10:9292,https://b,http://c" and did["api_servers"] == "attention"
+    text = "[DEFAULT]\nmy_ip = 192.0.2.1\nstate_path = https://h\n[glance]\napi_servers = $my_ip:9292,$state_path:9292\n"
+    assert values(text, "ocata", "zed")[0]["glance", "api_servers"] == "http://$my_ip:9292,$state_path:9292"
     assert values("[glance]\napi_servers = 192.0.2.10:9292\n", "ocata", "pike")[1]["api_servers"] == "kept"
     read, did, _ = values("[glance]\napi_servers = http://a,https://b\n", "ocata", "zed")
     assert did["api_servers"] == "kept"
@@ -577,6 +579,10 @@ def test_values_that_have_one_right_form_are_written_so():
     assert read["DEFAULT", "transport_url"] == "rabbit://u:p@h/v"
     read, _, _ = values("[DEFAULT]\ncompute_driver = nova.virt.libvirt.LibvirtDriver\n", "ocata", "zed")
     assert read["DEFAULT", "compute_driver"] == "libvirt.LibvirtDriver"
+    read, _, _ = values("[key_manager]\napi_class = nova.keymgr.barbican.BarbicanKeyManager\n", "ocata", "zed")
+    assert read["key_manager", "backend"] == "barbican"
+    _, did, _ = values("[key_manager]\napi_class = nova.keymgr.conf_key_mgr.ConfKeyManager\n", "ocata", "zed")
+    assert did["api_class"] == "renamed"
     # a list in another option, of which a filter is gone
     text = "[DEFAULT]\nhost = RamFilter,ComputeFilter\n[filter_scheduler]\nenabled_filters = $host\n"
     read, _, _ = values(text, "stein", "zed")
