@@ -176,9 +176,12 @@ class Catalogue:
         """Section -> name in a file -> option."""
         self._aliases: dict[tuple[str, str], list[Option]] = {}
         self._patterns: dict[str, str] = {}
+        secrets = {(row["section"], name) for row in by_hand()["secrets"] for name in row["names"]}
         for section, options in store.at(history(), release.nova).items():
             known = self.sections.setdefault(section, {})
             for name, spec in options.items():
+                if (section, name) in secrets:
+                    spec = {**spec, "secret": True}
                 option = Option(section, name, spec)
                 # two spellings of one option, `region-name` and `region_name`: the same in a file
                 if option.dest not in known or name == option.dest:
