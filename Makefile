@@ -105,8 +105,13 @@ config: $(VENV)/ready ## every host's files below OUT (build/config), no host co
 validate: $(VENV)/ready ## check every host's nova.conf against the options of its release (or RELEASE=...)
 	$(ANSIBLE) $(INVENTORIES) playbooks/config.yml $(if $(RELEASE),$(call extra,config_release,$(RELEASE)))
 
+# By the environment, not as words of the command: a file's name may have blanks, quotes and whatever else in it.
+translate: export KILONOVA_TRANSLATE_CONF = $(value CONF)
+translate: export KILONOVA_TRANSLATE_FROM = $(value FROM)
+translate: export KILONOVA_TRANSLATE_TO = $(value TO)
+translate: export KILONOVA_TRANSLATE_OUT = $(value OUT)
 translate: $(VENV)/ready ## carry a nova.conf to a later release: CONF=old.conf FROM=ocata TO=zed OUT=new.conf
-	$(ANSIBLE) $(INVENTORIES) playbooks/translate.yml $(call extra,translate_conf,$(call here,$(CONF))) $(call extra,translate_from,$(FROM)) $(call extra,translate_to,$(TO)) $(call extra,translate_out,$(call here,$(OUT)))
+	$(ANSIBLE) -i localhost, playbooks/translate.yml
 
 bench-config: $(VENV)/ready ## measure `make config` for 1,000 and 5,000 hosts
 	$(VENV)/bin/python -m tools.bench_config

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from kilonova.catalogue.options import Option, by_hand, catalogue, history, package
 from kilonova.conf import section_key
-from kilonova.releases import RELEASES, Release, releases_between
+from kilonova.releases import OLDEST, RELEASES, Release, releases_between
 
 Name = tuple[str, str]
 """(section, option) as in a file."""
+Holds = Callable[[Sequence[str]], bool]
+"""Says of (section, option, pattern) whether that option's value in a file matches."""
 
 
 @functools.cache
@@ -27,13 +30,22 @@ def _lives() -> dict[Name, set[int]]:
     return lives
 
 
+@functools.cache
+def _patterns() -> dict[str, list[tuple[str, set[int]]]]:
+    """Return by name in which releases it could stand in sections that begin so, of those whose names a value makes."""
+    patterns: dict[str, list[tuple[str, set[int]]]] = {}
+    for (section, name), novas in _lives().items():
+        if section[-1] == "*":
+            patterns.setdefault(name, []).append((section[:-1], novas))
+    return patterns
+
+
 def lives(section: str, name: str) -> list[Release]:
     """Return the releases in which a file could set this option, by its present or a deprecated name, oldest first."""
     section = section_key(section)
     novas = _lives().get((section, name))
     if novas is None:  # [mdev_nvidia-35] is one of [mdev_*]
-        prefix = section.split("_")[0].split(":")[0]
-        novas = next((n for (s, o), n in _lives().items() if s[-1] == "*" and s[:-2] == prefix and o == name), ())
+        novas = next((n for prefix, n in _patterns().get(name, ()) if section.startswith(prefix)), ())
     return [RELEASES[n - RELEASES[0].nova] for n in sorted(novas)]
 
 
@@ -55,23 +67,31 @@ class Fate:
     """Its name now; None when it is gone."""
     reason: str = ""
     source: str = ""
+    row: Mapping[str, Any] | None = field(default=None, compare=False)
+    """by_hand.yml's row that decided it, if one did."""
 
 
-def fate(section: str, name: str, first: Release, last: Release, plugin: str | None = "password") -> Fate:
+def fate(
+    section: str, name: str, first: Release, last: Release, plugin: str | None = "password", holds: Holds | None = None
+) -> Fate:
     """Follow an option that is valid in `first` through Nova's own renames, and those by hand, to `last`.
 
-    `plugin` is the auth_type of its section, where it has one.
+    `plugin` is the auth_type of its section, where it has one; `holds` says whether another option's value matches, for what
+    became of an option only then.
     Where Nova only dropped it, the reason is by_hand.yml's or the one that Nova gave when deprecating the option.
     """
     here: Name = (section_key(section), name)
     reasons: list[str] = []
     source = ""
     why = ""
+    decided: Mapping[str, Any] | None = None
     for release in releases_between(first, last):
         cat = catalogue(release)
         option = cat.get(*here, plugin)
         renamed = renamed_to(here, release, plugin)
-        row = by_hand_row(here, release)
+        row = by_hand_row(here, release, holds)
+        if renamed and row and row.get("new") and not cat.own(renamed.section, renamed.dest):
+            renamed = None  # Nova's own option went elsewhere; that an auth plugin calls one so too is by chance
         if renamed:
             since = _renamed_since(here, renamed, release, plugin)
             here, option = (renamed.section, renamed.dest), renamed
@@ -81,14 +101,17 @@ def fate(section: str, name: str, first: Release, last: Release, plugin: str | N
             here = (row["new"][0], row["new"][1])
             option = cat.get(*here)
             reasons.append(row["reason"])
-            source = row["source"]
+            source, decided = row["source"], row
+        elif row and row.get("unread"):
+            return Fate(None, "; ".join([*reasons, row["reason"]]), row["source"], row)
         if option is None:
             reasons.append(f"gone in {release.title}" + (f": {row['reason']}" if row else f": {why}" if why else ""))
-            return Fate(None, "; ".join(reasons), row["source"] if row else f"{package(release)} does not register it")
+            return Fate(None, "; ".join(reasons), row["source"] if row else f"{package(release)} does not register it", row)
         why = option.deprecated or ""
-    return Fate(here, "; ".join(reasons), source)
+    return Fate(here, "; ".join(reasons), source, decided)
 
 
+@functools.lru_cache(maxsize=100_000)
 def renamed_to(name: Name, release: Release, plugin: str | None = "password") -> Option | None:
     """Return the option that `release` reads `name` as, when that is a deprecated name of it, else None.
 
@@ -99,6 +122,8 @@ def renamed_to(name: Name, release: Release, plugin: str | None = "password") ->
     current = cat.get(*name, plugin)
     if plugin == "v2password" and current and name[1].startswith("tenant_"):
         return None  # an alias of project_ for every other plugin
+    if cat.own(*name) and cat.plugin_option(*name, plugin):
+        return None  # [neutron] url is Nova's own, whatever an auth plugin calls so
     for option in cat.aliased(*name, plugin):
         if (option.section, option.dest) != name and (option.section == name[0] or not current):
             return option
@@ -115,9 +140,44 @@ def _renamed_since(name: Name, now: Option, release: Release, plugin: str | None
     return release
 
 
-def by_hand_row(name: Name, release: Release) -> dict[str, Any] | None:
+@functools.cache
+def _rows() -> dict[Name, list[dict[str, Any]]]:
+    """Return by_hand.yml's rows about options by (section, name), in the file's order; the name "*" is any of the section."""
+    rows: dict[Name, list[dict[str, Any]]] = {}
+    knowledge = by_hand()
+    unread = [{**row, "unread": True} for row in knowledge["unread"]]
+    for row in [*knowledge["options"], *unread, *({**row, "names": ["*"]} for row in knowledge["gone_sections"])]:
+        for name in row["names"]:
+            rows.setdefault((row["section"], name), []).append(row)
+    return rows
+
+
+def by_hand_row(name: Name, release: Release, holds: Holds | None = None) -> dict[str, Any] | None:
     """Return by_hand.yml's row about the option `name` that holds in `release`, or None."""
-    for row in by_hand()["options"]:
-        if row["section"] == name[0] and name[1] in row["names"] and row["from"] <= release.nova:
+    rows = _rows()
+    family = catalogue(OLDEST).family(name[0])  # [cors.www] is one of [cors.*]
+    keys = [name, (family, name[1]), (name[0], "*"), (family, "*")]
+    for row in (row for key in keys for row in rows.get(key, ())):
+        if row["from"] <= release.nova and ("only" not in row or (holds is not None and holds(row["only"]))):
             return row
     return None
+
+
+@functools.cache
+def _older() -> dict[Name, dict[str, Any]]:
+    return {(row["section"], name): row for row in by_hand()["older"] for name in row["names"]}
+
+
+def older(section: str, name: str) -> dict[str, Any] | None:
+    """Return by_hand.yml's row about an option that was gone before the first release, or never was, or None."""
+    return _older().get((section, name)) or _older().get((section, "*"))
+
+
+@functools.cache
+def _precedence() -> dict[Name, dict[str, Any]]:
+    return {(row["section"], name): row for row in by_hand()["precedence"] for name in row["names"]}
+
+
+def precedence(section: str, name: str) -> dict[str, Any] | None:
+    """Return by_hand.yml's row about an option that the old release's code read before or after one that it became one with."""
+    return _precedence().get((section, name))

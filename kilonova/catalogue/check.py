@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kilonova import conf
-from kilonova.catalogue.changes import fate, first_release, last_release, lives
+from kilonova.catalogue.changes import fate, first_release, last_release, lives, older
 from kilonova.catalogue.options import SOURCE, Catalogue, Option, by_hand, catalogue, is_secret, mask, without_passwords
-from kilonova.releases import Release, find
+from kilonova.releases import NEWEST, OLDEST, Release, find
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,12 @@ REFERENCE = re.compile(
 _PLACEHOLDERS = {"<host_ipv4>": "192.0.2.1", "<current_hostname>": "localhost"}
 
 
+LONGEST, DEEPEST = 1_000_000, 100
+"""How long references may make a value, and how far they may lead: beyond, oslo.config takes minutes, or fails."""
+
+
 class Unresolved(ValueError):
-    """An interpolation that oslo.config cannot resolve; reading the option would fail."""
+    """An interpolation that oslo.config cannot resolve; reading the option would fail. Its text tells nothing of the value."""
 
 
 class Values:
@@ -75,6 +80,8 @@ class Values:
     def __init__(self, cat: Catalogue, items: Iterable[conf.Item]) -> None:
         self.cat = cat
         self.set: dict[tuple[str, str], str] = {(i.section, i.name): i.value for i in items}
+        self._substituted: dict[str, str] = {}
+        self._referred: dict[tuple[str, str], Option | None] = {}
 
     def plugin(self, section: str) -> str:
         """Return the auth plugin that `section` chooses."""
@@ -85,15 +92,36 @@ class Values:
         for name in [(option.section, option.dest), *option.aliases]:
             if name in self.set:
                 return self.set[name]
+        return self.default(option)
+
+    @staticmethod
+    def default(option: Option) -> str:
+        """Return the text of the option's default."""
         default = option.default
         if default is None:
             return ""
         if isinstance(default, list):
             return ",".join(map(str, default))
+        if isinstance(default, dict):
+            return ",".join(f"{key}:{value}" for key, value in default.items())
         return _PLACEHOLDERS.get(str(default), str(default))
+
+    def holds(self, condition: Sequence[str]) -> bool:
+        """Say whether the value of an option, set or default, matches: (section, name, pattern)."""
+        section, name, pattern = condition
+        option = self.cat.get(section, name, self.plugin(section))
+        try:
+            return option is not None and bool(re.search(pattern, self.substituted(self.effective(option), section)))
+        except Unresolved:
+            return False
 
     def referred(self, key: str, section: str) -> Option | None:
         """Return the option that `$key` in a value of `section` means, or None."""
+        if (key, section) not in self._referred:
+            self._referred[key, section] = self._refer(key, section)
+        return self._referred[key, section]
+
+    def _refer(self, key: str, section: str) -> Option | None:
         group, dot, name = key.partition(".")
         if dot:
             found = self.cat.get(group, name, self.plugin(group)) if group != "DEFAULT" else None
@@ -106,20 +134,85 @@ class Values:
         return found
 
     def substituted(self, text: str, section: str, seen: tuple[str, ...] = ()) -> str:
-        """Return `text` with its references replaced; Unresolved names the first that has no target."""
+        """Return `text` with its references replaced; Unresolved says what is wrong with one."""
+        if "$" not in text:
+            return text
+        length = len(text)
 
         def replace(match: re.Match[str]) -> str:
+            nonlocal length
             if match["escaped"]:
                 return "$"
-            key = match["bare"] or match["braced"]
-            option = self.referred(key, section)
+            option = self.referred(match["bare"] or match["braced"], section)
             if option is None:
                 raise Unresolved(f"{match[0]} refers to no option")
-            if repr(option) in seen:
+            name = repr(option)
+            if name in seen:
                 raise Unresolved(f"{match[0]} refers to itself")
-            return self.substituted(self.effective(option), option.section, (*seen, repr(option)))
+            if len(seen) == DEEPEST:
+                raise Unresolved(f"references lead on from one to the next more than {DEEPEST} times")
+            if name not in self._substituted:  # each option once: two references to the next double with every option
+                self._substituted[name] = self.substituted(self.effective(option), option.section, (*seen, name))
+            length += len(self._substituted[name])
+            if length > LONGEST:
+                raise Unresolved(f"references make it longer than {LONGEST:,} characters")
+            return self._substituted[name]
 
-        return REFERENCE.sub(replace, text.replace(r"\$", "$$")) if "$" in text else text
+        return REFERENCE.sub(replace, text.replace(r"\$", "$$"))
+
+
+def unresolved(error: Unresolved, name: str, value: str, option: Option | None) -> str:
+    """Return what is wrong with the value's references, without any part of a secret."""
+    if is_secret(name, option) or without_passwords(value) != value:
+        return "a $ in it refers to no option"
+    return str(error)
+
+
+# ------------------------------------------------------------------------------------------------------------ values
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """What by_hand.yml's table of values says about a value."""
+
+    row: Mapping[str, Any]
+    dropped: tuple[str, ...] = ()
+    """Elements of the list that are wrong, by `drop_items`."""
+
+    @property
+    def message(self) -> str:
+        since = find(self.row["from"])
+        if self.dropped:
+            return f"{', '.join(self.dropped)} gone in {since.title}: {self.row['reason']}"
+        return f"{self.row['reason']} (since {since.title})" if since > OLDEST else self.row["reason"]
+
+
+@functools.cache
+def _value_rows(release: Release) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows about values that hold in `release`, by the option's name."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in by_hand()["values"]:
+        if row["from"] <= release.nova <= row.get("to", NEWEST.nova):
+            for name in row["names"]:
+                rows.setdefault(name, []).append(row)
+    return rows
+
+
+def bad_values(names: Iterable[tuple[str, str]], text: str, values: Values, release: Release) -> Iterator[Bad]:
+    """Yield what cannot work, or means something else, in `release` about the value `text` of the option with these names."""
+    rows = _value_rows(release)
+    names = list(dict.fromkeys(names))
+    for row in (row for section, name in names for row in (*rows.get(name, ()), *rows.get("*", ()))
+                if row["section"] in ("*", section)):
+        if "when" in row and not values.holds(row["when"]):
+            continue
+        elements = [element.strip() for element in text.split(",") if element.strip()]
+        if "drop_items" in row:
+            gone = tuple(element for element in elements if element.rpartition(".")[2] in row["drop_items"])
+            if gone:
+                yield Bad(row, gone)
+        elif any(re.search(row["match"], one) for one in (elements if row.get("items") else [text])):
+            yield Bad(row)
 
 
 # ------------------------------------------------------------------------------------------------------------- check
@@ -129,6 +222,35 @@ def named_sections(items: Iterable[conf.Item]) -> set[str]:
     """Return the sections that exist because a value names them."""
     names = (i.value.split(",") for i in items if i.name in ("auth_section", "config_source"))
     return {conf.section_key(name.strip()) for name in itertools.chain.from_iterable(names)}
+
+
+class Hints:
+    """What may have been meant by unknown names of one file. Searching takes a millisecond: the first hundred get a hint."""
+
+    SEARCHES = 100
+
+    def __init__(self, cat: Catalogue) -> None:
+        self.cat, self.left = cat, self.SEARCHES
+
+    def _search(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+    def near(self, section: str, name: str) -> str | None:
+        """Return the option that was most likely meant, as "[section] name", or None."""
+        return self.cat.nearest(section, name) if self._search() else None
+
+    def section(self, section: str) -> str | None:
+        """Return the section that was most likely meant, or None."""
+        return self.cat.nearest_section(section) if self._search() else None
+
+    def instead(self, section: str, name: str) -> str:
+        """Return what to do about an option that no release knows."""
+        row = older(section, name)
+        if row:
+            return f"remove it: {row['reason']}"
+        near = self.near(section, name)
+        return f"did you mean {near}?" if near else "remove it"
 
 
 class _Check:
@@ -148,6 +270,7 @@ class _Check:
         self.values = Values(self.cat, self.items)
         # sections that a value makes up: [keystone_authtoken] auth_section = x, [DEFAULT] config_source = a,b
         self.named = named_sections(self.items)
+        self.hints = Hints(self.cat)
 
     def _mapped(self, mapping: Mapping[str, Any]) -> Iterable[conf.Item]:
         """Yield the mapping's items; what cannot be written becomes a finding."""
@@ -200,13 +323,19 @@ class _Check:
 
     def unknown_sections(self) -> set[str]:
         """Report sections that no release knows, once each."""
+        used: dict[str, list[str]] = {}
+        for item in self.items:
+            used.setdefault(item.section, []).append(item.name)
         unknown: dict[str, int] = {}
         for section, line in self.headers:
             if section not in unknown and section not in self.named and not self.cat.has_section(section):
                 unknown[section] = line
         for section, line in unknown.items():
-            if not any(last_release(section, i.name, self.release) for i in self.items if i.section == section):
-                near = self.cat.nearest_section(section)
+            # an empty one says nothing that could be ignored; what another release or by_hand.yml knows is said of each option
+            if section in used and not any(
+                last_release(section, name, self.release) or older(section, name) for name in used[section]
+            ):
+                near = self.hints.section(section)
                 hint = f"; did you mean [{near}]?" if near else "; remove it"
                 message = f"Nova {self.release.title} has no such section, and ignores what is in it{hint}"
                 self.out.append(Finding("error", section, None, None, message, line or None))
@@ -215,9 +344,14 @@ class _Check:
     def missing(self, item: conf.Item, in_unknown_section: bool) -> None:
         """Report an option that the release does not have."""
         title = self.release.title
+        plugin = self.values.plugin(item.section)
+        if "auth_type" in self.cat.sections.get(item.section, ()) and not self.cat.knows_plugin(plugin):
+            message = f"Nova {title} has no such option; the auth plugin {plugin}, which is not known here, may have"
+            self.add("warning", item, message)
+            return
         last = last_release(item.section, item.name, self.release)
         if last:
-            now = fate(item.section, item.name, lives(item.section, item.name)[0], self.release)
+            now = fate(item.section, item.name, lives(item.section, item.name)[0], self.release, holds=self.values.holds)
             remedy = f"use [{now.target[0]}] {now.target[1]}" if now.target else "remove it"
             reason = f" ({now.reason})" if now.reason else ""
             self.add(
@@ -226,16 +360,13 @@ class _Check:
                 f"Nova {title} ignores it: the last release to read it was {last.title}{reason}; {remedy}",
             )
             return
-        if in_unknown_section:
+        if in_unknown_section and not older(item.section, item.name):
             return  # said once, for the section
         first = first_release(item.section, item.name, self.release)
-        near = self.cat.nearest(item.section, item.name)
         if first:
             message = f"Nova {title} ignores it: it exists since {first.title}; remove it"
         else:
-            message = f"Nova {title} has no such option, and ignores it; " + (
-                f"did you mean {near}?" if near else "remove it"
-            )
+            message = f"Nova {title} has no such option, and ignores it; {self.hints.instead(item.section, item.name)}"
         self.add("error", item, message)
 
     def known(self, items: list[conf.Item], option: Option, alias: bool) -> None:
@@ -260,7 +391,7 @@ class _Check:
             # as the option itself looks its neighbours up, wherever a deprecated name stands
             text = self.values.substituted(item.value, option.section)
         except Unresolved as error:
-            detail = "a $ in it refers to no option" if is_secret(item.name, option) else str(error)
+            detail = unresolved(error, item.name, item.value, option)
             self.add("error", item, f"{detail}, so Nova cannot read the value; write $$ for a dollar sign", option)
             return
         try:
@@ -269,13 +400,22 @@ class _Check:
             said = without_passwords(" ".join(str(error).split()))
             detail = "" if is_secret(item.name, option) else f": {said}"
             self.add("error", item, f"not a valid value{detail}; valid is {expected(option)}", option)
+            return
+        if any(row["level"] == "error" for row in self.node_rows(option)):
+            return  # it has to go, whatever it says
+        for bad in bad_values([(option.section, option.dest)], text, self.values, self.release):
+            self.add(bad.row["level"], item, bad.message, option)
 
     def wrong_node(self, item: conf.Item, option: Option) -> None:
-        if self.node is None:
-            return
-        for row in by_hand()["nodes"]:
-            if row["section"] == option.section and option.dest in row["names"] and row["not_on"] == self.node:
-                self.add(row["level"], item, row["reason"], option)
+        for row in self.node_rows(option):
+            self.add(row["level"], item, row["reason"], option)
+
+    def node_rows(self, option: Option) -> list[dict[str, Any]]:
+        """Return what by_hand.yml says about the option on this kind of node."""
+        return [
+            row for row in by_hand()["nodes"]
+            if row["section"] == option.section and option.dest in row["names"] and row["not_on"] == self.node
+        ]
 
 
 def expected(option: Option) -> str:

@@ -49,9 +49,12 @@ def package(release: Release) -> str:
 # ------------------------------------------------------------------------------------------------------------ secrets
 
 _SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase|code)|secret|token$|_key$|credential|(^|_)connection$|transport_url", re.I
+    r"pass(word|wd|phrase|code|$)|pwd|secret|token(_id|s)?$|(^|_)keys?$|credential|(^|_)connection(_string)?$|transport_url"
+    # osprofiler's keys, Vault's roles, what OpenID Connect and OAuth log in with, and what is handed to a cache's backend
+    r"|hmac|role_id$|^assertion$|^code$|backend_argument",
+    re.I,
 )
-_URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):([^/\s]*)(?=@)")
+_URL_PASSWORD = re.compile(r"(?<=://)([^:/?#@\s]*):(\S*)(?=@)")
 
 
 def mask(section: str, name: str, value: str | None, option: Option | None = None) -> str | None:
@@ -82,7 +85,7 @@ def without_passwords(text: str) -> str:
 class Option:
     """One option of one release."""
 
-    __slots__ = ("_type", "dest", "name", "section", "spec")
+    __slots__ = ("_aliases", "_type", "dest", "name", "section", "spec")
 
     def __init__(self, section: str, name: str, spec: store.Spec) -> None:
         self.section = section
@@ -91,6 +94,7 @@ class Option:
         """The name in a file: oslo.config finds `auth-url` as `auth_url` only."""
         self.spec = spec
         self._type: Any = None
+        self._aliases: list[tuple[str, str]] | None = None
 
     def __repr__(self) -> str:
         return f"[{self.section}] {self.dest}"
@@ -121,8 +125,10 @@ class Option:
     @property
     def aliases(self) -> list[tuple[str, str]]:
         """Deprecated (section, name) pairs that still work, in the order in which oslo.config tries them."""
-        pairs = [(section_key(s or self.section), n or self.dest) for s, n in self.spec.get("aliases", ())]
-        return [p for p in pairs if p != (self.section, self.dest)]
+        if self._aliases is None:
+            pairs = [(section_key(s or self.section), n or self.dest) for s, n in self.spec.get("aliases", ())]
+            self._aliases = [p for p in pairs if p != (self.section, self.dest)]
+        return self._aliases
 
     @property
     def type(self) -> Any:
@@ -170,9 +176,12 @@ class Catalogue:
         """Section -> name in a file -> option."""
         self._aliases: dict[tuple[str, str], list[Option]] = {}
         self._patterns: dict[str, str] = {}
+        secrets = {(row["section"], name) for row in by_hand()["secrets"] for name in row["names"]}
         for section, options in store.at(history(), release.nova).items():
             known = self.sections.setdefault(section, {})
             for name, spec in options.items():
+                if (section, name) in secrets:
+                    spec = {**spec, "secret": True}
                 option = Option(section, name, spec)
                 # two spellings of one option, `region-name` and `region_name`: the same in a file
                 if option.dest not in known or name == option.dest:
@@ -203,9 +212,23 @@ class Catalogue:
 
     def plugin(self, name: str | None) -> dict[str, Option]:
         """Return the options of the auth plugin `name`; of all plugins together for one that we do not know."""
-        if AUTH % name in self.sections:
+        if self.knows_plugin(name):
             return self.sections[AUTH % name]
         return {n: o for s, known in self.sections.items() if s.startswith("{auth:") for n, o in known.items()}
+
+    def knows_plugin(self, name: str | None) -> bool:
+        """Say whether `name` is one of keystoneauth's own plugins: others may read any option."""
+        return AUTH % name in self.sections
+
+    def own(self, section: str, name: str) -> Option | None:
+        """Return the option with this current name that belongs to the section whichever plugin it chooses, or None."""
+        return self.sections.get(self.family(section), {}).get(name)
+
+    def plugin_option(self, section: str, name: str, plugin: str | None) -> bool:
+        """Say whether the section's auth plugin reads (section, name) too, by a current or a deprecated name."""
+        if "auth_type" not in self.sections.get(self.family(section), ()):
+            return False
+        return any(name == o.dest or (o.section, name) in o.aliases for o in self.plugin(plugin).values())
 
     def get(self, section: str, name: str, plugin: str | None = "password") -> Option | None:
         """Return the option with this current name, spelled as in a file, or None.
@@ -227,7 +250,7 @@ class Catalogue:
         """Return the options that read the deprecated (section, name), one of the same section first."""
         family = self.family(section)
         found = sorted(self._aliases.get((family, name), []), key=lambda o: o.section != section)
-        if not found and "auth_type" in self.sections.get(family, ()):
+        if not found and "auth_type" in self.sections.get(family, ()) and self.knows_plugin(plugin):
             own = [o for o in self.plugin(plugin).values() if (o.section, name) in o.aliases]
             return [Option(section, o.name, o.spec) for o in own]
         if family == section:
@@ -255,15 +278,14 @@ class Catalogue:
         known = self.sections.get(self.family(section), {})
         names = list(known)
         plain = name.replace("-", "_").lower()
-        near = [plain] if plain in names else difflib.get_close_matches(plain, names, n=1, cutoff=0.75)
+        near = [plain] if plain in names else difflib.get_close_matches(plain, names, n=1, cutoff=0.8)
         if near:
             return f"[{section}] {near[0]}"
         elsewhere = [s for s, options in self.sections.items() if s[0] != "{" and name in options]
-        if elsewhere:
-            best = difflib.get_close_matches(section, elsewhere, n=1, cutoff=0.6)
-            if best or len(elsewhere) == 1:
-                return f"[{(best or elsewhere)[0]}] {name}"
-        return None
+        best = difflib.get_close_matches(section, elsewhere, n=1, cutoff=0.6)
+        if not best and len(elsewhere) == 1 and "DEFAULT" in (section, *elsewhere):
+            best = elsewhere  # under the wrong header; the same name in two services' sections means two things
+        return f"[{best[0]}] {name}" if best else None
 
     def nearest_section(self, section: str) -> str | None:
         """Return the valid section that was most likely meant, or None."""

@@ -1,5 +1,6 @@
 """Nova's options of all releases: that they are right, and what is found in a file."""
 
+import itertools
 import re
 import time
 from pathlib import Path
@@ -152,6 +153,10 @@ def test_secrets_are_known():
     for section, name in [("DEFAULT", "transport_url"), ("database", "connection"), ("neutron", "password")]:
         assert cat.get(section, name).secret
     assert not cat.get("DEFAULT", "my_ip").secret
+    # those that their libraries do not declare
+    old = catalogue("train")
+    assert old.get("vault", "root_token_id").secret and old.get("profiler", "hmac_keys").secret
+    assert old.get("neutron", "consumer_key", "v3oauth1").secret
 
 
 def test_names_are_found_as_oslo_config_finds_them():
@@ -367,6 +372,59 @@ def test_knowledge_by_hand_is_about_options_that_are_gone_and_has_a_source():
         assert row["source"]
         if "set" in row:
             assert catalogue(str(row["from"])).get(*row["set"][:2])
+
+
+def test_knowledge_by_hand_of_whole_sections_and_of_what_is_not_read():
+    for row in by_hand()["gone_sections"]:
+        before = catalogue(str(row["from"] - 1))
+        assert row["source"] and row["reason"]
+        assert before.sections.get(before.family(row["section"])), row["section"]
+    for row in by_hand()["unread"]:
+        assert all(catalogue(str(row["from"])).get(row["section"], name) for name in row["names"])
+    for row in by_hand()["older"]:
+        assert row["source"] and row["reason"]
+        for name in row["names"]:
+            assert not any(catalogue(r).resolve(row["section"], name) for r in RELEASES), (row["section"], name)
+    for row in by_hand()["precedence"]:
+        assert row["source"] and all(history()[row["section"]][name] for name in row["names"])
+    for row in by_hand()["values"]:
+        assert row["level"] in ("error", "warning") and row["reason"]
+        assert len({"match", "drop_items"} & set(row)) == 1
+        # it is about an option of that release or of the one before, and not about one that never was
+        around = [catalogue(r) for r in RELEASES if row["from"] - 1 <= r.nova]
+        for name in row["names"] if row["section"] != "*" else ():
+            assert name == "*" or any(cat.get(row["section"], name) for cat in around), (row["section"], name)
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=str)
+def test_filters_of_a_release_that_exist_are_not_called_gone(release):
+    gone = {f for row in by_hand()["values"] if row["from"] <= release.nova and row["names"] == ["enabled_filters"]
+            for f in row["drop_items"]}
+    default = catalogue(release).get("filter_scheduler", "enabled_filters").default
+    assert not gone & set(default)
+
+
+def test_an_empty_section_is_nothing_that_could_be_ignored():
+    assert validate("[DEFAULT]\ndebug = true\n[privsep]\n[crypto]\n", "zed") == []
+    assert validate("[placment]\n# a = 1\n", "zed") == [] and validate({"bogus": None, "cells": {}}, "zed") == []
+    assert only("[placment]\na = 1\n[privsep]\n").section == "placment"
+
+
+def test_the_pool_of_the_rabbit_driver_is_in_its_own_section():
+    for release in RELEASES:
+        option = catalogue(release).get("oslo_messaging_rabbit", "rpc_conn_pool_size")
+        assert option.default == 30
+        alias = catalogue(release).resolve("DEFAULT", "rpc_conn_pool_size")
+        assert (alias == (option, True)) if release.nova < 31 else (alias is None)
+    assert "oslo_messaging_rabbit" in only("[DEFAULT]\nconn_pool_ttl = 5\n", "train").message
+
+
+def test_what_oslo_config_cannot_expand_in_time_is_an_error():
+    names = [o.dest for o in catalogue("zed").sections["DEFAULT"].values() if o.spec["type"] == "String" and not o.choices]
+    text = "[DEFAULT]\n" + "".join(f"{a} = ${b}${b}${b}\n" for a, b in itertools.pairwise(names[:20])) + f"{names[19]} = x\n"
+    started = time.monotonic()
+    assert any("longer than" in f.message for f in errors(validate(text, "zed")))
+    assert time.monotonic() - started < 2
 
 
 def test_a_file_of_a_hundred_options_takes_less_than_20_ms():

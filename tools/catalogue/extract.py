@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -223,29 +224,21 @@ VIF_PLUGINS = {
     "os_vif_linux_bridge": "vif_plug_linux_bridge.linux_bridge:LinuxBridgePlugin",
     "os_vif_ovs": "vif_plug_ovs.ovs:OvsPlugin",
 }
-# keystoneauth's own loaders that need no extra package; module below keystoneauth1.loading._plugins
-AUTH_PLUGINS = (
-    ("password", "identity.generic:Password"),
-    ("token", "identity.generic:Token"),
-    ("admin_token", "admin_token:AdminToken"),
-    ("none", "noauth:NoAuth"),
-    ("http_basic", "http_basic:HTTPBasicAuth"),
-    ("v2password", "identity.v2:Password"),
-    ("v2token", "identity.v2:Token"),
-    ("v3applicationcredential", "identity.v3:ApplicationCredential"),
-    ("v3multifactor", "identity.v3:MultiFactor"),
-    ("v3oauth2clientcredential", "identity.v3:OAuth2ClientCredential"),
-    ("v3oauth2mtlsclientcredential", "identity.v3:OAuth2mTlsClientCredential"),
-    ("v3oidcaccesstoken", "identity.v3:OpenIDConnectAccessToken"),
-    ("v3oidcauthcode", "identity.v3:OpenIDConnectAuthorizationCode"),
-    ("v3oidcclientcredentials", "identity.v3:OpenIDConnectClientCredentials"),
-    ("v3oidcdeviceauthz", "identity.v3:OpenIDConnectDeviceAuthorization"),
-    ("v3oidcpassword", "identity.v3:OpenIDConnectPassword"),
-    ("v3password", "identity.v3:Password"),
-    ("v3token", "identity.v3:Token"),
-    ("v3tokenlessauth", "identity.v3:TokenlessAuth"),
-    ("v3totp", "identity.v3:TOTP"),
+# What libraries register when they run, beside what they publish or somewhere else. All of it is read from a file.
+RUNTIME = (
+    ("oslo_messaging_rabbit", "oslo_messaging._drivers.base:base_opts"),  # until 2024.2; published for [DEFAULT] (see MISPLACED)
+    ("keystone_authtoken", "keystonemiddleware.auth_token._auth:OPTS"),  # until 2026.1
+    ("audit_middleware_notifications", "keystonemiddleware.audit:_AUDIT_OPTS"),  # published since Zed
 )
+# Sections to which a module adds keystoneauth's own options, as long as it imports keystoneauth1.loading.
+KEYSTONEAUTH = {
+    "castellan.key_manager.barbican_key_manager": ("barbican", ("session",)),
+    "castellan.key_manager.vault_key_manager": ("vault", ("session",)),  # until 2024.1
+    "oslo_limit.opts": ("oslo_limit", ("auth_common", "session")),  # and the plugin that auth_type names
+}
+# oslo.messaging publishes the pool of its drivers for [DEFAULT]; only the ZeroMQ driver, until Rocky, registers it there.
+# rpc_conn_pool_size of [DEFAULT] is a deprecated name of the RabbitMQ driver's.
+MISPLACED = ("rpc_conn_pool_size", "conn_pool_min_size", "conn_pool_ttl")
 AUTH = "{auth:%s}"
 """Pseudo-section: the options of an auth plugin, valid in each section that chooses it by `auth_type`."""
 
@@ -281,10 +274,20 @@ def listed() -> list[tuple[str, Any]]:
     add("DEFAULT", [held["opt"] for held in conf._opts.values()])
     for group in conf._groups.values():
         add(group.name, [held["opt"] for held in group._opts.values()])
+    elsewhere = misplaced()
     for entry in LISTS:
         lister = load(entry)
         for section, options in lister() if lister else ():
-            add(section, options)
+            add(section, [option for option in options if (section, option.name) not in elsewhere])
+    for section, entry in RUNTIME:
+        add(section, load(entry) or ())
+    for module, (section, kinds) in KEYSTONEAUTH.items():
+        loading = load(module + ":loading")
+        for kind_ in kinds if loading else ():
+            add(section, getattr(loading, f"get_{kind_}_conf_options")())
+    cors = load("oslo_middleware.cors:CORS")
+    if "list_all_sections" in cors._init_conf.__code__.co_names:  # until 2025.2: any section named so
+        add("cors.*", load("oslo_middleware.cors:CORS_OPTS"))
     # not by their list_opts, which start a threading backend
     for name in ("eventlet_backdoor_opts", "service_opts", "periodic_opts"):
         add("DEFAULT", load("oslo_service._options:" + name))
@@ -295,11 +298,21 @@ def listed() -> list[tuple[str, Any]]:
         plugin = load(entry)  # linux_bridge: until os-vif 4
         if plugin:
             add(section, plugin.CONFIG_OPTS)
-    for name, entry in AUTH_PLUGINS:
-        loader = load("keystoneauth1.loading._plugins." + entry)
-        if loader:
-            add(AUTH % name, [o._to_oslo_opt() for o in loader().get_options()])
+    for name, loader in sorted(auth_plugins().items()):
+        add(AUTH % name, [option._to_oslo_opt() for option in loader().get_options()])
     return found
+
+
+def misplaced() -> set[tuple[str | None, str]]:
+    """Return (section, option) of what oslo.messaging publishes for a section in which nothing reads it."""
+    zmq = load("oslo_messaging._drivers.zmq_driver.zmq_options:zmq_opts")
+    return {(None, name) for name in MISPLACED if name == "rpc_conn_pool_size" or not zmq}
+
+
+def auth_plugins() -> dict[str, Any]:
+    """Return keystoneauth's loaders by the names that auth_type takes, those of its extras too."""
+    found = importlib.metadata.entry_points(group="keystoneauth1.plugin")
+    return {entry.name: load(entry.value) for entry in found}
 
 
 def ignored(option: Any) -> bool:
