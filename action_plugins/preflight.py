@@ -3,7 +3,7 @@
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from kilonova import generate, preflight, variables
+from kilonova import generate, migration, preflight, variables
 
 
 class ActionModule(ActionBase):
@@ -60,6 +60,7 @@ class ActionModule(ActionBase):
             problems += preflight.check_packages(name, seen, variables.packages(host))
             problems += preflight.check_units(name, seen, variables.units(host))
             problems += preflight.check_files(name, seen)
+            problems += migration.check_host(name, seen, host)
             asked = hostvars[name].get("__preflight_backends", {}).get("problems") or []
             problems += [preflight.Problem(name, **row) for row in asked]
             kvm = hostvars[name].get("__preflight_kvm", {})

@@ -1,8 +1,8 @@
-"""Filters of the project: thin names over kilonova.config_files, where the logic is and is tested."""
+"""Filters of the project: thin names over kilonova.config_files and its neighbours, where the logic is and is tested."""
 
 from ansible.errors import AnsibleFilterError
 
-from kilonova import config_files, listening, releases
+from kilonova import config_files, listening, migration, releases
 
 
 def _explained(function):
@@ -31,6 +31,7 @@ class FilterModule:
             "config_digests": _explained(config_files.digests),
             "for_release": _explained(config_files.for_release),
             "host_port": _explained(listening.host_port),
+            "instances_path": _explained(migration.instances_path),
             "literal": _explained(config_files.literal),
             "options_for_release": _explained(config_files.options_for_release),
             "nova_version": _explained(lambda value: releases.find(str(value)).nova),

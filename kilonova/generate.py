@@ -788,12 +788,16 @@ def _differs(path: Path, text: str, name: str, done: Written) -> bool:
 
 
 def _write_one(path: Path, text: str, mode: int) -> None:
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+    part, how = path.with_name(f".{path.name}.part"), os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        descriptor = os.open(part, how, 0o600)
+    except (FileNotFoundError, FileExistsError):  # asked for first, all this would be most of the work
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, how, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
         stream.write(text.encode())
-    part.chmod(mode)
+        os.fchmod(stream.fileno(), mode)
     part.replace(path)
 
 
