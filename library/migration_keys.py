@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 
+from ansible.module_utils import kilonova_files, kilonova_lock
 from ansible.module_utils import kilonova_migration as migration
 from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
@@ -47,12 +48,16 @@ def main():
         },
         supports_check_mode=True,
     )
-    if module.params["state"] == "absent":
-        remove(module)
-    elif module.params["lists"] is not None:
-        write(module)
-    else:
-        key(module)
+    kilonova_lock.take(module)
+    try:
+        if module.params["state"] == "absent":
+            remove(module)
+        elif module.params["lists"] is not None:
+            write(module)
+        else:
+            key(module)
+    except kilonova_files.Refused as refused:
+        module.fail_json(msg=str(refused))
 
 
 def key(module):
@@ -116,11 +121,7 @@ def write(module):
         actions.append("write %s" % path)
         diffs.append({"before_header": path, "after_header": path, "before": before, "after": wanted})
         if not module.check_mode:
-            os.makedirs(p["directory"], mode=0o755, exist_ok=True)
-            descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(wanted)
-            os.rename(path + ".new", path)
+            kilonova_files.write(path, wanted.encode(), os.geteuid(), os.getegid(), 0o644)
     module.exit_json(changed=bool(actions), actions=actions, diff=diffs)
 
 

@@ -1936,7 +1936,7 @@ def test_a_host_that_takes_no_part_any_more_lets_nobody_in(migration, tmp_path, 
     (tmp_path / "ssh/command").write_text("#!/bin/sh\n")
     (tmp_path / "sshd.conf").write_text("# Written by Kilonova\nMatch User nova\n")
     (tmp_path / "ssh.conf").write_text("# my own\n")
-    kilonova_services.save_state({"ssh": {"x": {}}, "nova-compute": {}})
+    kilonova_services.save_state({"ssh": {"/x": {"*": "digest"}}, "nova-compute": {"/y": {"*": "digest"}}})
     assert hosts.takes_part_in_migrations(migration.told())
     paths = [*(tmp_path / "ssh" / name for name in ("authorized_keys", "known_hosts")), tmp_path / "sshd.conf",
              tmp_path / "ssh/command", tmp_path / "ssh"]
@@ -1948,7 +1948,7 @@ def test_a_host_that_takes_no_part_any_more_lets_nobody_in(migration, tmp_path, 
     assert (tmp_path / "ssh.conf").exists()
     assert systemctl == [["systemctl", "try-reload-or-restart", "ssh"]]
     # When it takes part again, sshd has to read its file again.
-    assert kilonova_services.load_state() == {"nova-compute": {}}
+    assert kilonova_services.load_state() == {"nova-compute": {"/y": {"*": "digest"}}}
     assert migration(state="absent") == {"changed": False, "actions": []}
 
 
