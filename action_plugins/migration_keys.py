@@ -11,19 +11,29 @@ from kilonova import hosts
 
 
 class ActionModule(ActionBase):
-    """See the module of the same name (library/migration_keys.py)."""
+    """See the module of the same name (library/migration_keys.py).
+
+    `digests` are those of its `lists`; `addresses` and `port`, by which others know the host, are returned with its key.
+    """
 
     TRANSFERS_FILES = False
     _requires_connection = True
 
     def run(self, tmp=None, task_vars=None):
         """Return the module's result."""
-        result, arguments = super().run(tmp, task_vars), self._task.args
+        result, arguments = super().run(tmp, task_vars), dict(self._task.args)
+        digests, more = arguments.pop("digests", None), {name: arguments.pop(name, None) for name in ("addresses", "port")}
         unchanged = {**result, "changed": False, "actions": []}
-        if arguments.get("peers") is None:
-            peer = hosts.migration_peer(arguments["address"], task_vars)
+        if arguments.get("state") == "absent":
+            if not hosts.takes_part_in_migrations(task_vars):
+                return unchanged
+        elif arguments.get("lists") is None:
+            peer = hosts.migration_peer(task_vars)
             if peer:
-                return {**unchanged, "peer": peer}
-        elif hosts.lets_in(arguments["peers"], arguments["addresses"], task_vars):
+                return {**unchanged, "peer": {**more, **peer}}
+        elif hosts.lets_in(digests, task_vars):
             return unchanged
-        return {**result, **hosts.noted(self._execute_module(task_vars=task_vars))}
+        result.update(hosts.noted(self._execute_module(module_args=arguments, task_vars=task_vars)))
+        if "peer" in result:
+            result["peer"] = {**more, **result["peer"]}
+        return result

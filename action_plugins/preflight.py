@@ -8,7 +8,7 @@ from ansible.utils.display import Display
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import generate, preflight, settings, variables
+from kilonova import generate, migration, preflight, settings, variables
 
 
 class ActionModule(ActionBase):
@@ -66,6 +66,7 @@ class ActionModule(ActionBase):
             problems += preflight.check_packages(name, seen, variables.packages(host))
             problems += preflight.check_units(name, seen, variables.units(host))
             problems += preflight.check_files(name, seen)
+            problems += migration.check_host(name, seen, host)
             asked = hostvars[name].get("__preflight_backends", {}).get("problems") or []
             problems += [preflight.Problem(name, **row) for row in asked]
             kvm = hostvars[name].get("__preflight_kvm", {})

@@ -1,4 +1,4 @@
-"""Filters of the project: thin names over kilonova.config_files, where the logic is and is tested."""
+"""Filters of the project: thin names over kilonova.config_files and its neighbours, where the logic is and is tested."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import config_files, listening, releases
+from kilonova import config_files, listening, migration, releases
 
 
 def _explained(function):
@@ -36,6 +36,7 @@ class FilterModule:
             "config_digests": _explained(config_files.digests),
             "for_release": _explained(config_files.for_release),
             "host_port": _explained(listening.host_port),
+            "instances_path": _explained(migration.instances_path),
             "literal": _explained(config_files.literal),
             "options_for_release": _explained(config_files.options_for_release),
             "nova_version": _explained(lambda value: releases.find(str(value)).nova),

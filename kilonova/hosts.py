@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 CHANGED = "openstack_host_changed"
@@ -44,27 +44,24 @@ def unit_rests(unit: Mapping[str, Any], variables: Mapping[str, Any]) -> bool:
     return told is not None and all(told.get(path) == _keyed(digests) for path, digests in unit["reads"].items())
 
 
-def migration_peer(address: str, variables: Mapping[str, Any]) -> dict[str, str] | None:
+def migration_peer(variables: Mapping[str, Any]) -> dict[str, str] | None:
     """What other compute nodes need of this one, as the module migration_keys returns it; None: the host must be asked."""
     told = (variables.get("openstack_host") or {}).get("migration") or {}
     if was_changed(variables) or not (told.get("key") and told.get("host_key")):
         return None
-    return {"address": address, "key": told["key"], "host_key": told["host_key"]}
+    return {"key": told["key"], "host_key": told["host_key"]}
 
 
-def lets_in(peers: Iterable[Mapping[str, str]], addresses: Iterable[str], variables: Mapping[str, Any]) -> bool:
-    """Whether the lists of the module migration_keys have these peers, and nobody but `addresses`."""
+def lets_in(digests: Mapping[str, str | None], variables: Mapping[str, Any]) -> bool:
+    """Whether the host's lists of the module migration_keys have these digests; None: not all of a list is known here."""
     told = (variables.get("openstack_host") or {}).get("migration") or {}
-    if was_changed(variables):
-        return False
-    for name, which in (("authorized_keys", "key"), ("known_hosts", "host_key")):
-        present = told.get(name)
-        # In check mode, a peer without a key will have one.
-        if present is None or not all(peer[which] and present.get(peer["address"]) == peer[which] for peer in peers):
-            return False
-        if not present.keys() <= set(addresses):
-            return False
-    return True
+    return not was_changed(variables) and all(digest and told.get(name) == digest for name, digest in digests.items())
+
+
+def takes_part_in_migrations(variables: Mapping[str, Any]) -> bool:
+    """Whether the host has anything of the module migration_keys, or did not tell. Nothing else in a run makes or removes it."""
+    told = (variables.get("openstack_host") or {}).get("migration") or {}
+    return bool(told.get("remains", True))
 
 
 def was_changed(variables: Mapping[str, Any]) -> bool:

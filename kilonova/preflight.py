@@ -116,10 +116,10 @@ def _has(row: Mapping[str, Any], release: releases.Release) -> bool:
 
 
 def check_addresses(hosts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
-    """Every host has a valid management address of its own; a tunnel address that is given is valid as well."""
+    """Every host has a valid management address of its own; one for tunnels or migrations that is given is valid as well."""
     problems, seen = [], {}
     for host, variables in hosts.items():
-        for variable in ("openstack_management_address", "openstack_tunnel_address"):
+        for variable in ("openstack_management_address", "openstack_tunnel_address", "nova_compute_migration_address"):
             value = variables.get(variable)
             if value in (None, ""):
                 if variable == "openstack_management_address":

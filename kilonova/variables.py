@@ -21,7 +21,7 @@ from ansible.module_utils.common import validation
 from jinja2 import TemplateError
 from jinja2.runtime import missing
 
-from kilonova import config_files, generate, listening, preflight
+from kilonova import config_files, generate, listening, migration, preflight
 from kilonova.preflight import IMPOSSIBLE, Problem
 
 # What roles keep by set_fact, which a second run in one process may see.
@@ -36,7 +36,8 @@ FORBIDDEN = {part: what for part, what in IMPOSSIBLE.items() if len(part) == 1}
 # What a variable's template may end in; a filter of Ansible's has errors of its own.
 UNREADABLE = (ValueError, TypeError, TemplateError, AnsibleError)
 URLS = ("openstack_internal_scheme", "openstack_internal_host", "openstack_auth_url")
-ADDRESSES = ("openstack_management_address", "openstack_tunnel_address")
+MIGRATION_ADDRESS = "nova_compute_migration_address"
+ADDRESSES = ("openstack_management_address", "openstack_tunnel_address", MIGRATION_ADDRESS)
 
 
 # A compute node never sees a database password, nor what only the controller's services know.
@@ -78,6 +79,7 @@ def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) 
     if problems:  # what comes now needs a release, and would say much of this again
         return preflight.merged(problems), []
     problems += check_values(inventory, hosts)
+    problems = problems or migration.check_inventory({host: known[host] for host in inventory.groups["computes"]})
     if problems:
         return problems, []
     # With all that in order, every file can be made: is it one that its service reads as meant?
@@ -107,7 +109,8 @@ def listened(host: generate.Host) -> dict[str, Any]:
 
 def addresses(host: generate.Host) -> dict[str, Any]:
     """Return a host's addresses that must be its own, by variable."""
-    return {name: _found(host, name) for name in ADDRESSES}
+    # The default of the last is the first, of which everything is said already.
+    return {name: _found(host, name) for name in ADDRESSES if name != MIGRATION_ADDRESS or host.is_set(name)}
 
 
 def tls(inventory: generate.Inventory, told: Mapping[str, Any] | None = None) -> list[Problem]:

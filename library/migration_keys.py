@@ -1,116 +1,150 @@
 #!/usr/bin/python
 """The keys by which compute nodes trust each other with migrations: one of each host, known to the others."""
 
+import json
 import os
 import pwd
-import subprocess
 
+from ansible.module_utils import kilonova_files, kilonova_lock
 from ansible.module_utils import kilonova_migration as migration
+from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: migration_keys
 short_description: A key of Nova's user on a compute node, and the list of those of the other nodes
 description:
-  - Without O(peers), makes the key of this host when there is none. The private key never leaves the host.
-  - With O(peers), writes who may log in here and how the others are recognized. What is known here of an address that this run
-    did not ask (C(--limit)) is kept; that of one that is not in O(addresses) is removed.
+  - Without O(lists), makes the key of this host when there is none. The private key never leaves the host. What is done in the
+    home of Nova's user is done as that user.
+  - With O(lists), writes who may log in here and how the others are recognized. What is known here of a node that this run
+    did not ask (C(--limit)) is kept; that of one that is not in O(lists) is removed.
+  - With O(state=absent), removes all of it but the host's own key, and lets sshd know.
 options:
-  address: {type: str, description: Address that the other compute nodes know this host by. Needed without O(peers).}
   directory: {type: path, required: true, description: Directory of C(authorized_keys) and C(known_hosts).}
-  peers:
-    type: list
-    elements: dict
+  lists:
+    type: str
     description: >-
-      Those of the other compute nodes that this run asked: address, and key and host_key as this module returned them there.
-  addresses: {type: list, elements: str, default: [], description: Addresses of all other compute nodes.}
+      JSON, as the action M(migration_nodes) returns it, the same for all hosts - file name to a list of [address, line]; the line
+      is empty for a node that this run did not ask, and null for one whose key is not made yet (check mode).
+  state: {type: str, choices: [present, absent], default: present, description: Whether this host takes part.}
 """
 
 RETURN = r"""
 peer:
-  description: What the others need of this host - address, key (public, of the user), host_key. Empty keys are not made yet.
+  description: What the others need of this host - key (public, of the user) and host_key. Empty keys are not made yet.
   type: dict
-  returned: without peers
+  returned: without lists
 """
+SERVICE = "ssh"
 
 
 def main():
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "address": {"type": "str"},
             "directory": {"type": "path", "required": True},
-            "peers": {
-                "type": "list",
-                "elements": "dict",
-                "options": {
-                    "address": {"type": "str", "required": True},
-                    "key": {"type": "str", "default": "", "no_log": False},
-                    "host_key": {"type": "str", "default": "", "no_log": False},
-                },
-            },
-            "addresses": {"type": "list", "elements": "str", "default": []},
+            "lists": {"type": "str"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,
     )
-    p = module.params
+    kilonova_lock.take(module)
+    try:
+        if module.params["state"] == "absent":
+            remove(module)
+        elif module.params["lists"] is not None:
+            write(module)
+        else:
+            key(module)
+    except kilonova_files.Refused as refused:
+        module.fail_json(msg=str(refused))
+
+
+def key(module):
+    """Make the key when there is none; return its public half."""
     try:
         account = pwd.getpwnam(migration.USER)
     except KeyError:
         if not module.check_mode:
             module.fail_json(msg="user %s is missing on this host; the package nova-common makes it" % migration.USER)
-        nothing = {"address": p["address"], "key": "", "host_key": ""}
+        nothing = {"key": "", "host_key": migration.host_key()}
         module.exit_json(changed=True, peer=nothing, actions=["create the key of user %s" % migration.USER])
-    if p["peers"] is None:
-        key(module, account)
-    write(module)
-
-
-def key(module, account):
-    """Make the key when there is none; return its public half."""
+    host_key = migration.host_key()
+    # In check mode, the package may still be to come.
+    if not host_key and (os.path.exists(migration.SSHD) or not module.check_mode):
+        remedy = "run `ssh-keygen -A` and `systemctl reload ssh` on it"
+        module.fail_json(msg="%s: is no public key of this host; %s" % (migration.HOST_KEY, remedy))
     path = migration.private_key(account.pw_dir)
-    missing = not os.path.exists(path)
-    if missing and not module.check_mode:
-        directory = os.path.dirname(path)
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "nova migration", "-f", path]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        if done.returncode:
-            module.fail_json(msg="ssh-keygen: %s" % done.stdout.decode("utf-8", "replace").strip())
-        for name in (directory, path, path + ".pub"):
-            os.chown(name, account.pw_uid, account.pw_gid)
-    module.exit_json(
-        changed=missing,
-        peer={
-            "address": module.params["address"],
-            "key": migration.public_key(path + ".pub"),
-            "host_key": migration.public_key(migration.HOST_KEY),
-        },
-        actions=["create %s" % path] if missing else [],
-    )
+    public, wrong = migration.users_key(account)
+    if wrong:
+        what = "is no ed25519 key that user %s can use without a passphrase (%s)" % (migration.USER, wrong)
+        module.fail_json(msg="%s: %s; move it away, and the next run makes one" % (path, what))
+    if not public and not module.check_mode:
+        public = make(module, account, path)
+        module.exit_json(changed=True, peer={"key": public, "host_key": host_key}, actions=["create %s" % path])
+    actions = [] if public else ["create %s" % path]
+    module.exit_json(changed=bool(actions), peer={"key": public, "host_key": host_key}, actions=actions)
+
+
+def make(module, account, path):
+    """Make the key, under its name only when it is whole; return its public half."""
+    part = path + ".kilonova"
+    for argv in (
+        ("mkdir", "-p", "-m", "0700", os.path.dirname(path)),
+        # Of a run that was killed.
+        ("rm", "-f", part, part + ".pub"),
+        ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "nova migration", "-f", part),
+        ("mv", "-fT", part + ".pub", path + ".pub"),
+        ("mv", "-nT", part, path),
+    ):
+        rc, output, errors = migration.as_user(account, *argv)
+        if rc:
+            module.fail_json(msg="%s: %s" % (" ".join(argv[:1]), errors or output))
+    public, wrong = migration.users_key(account)
+    if not public:
+        module.fail_json(msg="%s: was not made (%s)" % (path, wrong))
+    return public
 
 
 def write(module):
     """Write both lists where they differ."""
     p = module.params
     actions, diffs = [], []
-    for name, (which, _prefix) in migration.LISTS.items():
+    for name, rows in sorted(json.loads(p["lists"]).items()):
         path = os.path.join(p["directory"], name)
         before = migration.read(path)
-        keys = dict(migration.known(before), **{peer["address"]: peer[which] for peer in p["peers"]})
-        wanted = migration.text(name, {address: keys[address] for address in p["addresses"] if keys.get(address)})
-        # In check mode, a peer without a key will have one.
-        if before == wanted and all(peer[which] for peer in p["peers"]):
+        kept = migration.known(before)
+        wanted = "".join("%s\n" % line for line in (line or kept.get(address) for address, line in rows) if line)
+        # In check mode, a node without a key will have one.
+        if before == wanted and all(line is not None for _address, line in rows):
             continue
         actions.append("write %s" % path)
         diffs.append({"before_header": path, "after_header": path, "before": before, "after": wanted})
         if not module.check_mode:
-            os.makedirs(p["directory"], mode=0o755, exist_ok=True)
-            descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(wanted)
-            os.rename(path + ".new", path)
+            kilonova_files.write(path, wanted.encode(), os.geteuid(), os.getegid(), 0o644)
     module.exit_json(changed=bool(actions), actions=actions, diff=diffs)
+
+
+def remove(module):
+    """Remove the lists, what makes sshd and ssh read them, and what sshd starts for a peer."""
+    found = migration.remains(module.params["directory"])
+    actions = ["remove %s" % path for path in found]
+    if actions:
+        actions.append("reload %s" % SERVICE)
+    if actions and not module.check_mode:
+        # sshd forgets the peers' keys with the first file; it reads its configuration again before the directory goes.
+        *early, last = found if os.path.isdir(found[-1]) else [*found, ""]
+        for path in early:
+            os.unlink(path)
+        state = services.load_state()
+        if state.pop(SERVICE, None):
+            services.save_state(state)
+        rc, output, errors = module.run_command(["systemctl", "try-reload-or-restart", SERVICE])
+        if rc:
+            module.fail_json(msg="systemctl try-reload-or-restart %s: %s" % (SERVICE, (errors or output).strip()))
+        if last:
+            os.rmdir(last)
+    module.exit_json(changed=bool(actions), actions=actions)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What tests of several kinds need."""
 
+import os
 import shutil
 import socketserver
 import ssl
@@ -51,3 +52,15 @@ def of_a_host(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(kilonova_services, "DIRECTORY", str(host / "kilonova"))
     yield
     kilonova_lock.release()
+
+
+@pytest.fixture
+def privileged():
+    """The directory that sshd wants when root starts it, and that systemd makes for it."""
+    directory = Path("/run/sshd")
+    made = os.geteuid() == 0 and not directory.exists()
+    if made:
+        directory.mkdir(mode=0o755)
+    yield
+    if made:
+        directory.rmdir()

@@ -87,7 +87,16 @@ def compute10(sandbox, tmp_path_factory):
     # It is down for good now.
     assert "NOT FINISHED" not in sandbox.playbook("-i", path, REMOVE, "-e", "remove_compute_name=compute10").stdout
     assert traces(sandbox, "compute10") == ABSENT
-    sandbox.playbook(SITE)
+    # The one that remains lets nobody in any more, and the plan has said so.
+    record = tmp_path_factory.mktemp("record")
+    planned, _text = sandbox.recorded(record / "plan", SITE, "--check")
+    done, _text = sandbox.recorded(record / "run", SITE)
+    assert done == planned
+    assert ("compute1", "remove /etc/ssh/nova-migration/authorized_keys") in {(host, item) for host, _task, item in done}
+    left = sandbox.sh("compute1", "ls -d /etc/ssh/nova-migration /etc/ssh/ssh*_config.d/*nova-migration* 2>/dev/null; true")
+    assert left == ""
+    assert "nova-migration" not in sandbox.sh("compute1", "sshd -T -C user=nova,host=x,addr=10.0.0.1")
+    assert sandbox.recorded(record / "again", SITE)[0] == set()
 
 
 def test_a_compute_node_is_added_with_limit(sandbox, compute10, tmp_path):
@@ -103,6 +112,55 @@ def test_a_compute_node_is_added_with_limit(sandbox, compute10, tmp_path):
     before = both.look("pulse")
     both.playbook("-i", compute10.inventory, SITE)
     assert differences(before, both.look("pulse")) == []
+
+
+UUID = "0f3b2c64-8d0e-4f0c-9d5c-2b1f6a7e9c11"
+THERE = f"/var/lib/nova/instances/{UUID}"
+PROBE = f"{THERE}/0123456789abcdef0123456789abcdef.tmp"
+SSH = "-o BatchMode=yes"
+
+
+def as_nova(sandbox, program, arguments):
+    """Status and output of what nova on compute10 does with its key."""
+    command = f"cd /tmp; runuser -u nova -- {program} {SSH} {arguments} 2>&1; echo status $?"
+    output, _word, status = sandbox.sh("compute10", command).rpartition("status ")
+    return int(status), output
+
+
+def test_a_compute_node_copies_disks_to_another_one(sandbox, compute10):
+    """As Nova does it; who is not known by name and address is not connected to."""
+    for place in (f"{sandbox.network}.0.21", "compute1"):
+        assert as_nova(sandbox, "ssh", f"{place} touch {PROBE}")[0] == 1
+        assert as_nova(sandbox, "ssh", f"{place} mkdir -p {THERE}") == (0, "")
+        assert as_nova(sandbox, "ssh", f"{place} touch {PROBE}") == (0, "")
+        assert as_nova(sandbox, "ssh", f"{place} rm {PROBE}") == (0, "")
+        assert as_nova(sandbox, "scp", f"-C -r /etc/services {place}:{THERE}/disk")[0] == 0
+        assert sandbox.sh("compute1", f"cat {THERE}/disk") == sandbox.sh("compute10", "cat /etc/services")
+        assert as_nova(sandbox, "ssh", f"{place} rm -rf {THERE}") == (0, "")
+        assert sandbox.sh("compute1", f"test -e {THERE}; echo $?") == "1"
+    uri = f"'qemu+ssh://nova@{sandbox.network}.0.21/system?keyfile=/var/lib/nova/.ssh/id_ed25519&proxy=native'"
+    assert "Id" in sandbox.sh("compute10", f"virsh -c {uri} list --all")
+
+
+@pytest.mark.parametrize("command", [
+    "", "id", f"scp -t -f /etc/nova/nova.conf {THERE}", f"scp -oProxyCommand=sh${{IFS}}-c${{IFS}}id h:x -t {THERE}",
+    f"scp -S {THERE}/e h:x -t {THERE}", f"scp /etc/nova/nova.conf -t {THERE}", "rm -rf /var/lib/nova/instances//",
+    "rm -rf /var/lib/nova/instances", f"rm -rf {THERE}/", "sudo privsep-helper", "cat /etc/nova/nova.conf",
+])
+def test_a_compute_node_runs_nothing_else_on_another_one(sandbox, compute10, command):
+    before = sandbox.sh("compute1", "ls -lR /var/lib/nova/instances")
+    status, output = as_nova(sandbox, "ssh", f"{sandbox.network}.0.21 {command!r}")
+    assert (status, output) == (126, "refused: this key is for migrations of Nova\n")
+    assert sandbox.sh("compute1", "ls -lR /var/lib/nova/instances") == before
+    assert sandbox.sh("compute1", "journalctl --identifier nova-migration --lines 1 --output cat") == f"refused: {command!r}"
+
+
+@pytest.mark.parametrize("path", ["/etc/nova/nova.conf", "/var/lib/nova/.ssh/id_ed25519", f"{THERE}/../../.ssh/id_ed25519"])
+def test_a_compute_node_reads_nothing_of_another_one(sandbox, compute10, path):
+    status, output = as_nova(sandbox, "scp", f"{sandbox.network}.0.21:{path} /dev/stdout")
+    assert status != 0
+    assert "password" not in output
+    assert "PRIVATE" not in output
 
 
 def test_a_compute_node_with_an_instance_is_not_removed(sandbox, compute10):

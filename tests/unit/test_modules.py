@@ -12,6 +12,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import tempfile
 import threading
 from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -1725,122 +1726,244 @@ def test_a_real_keystone_is_read_right_and_not_changed(real, register, change, a
 # ----------------------------------------------------------------------------------------------------------- migration
 
 
+PUBLIC = {n: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + str(n).rjust(43, "A") for n in (1, 32, 33)}
+
+
 @pytest.fixture
 def migration(run, monkeypatch, tmp_path):
     """The module on a host whose user nova has its home below tmp_path."""
     code = load("migration_keys")
+    (tmp_path / "nova").mkdir()
     account = pwd.struct_passwd(("nova", "x", os.getuid(), os.getgid(), "", str(tmp_path / "nova"), "/bin/sh"))
     monkeypatch.setattr(code.pwd, "getpwnam", lambda name: account)
-    (tmp_path / "host.pub").write_text("ssh-ed25519 HOST root@compute1\n")
+    (tmp_path / "host.pub").write_text(f"{PUBLIC[1]} root@compute1\n")
     monkeypatch.setattr(kilonova_migration, "HOST_KEY", str(tmp_path / "host.pub"))
-    return lambda check_mode=False, **arguments: run(code, check_mode, directory=str(tmp_path / "ssh"), **arguments)
+    monkeypatch.setattr(kilonova_migration, "DROP_INS", (str(tmp_path / "sshd.conf"), str(tmp_path / "ssh.conf")))
+    monkeypatch.setattr(kilonova_services, "DIRECTORY", str(tmp_path / "state"))
 
+    def runs(check_mode=False, **arguments):
+        return run(code, check_mode, directory=str(tmp_path / "ssh"), **arguments)
 
-@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
-def test_a_compute_nodes_key_is_made_once_and_stays_private(migration, tmp_path):
-    assert migration(True, address="10.0.0.31")["peer"] == {"address": "10.0.0.31", "key": "", "host_key": "ssh-ed25519 HOST"}
-    assert not (tmp_path / "nova").exists()
-    made = migration(address="10.0.0.31")
-    assert made["changed"]
-    assert made["peer"]["key"].startswith("ssh-ed25519 ")
-    assert stat.S_IMODE((tmp_path / "nova/.ssh/id_ed25519").stat().st_mode) == 0o600
-    again = migration(address="10.0.0.31")
-    assert not again["changed"]
-    assert again["peer"] == made["peer"]
-    told = {"openstack_host": {"migration": kilonova_migration.told(str(tmp_path / "ssh"))}}
-    assert hosts.migration_peer("10.0.0.31", told) == made["peer"]
-    assert hosts.migration_peer("10.0.0.31", told | {"ansible_facts": {hosts.CHANGED: True}}) is None
-    (tmp_path / "nova/.ssh/id_ed25519").unlink()
-    told = {"openstack_host": {"migration": kilonova_migration.told(str(tmp_path / "ssh"))}}
-    assert hosts.migration_peer("10.0.0.31", told) is None
-    assert hosts.migration_peer("10.0.0.31", {"openstack_host": {"migration": None}}) is None
-
-
-def test_peers_are_let_in_kept_and_forgotten(migration, tmp_path):
-    two, three = ({"address": f"10.0.0.{n}", "key": f"ssh-ed25519 U{n}", "host_key": f"ssh-ed25519 H{n}"} for n in (32, 33))
-    addresses = ["10.0.0.32", "10.0.0.33"]
-    assert migration(True, peers=[two, three], addresses=addresses)["changed"]
-    assert not (tmp_path / "ssh").exists()
-    migration(peers=[two, three], addresses=addresses)
-    allowed = 'from="10.0.0.32",restrict ssh-ed25519 U32\nfrom="10.0.0.33",restrict ssh-ed25519 U33\n'
-    assert (tmp_path / "ssh/authorized_keys").read_text() == allowed
-    assert (tmp_path / "ssh/known_hosts").read_text() == "10.0.0.32 ssh-ed25519 H32\n10.0.0.33 ssh-ed25519 H33\n"
-    # A run with --limit does not ask everybody.
-    assert not migration(peers=[two], addresses=addresses)["changed"]
-    assert (tmp_path / "ssh/authorized_keys").read_text() == allowed
-    # A node that has left the inventory.
-    assert migration(peers=[two], addresses=["10.0.0.32"])["changed"]
-    assert "10.0.0.33" not in (tmp_path / "ssh/authorized_keys").read_text() + (tmp_path / "ssh/known_hosts").read_text()
-
-
-def test_peers_that_are_let_in_are_not_asked_for_again(migration, tmp_path):
-    two, three = ({"address": f"10.0.0.{n}", "key": f"ssh-ed25519 U{n}", "host_key": f"ssh-ed25519 H{n}"} for n in (32, 33))
-    both = ["10.0.0.32", "10.0.0.33"]
-
-    def lets_in(peers, addresses, **facts):
-        told = {"migration": kilonova_migration.told(str(tmp_path / "ssh"))}
-        return hosts.lets_in(peers, addresses, {"openstack_host": told, "ansible_facts": facts})
-
-    assert lets_in([], [])
-    assert not lets_in([two], both)
-    migration(peers=[two, three], addresses=both)
-    assert lets_in([two, three], both)
-    assert lets_in([two], both)  # --limit
-    assert not lets_in([two, three], both, openstack_packages_new=[])
-    assert not lets_in([two], ["10.0.0.32"])
-    assert not lets_in([two, three | {"host_key": "ssh-ed25519 other"}], both)
-    assert not lets_in([two, three | {"key": "ssh-ed25519 other"}], both)
-    assert not lets_in([two, three | {"key": ""}], both)  # a plan: it will be made
-    with (tmp_path / "ssh/authorized_keys").open("a") as stream:
-        stream.write("# by hand\n")
-    assert not lets_in([two, three], both)
-    assert not hosts.lets_in([], [], {})
-
-
-@pytest.fixture
-def command(tmp_path):
-    """What sshd runs for a peer's command: command("touch /path") returns its exit status."""
-    entry = {"path": "/x", "template": "nova-migration-command.j2",
-             "variables": {"instances": str(tmp_path / "instances"), "sftp_server": "/bin/false"}}
-    script = tmp_path / "command"
-    script.write_text(config_files.render(entry))
-    (tmp_path / "instances").mkdir()
-    (tmp_path / "bin").mkdir()
-    for name in ("logger", "virt-ssh-helper"):
-        (tmp_path / "bin" / name).write_text("#!/bin/sh\n")
-        (tmp_path / "bin" / name).chmod(0o755)
-    environment = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
-
-    def runs(text):
-        return subprocess.run(
-            ["sh", str(script)], env=environment | {"SSH_ORIGINAL_COMMAND": text}, capture_output=True, check=False
-        ).returncode
-
+    runs.told = lambda: {"openstack_host": {"migration": kilonova_migration.told(str(tmp_path / "ssh"))}}
     return runs
 
 
-def test_a_peer_may_copy_disks_and_reach_libvirt(command, tmp_path):
-    instances = tmp_path / "instances"
-    assert command(f"mkdir -p {instances}/one") == 0
-    assert command(f"touch {instances}/one/probe") == 0
-    assert (instances / "one/probe").exists()
-    assert command(f"rm {instances}/one/probe") == 0
-    assert command(f"rm -rf {instances}/one") == 0
-    assert not (instances / "one").exists()
-    assert command("sh -c 'virt-ssh-helper 'qemu:///system''") == 0
-    assert command("/bin/false") == 1  # the SFTP server of this test
+def rows(**of_nodes):
+    """The argument `lists`: n32=None or "" for a node whose key is to come or was not asked for."""
+    keys = {int(name[1:]): PUBLIC[int(name[1:])] if asked is True else asked for name, asked in of_nodes.items()}
+    return json.dumps({
+        "authorized_keys": [(f"10.0.0.{n}", key and f'from="10.0.0.{n}",restrict {key}') for n, key in keys.items()],
+        "known_hosts": [(f"10.0.0.{n}", key and f"10.0.0.{n},node{n} {key}") for n, key in keys.items()],
+    })
+
+
+needs_keygen = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
+
+
+@needs_keygen
+def test_a_compute_nodes_key_is_made_once_and_stays_private(migration, tmp_path):
+    assert migration(True)["peer"] == {"key": "", "host_key": PUBLIC[1]}
+    assert not (tmp_path / "nova/.ssh").exists()
+    made = migration()
+    assert made["changed"]
+    assert made["peer"]["key"] == " ".join((tmp_path / "nova/.ssh/id_ed25519.pub").read_text().split()[:2])
+    assert stat.S_IMODE((tmp_path / "nova/.ssh").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "nova/.ssh/id_ed25519").stat().st_mode) == 0o600
+    for check_mode in (True, False):
+        again = migration(check_mode)
+        assert (again["changed"], again["actions"], again["peer"]) == (False, [], made["peer"])
+    told = migration.told()
+    assert hosts.migration_peer(told) == made["peer"]
+    assert hosts.migration_peer(told | {"ansible_facts": {hosts.CHANGED: True}}) is None
+    # What is beside the private key does not matter.
+    for text in (None, "root:$y$secret:1::", f"{PUBLIC[32]}\n"):
+        (tmp_path / "nova/.ssh/id_ed25519.pub").unlink(missing_ok=True)
+        if text:
+            (tmp_path / "nova/.ssh/id_ed25519.pub").write_text(text)
+        assert migration()["peer"] == made["peer"]
+        assert hosts.migration_peer(migration.told()) == made["peer"]
+    (tmp_path / "nova/.ssh/id_ed25519").unlink()
+    assert hosts.migration_peer(migration.told()) is None
+    assert hosts.migration_peer({"openstack_host": {"migration": None}}) is None
+
+
+@needs_keygen
+def test_a_run_that_was_killed_while_it_made_the_key(migration, tmp_path):
+    for left in ("id_ed25519.kilonova", "id_ed25519.kilonova.pub", "id_ed25519.pub"):
+        (tmp_path / "nova/.ssh").mkdir(exist_ok=True)
+        (tmp_path / "nova/.ssh" / left).write_text("half")
+        assert migration(True)["actions"] == [f"create {tmp_path}/nova/.ssh/id_ed25519"]
+        assert migration()["peer"]["key"].startswith("ssh-ed25519 AAAA")
+        assert sorted(path.name for path in (tmp_path / "nova/.ssh").iterdir()) == ["id_ed25519", "id_ed25519.pub"]
+        shutil.rmtree(tmp_path / "nova/.ssh")
+
+
+@needs_keygen
+@pytest.mark.parametrize("wrong", ["empty", "rsa", "passphrase", "open", "directory", "dangling", "fifo"])
+def test_a_key_that_cannot_be_used_is_named_and_kept(migration, monkeypatch, tmp_path, wrong):
+    path = tmp_path / "nova/.ssh/id_ed25519"
+    path.parent.mkdir()
+    kind, phrase = ("rsa", "") if wrong == "rsa" else ("ed25519", "long enough" if wrong == "passphrase" else "")
+    if wrong in ("rsa", "passphrase", "open"):
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", phrase, "-f", path], check=True)
+    elif wrong == "directory":
+        path.mkdir()
+    elif wrong == "dangling":
+        path.symlink_to(tmp_path / "nowhere")
+    elif wrong == "fifo":
+        os.mkfifo(path)
+    else:
+        path.touch(mode=0o600)
+    if wrong == "open":
+        path.chmod(0o644)
+    before = path.lstat()
+    monkeypatch.setattr(kilonova_migration, "PATIENCE", 1)
+    for check_mode in (True, False):
+        with pytest.raises(Failed, match=r"is no ed25519 key that user nova can use without a passphrase .*; move it away"):
+            migration(check_mode)
+    assert hosts.migration_peer(migration.told()) is None
+    assert path.lstat() == before
+
+
+@needs_keygen
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nova")
+def test_links_in_novas_home_give_nothing(run, monkeypatch, tmp_path):
+    """As the module does it: root runs it, and nova is another user."""
+    nobody = pwd.getpwnam("nobody")
+    code, account = load("migration_keys"), pwd.struct_passwd(("nova", "x", nobody.pw_uid, nobody.pw_gid, "", "", "/bin/sh"))
+    # A directory of pytest is root's alone.
+    home = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    secret = home / "secret"
+    try:
+        home.chmod(0o755)
+        (home / "nova").mkdir()
+        os.chown(home / "nova", account.pw_uid, account.pw_gid)
+        account = pwd.struct_passwd((*account[:5], str(home / "nova"), "/bin/sh"))
+        monkeypatch.setattr(code.pwd, "getpwnam", lambda name: account)
+        (home / "host.pub").write_text(f"{PUBLIC[1]}\n")
+        monkeypatch.setattr(kilonova_migration, "HOST_KEY", str(home / "host.pub"))
+        secret.mkdir(mode=0o700)
+        # ~/.ssh is a link to a directory of root's: nothing is made there, and it stays root's.
+        (home / "nova/.ssh").symlink_to(secret)
+        with pytest.raises(Failed, match="Permission denied"):
+            run(code, directory=str(home / "ssh"))
+        assert list(secret.iterdir()) == []
+        assert secret.stat().st_uid == 0
+        # The key is a link to root's, or root's itself, as an earlier version's killed run left it.
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", secret / "id_ed25519"], check=True)
+        for linked in (True, False):
+            (home / "nova/.ssh").unlink() if (home / "nova/.ssh").is_symlink() else shutil.rmtree(home / "nova/.ssh")
+            (home / "nova/.ssh").mkdir()
+            if linked:
+                (home / "nova/.ssh/id_ed25519").symlink_to(secret / "id_ed25519")
+            else:
+                shutil.copy2(secret / "id_ed25519", home / "nova/.ssh/id_ed25519")
+            with pytest.raises(Failed, match=r"Permission denied.*; move it away"):
+                run(code, directory=str(home / "ssh"))
+            assert kilonova_migration.told(str(home / "ssh"))["key"] == ""
+        # With nothing in the way, the key is nova's from the beginning.
+        shutil.rmtree(home / "nova/.ssh")
+        assert run(code, directory=str(home / "ssh"))["changed"]
+        assert {path.stat().st_uid for path in (home / "nova").rglob("*")} == {account.pw_uid}
+    finally:
+        shutil.rmtree(home)
 
 
 @pytest.mark.parametrize("text", [
-    "", "sh", "id", "touch /etc/passwd", "touch {0}/../x", "rm -rf {0}", "rm -rf {0}/", "rm -rf / {0}/one", "rm -f {0}/one",
-    "touch {0}/x;id", "touch {0}/x $(id)", "mkdir -p {0}/x /y", "scp -f {0}/one", "scp -t /etc", "virt-ssh-helper qemu:///session",
-    "sh -c 'touch {0}/x'",
+    "", "root:$y$j9T$abc:19000:0:99999:7:::\ndaemon:*:19000:0:99999:7:::\n", "ssh-rsa AAAAB3NzaC1yc2E x\n",
+    f"{PUBLIC[1]}\n{PUBLIC[32]}\n", f"command=\"x\" {PUBLIC[1]}\n", f"{PUBLIC[1][:-1]}\n", f"{PUBLIC[1]}AAAA\n",
+    PUBLIC[1].replace("AAAAI", "AAAA "), "ssh-ed25519 HOST\n",
 ])
-def test_a_peer_may_nothing_else(command, tmp_path, text):
-    (tmp_path / "instances/one").mkdir()
-    before = sorted(tmp_path.rglob("*"))
-    assert command(text.format(tmp_path / "instances")) == 126
-    assert sorted(tmp_path.rglob("*")) == before
+def test_what_is_no_public_key_is_passed_on_to_nobody(migration, tmp_path, monkeypatch, text):
+    assert kilonova_migration.public_key(text) == ""
+    (tmp_path / "host.pub").write_text(text)
+    monkeypatch.setattr(kilonova_migration, "SSHD", "/bin/sh")
+    for check_mode in (True, False):
+        with pytest.raises(Failed, match="is no public key of this host; run `ssh-keygen -A` and `systemctl reload ssh`"):
+            migration(check_mode)
+    # In a plan, sshd may still be to come.
+    monkeypatch.setattr(kilonova_migration, "SSHD", "/nonexistent")
+    assert migration(True)["peer"]["host_key"] == ""
+
+
+def test_peers_are_let_in_kept_and_forgotten(migration, tmp_path):
+    assert migration(True, lists=rows(n32=True, n33=True))["changed"]
+    assert not (tmp_path / "ssh").exists()
+    done = migration(lists=rows(n32=True, n33=True))
+    assert done["actions"] == [f"write {tmp_path}/ssh/authorized_keys", f"write {tmp_path}/ssh/known_hosts"]
+    allowed = f'from="10.0.0.32",restrict {PUBLIC[32]}\nfrom="10.0.0.33",restrict {PUBLIC[33]}\n'
+    assert (tmp_path / "ssh/authorized_keys").read_text() == allowed
+    assert (tmp_path / "ssh/known_hosts").read_text() == f"10.0.0.32,node32 {PUBLIC[32]}\n10.0.0.33,node33 {PUBLIC[33]}\n"
+    # A run with --limit does not ask everybody.
+    assert not migration(lists=rows(n32=True, n33=""))["changed"]
+    assert (tmp_path / "ssh/authorized_keys").read_text() == allowed
+    # A plan: a key is to come.
+    assert migration(True, lists=rows(n32=True, n33=None))["changed"]
+    # A node that has left the inventory, and one that no run has asked so far.
+    assert migration(lists=rows(n32=True, n1=""))["changed"]
+    assert "10.0.0.33" not in (tmp_path / "ssh/authorized_keys").read_text() + (tmp_path / "ssh/known_hosts").read_text()
+    assert not migration(lists=rows(n32=True, n1=""))["changed"]
+
+
+def test_peers_that_are_let_in_are_not_asked_for_again(migration, tmp_path):
+    digests = {
+        name: kilonova_migration.digest("".join(f"{line}\n" for _address, line in found))
+        for name, found in json.loads(rows(n32=True, n33=True)).items()
+    }
+
+    def lets_in(of=digests, **facts):
+        return hosts.lets_in(of, {**migration.told(), "ansible_facts": facts})
+
+    assert not lets_in()
+    migration(lists=rows(n32=True, n33=True))
+    assert lets_in()
+    assert not lets_in(openstack_packages_new=[])
+    assert not lets_in({**digests, "known_hosts": None})
+    assert not lets_in({**digests, "known_hosts": digests["authorized_keys"]})
+    with (tmp_path / "ssh/authorized_keys").open("a") as stream:
+        stream.write("# by hand\n")
+    assert not lets_in()
+    assert not hosts.lets_in(digests, {})
+
+
+def test_a_host_that_takes_no_part_any_more_lets_nobody_in(migration, tmp_path, monkeypatch):
+    systemctl = []
+    monkeypatch.setattr(Module, "run_command", lambda _self, command: systemctl.append(command) or (0, "", ""), raising=False)
+    assert not migration(state="absent")["changed"]
+    assert not hosts.takes_part_in_migrations(migration.told())
+    assert hosts.takes_part_in_migrations({})
+    migration(lists=rows(n32=True))
+    (tmp_path / "ssh/command").write_text("#!/bin/sh\n")
+    (tmp_path / "sshd.conf").write_text("# Written by Kilonova\nMatch User nova\n")
+    (tmp_path / "ssh.conf").write_text("# my own\n")
+    kilonova_services.save_state({"ssh": {"/x": {"*": "digest"}}, "nova-compute": {"/y": {"*": "digest"}}})
+    assert hosts.takes_part_in_migrations(migration.told())
+    paths = [*(tmp_path / "ssh" / name for name in ("authorized_keys", "known_hosts")), tmp_path / "sshd.conf",
+             tmp_path / "ssh/command", tmp_path / "ssh"]
+    planned = migration(True, state="absent")
+    assert planned["actions"] == [*(f"remove {path}" for path in paths), "reload ssh"]
+    assert all(path.exists() for path in paths)
+    assert migration(state="absent")["actions"] == planned["actions"]
+    assert not any(path.exists() for path in paths)
+    assert (tmp_path / "ssh.conf").exists()
+    assert systemctl == [["systemctl", "try-reload-or-restart", "ssh"]]
+    # When it takes part again, sshd has to read its file again.
+    assert kilonova_services.load_state() == {"nova-compute": {"/y": {"*": "digest"}}}
+    assert migration(state="absent") == {"changed": False, "actions": []}
+
+
+def test_sshd_is_told_by_the_next_run_when_this_one_is_killed(migration, tmp_path, monkeypatch):
+    def killed(_self, _command):
+        raise KeyboardInterrupt
+
+    migration(lists=rows(n32=True))
+    monkeypatch.setattr(Module, "run_command", killed, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        migration(state="absent")
+    assert list((tmp_path / "ssh").iterdir()) == []
+    monkeypatch.setattr(Module, "run_command", lambda _self, _command: (0, "", ""), raising=False)
+    assert migration(state="absent")["actions"] == [f"remove {tmp_path}/ssh", "reload ssh"]
+    assert not migration(state="absent")["changed"]
 
 
 def test_no_call_is_written_into_the_hosts_journal():
