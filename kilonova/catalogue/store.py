@@ -18,6 +18,8 @@ from typing import Any
 
 FILE = Path(__file__).parent / "data" / "nova.json"
 """Written by tools/catalogue/recreate.py, never by hand."""
+SERVICES = FILE.with_name("services.json")
+"""The same of the other services, in parts (a list of a service's or library's own), each of which several files may have."""
 
 Spec = dict[str, Any]
 Options = dict[str, dict[str, Spec]]
@@ -51,6 +53,12 @@ def at(history: History, nova: int) -> Options:
     return out
 
 
+def parts_at(parts: Mapping[str, History], nova: int) -> dict[str, Options]:
+    """Return part -> its options of the release `nova`, without parts that it does not have."""
+    found = {part: at(history, nova) for part, history in parts.items()}
+    return {part: options for part, options in found.items() if options}
+
+
 def dump(value: Any) -> str:
     """Return `value` as JSON in the one form that is compared and stored."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -58,16 +66,35 @@ def dump(value: Any) -> str:
 
 def write(history: History, packages: Mapping[int, str], file: Path = FILE) -> None:
     """Write the catalogue; `packages` names the Nova package that each release was read from."""
-    sections = []
-    for section, options in sorted(history.items()):
-        lines = [f"{dump(name)}: {dump(spans)}" for name, spans in sorted(options.items())]
-        sections.append(dump(section) + ": {\n" + ",\n".join(lines) + "\n}")
-    joined = ",\n".join(sections)
-    head = dump({str(nova): package for nova, package in packages.items()})
-    file.write_text(f'{{"packages": {head},\n"options": {{\n{joined}\n}}}}\n', encoding="utf-8")
+    file.write_text(f'{{"packages": {_packages(packages)},\n"options": {_printed(history)}}}\n', encoding="utf-8")
 
 
 def read(file: Path = FILE) -> tuple[History, dict[int, str]]:
     """Return the stored history and the packages that it was read from."""
     data = json.loads(file.read_text(encoding="utf-8"))
     return data["options"], {int(k): v for k, v in data["packages"].items()}
+
+
+def write_services(parts: Mapping[str, History], packages: Mapping[int, Mapping[str, str]], file: Path = SERVICES) -> None:
+    """Write the other services' catalogue; `packages` has the package of each service of each release."""
+    printed = ",\n".join(f"{dump(part)}: {_printed(history)}" for part, history in sorted(parts.items()))
+    file.write_text(f'{{"packages": {_packages(packages)},\n"parts": {{\n{printed}\n}}}}\n', encoding="utf-8")
+
+
+def read_services(file: Path = SERVICES) -> tuple[dict[str, History], dict[int, dict[str, str]]]:
+    """Return part -> its stored history, and the packages that they were read from."""
+    data = json.loads(file.read_text(encoding="utf-8"))
+    return data["parts"], {int(k): v for k, v in data["packages"].items()}
+
+
+def _packages(packages: Mapping[int, Any]) -> str:
+    return dump({str(nova): package for nova, package in packages.items()})
+
+
+def _printed(history: History) -> str:
+    """One line per option."""
+    sections = []
+    for section, options in sorted(history.items()):
+        lines = [f"{dump(name)}: {dump(spans)}" for name, spans in sorted(options.items())]
+        sections.append(dump(section) + ": {\n" + ",\n".join(lines) + "\n}")
+    return "{\n" + ",\n".join(sections) + "\n}"

@@ -15,6 +15,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -107,7 +108,8 @@ class Stubs(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """First finder on sys.meta_path: empty modules for the packages in STUBS, whether they are installed or not."""
 
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in STUBS:
+        # a package or a module of one
+        if any(part in STUBS for part in itertools.accumulate(name.split("."), "{}.{}".format)):
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
         return None
 
@@ -397,6 +399,9 @@ def kind(type_: Any) -> dict[str, Any]:
     if own == "UnifiedLimitsResource":  # Nova: a limit's name, or class: and a resource class
         names = sorted(type_.resources | {f"class:{name}" for name in load("os_resource_classes:STANDARDS")})
         return {"type": "String", "regex": f"^({'|'.join(names)}|class:CUSTOM_[A-Z0-9_]+)$"}
+    if own in ("ZonePrefixIPv4", "ZonePrefixIPv6"):  # Neutron: an integer that may be neither
+        step = 8 if own == "ZonePrefixIPv4" else 4
+        return {"type": "Integer", "choices": list(range(type_.min, type_.max + 1, step))}
     if own in ("int", "float", "bool", "str"):  # plain functions, in keystoneauth and old drivers
         return {"type": {"int": "Integer", "float": "Float", "bool": "Boolean", "str": "String"}[own]}
     if own in ("<lambda>", "_identity") and type_("a, 1") == "a, 1":
@@ -458,12 +463,10 @@ LOCAL = {"host": "<current_hostname>", "my_ip": "<host_ipv4>"}
 PLACES: list[tuple[str, str]] = []
 
 
-def main(series: str) -> None:
-    compat()
-    root = os.path.dirname(os.path.dirname(os.path.abspath(importlib.util.find_spec("nova").origin)))
-    PLACES.extend([(root, "/usr/lib/python3/dist-packages"), (sys.prefix, "/usr"), (os.getcwd(), "/")])
+def merged(listed: list[tuple[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return section -> option -> what it is, of (section, option) pairs."""
     options: dict[str, dict[str, Any]] = {}
-    for section, option in listed():
+    for section, option in listed:
         if section.startswith("sample_"):  # oslo.config's examples of what a section named by config_source holds
             section = SOURCE
         known = options.setdefault(section, {})
@@ -476,6 +479,14 @@ def main(series: str) -> None:
                 old["aliases"] = list(aliases.values())
             if new.get("secret"):
                 old["secret"] = True
+    return options
+
+
+def main(series: str) -> None:
+    compat()
+    root = os.path.dirname(os.path.dirname(os.path.abspath(importlib.util.find_spec("nova").origin)))
+    PLACES.extend([(root, "/usr/lib/python3/dist-packages"), (sys.prefix, "/usr"), (os.getcwd(), "/")])
+    options = merged(listed())
     json.dump({"series": series, "options": options}, sys.stdout, sort_keys=True)
 
 

@@ -1,9 +1,9 @@
-"""Re-create the option catalogue of all releases from the released packages, or check the stored one.
+"""Re-create the option catalogues of all releases from the released packages, or check the stored ones.
 
-    python tools/catalogue/recreate.py                    write kilonova/catalogue/data/nova.json
-    python tools/catalogue/recreate.py --check ocata 34   compare these releases with it; exit 1 on a difference
+    python tools/catalogue/recreate.py                    write nova.json and services.json of kilonova/catalogue/data
+    python tools/catalogue/recreate.py --check ocata 34   compare these releases with them; exit 1 on a difference
 
-Needs Python 3.11 or newer with pip, PyYAML and oslo.config; takes about two minutes with an empty cache and half a
+Needs Python 3.11 or newer with pip, PyYAML and oslo.config; takes about three minutes with an empty cache and a
 minute with a full one. Versions and hashes are pinned in pins/, so the result depends on neither date nor machine.
 """
 
@@ -81,23 +81,38 @@ def packages(pins: Path, cache: Path) -> Path:
 
 
 def options(release: Release, cache: Path) -> store.Options:
-    """Return the options of `release`, read from its packages in a process of its own."""
-    base = packages(HERE / "pins" / "base.txt", cache)
-    path = packages(HERE / "pins" / f"{release.name}.txt", cache)
+    """Return Nova's options of `release`, read from its packages in a process of its own."""
+    return _extracted("extract.py", release, cache, [release.name, "base"])["options"]
+
+
+def services(release: Release, cache: Path) -> dict[str, store.Options]:
+    """Return part -> the other services' options of `release`."""
+    return _extracted("extract_services.py", release, cache, [f"{release.name}-services", release.name, "base"])["parts"]
+
+
+def _extracted(script: str, release: Release, cache: Path, pins: list[str]) -> dict:
+    path = os.pathsep.join(str(packages(HERE / "pins" / f"{name}.txt", cache)) for name in pins)
     # a clean environment: some defaults are taken from it
-    env = {"PYTHONPATH": f"{path}{os.pathsep}{base}", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {"PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     # -S: nothing of this Python's own packages, which differ from machine to machine
-    command = [sys.executable, "-W", "ignore", "-S", str(HERE / "extract.py"), release.name]
+    command = [sys.executable, "-W", "ignore", "-S", str(HERE / script), release.name]
     done = subprocess.run(command, env=env, cwd=cache, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{release.title}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout)["options"]
+    return json.loads(done.stdout)
 
 
 def nova_of(release: Release) -> str:
     """Return the pinned Nova package of `release`, "nova==31.3.1"."""
     lines = (HERE / "pins" / f"{release.name}.txt").read_text().splitlines()
     return next(line.split()[0] for line in lines if line.startswith("nova=="))
+
+
+def services_of(release: Release) -> dict[str, str]:
+    """Return package -> its pinned version, of the other services of `release`; empty before the first that is known."""
+    pins = HERE / "pins" / f"{release.name}-services.txt"
+    lines = pins.read_text().splitlines() if pins.exists() else []
+    return dict(line.split()[0].split("==") for line in lines if not line.startswith("#"))
 
 
 def main() -> int:
@@ -114,12 +129,20 @@ def main() -> int:
 
     releases = [find(r) for r in args.release] or RELEASES
     fresh = {r.nova: options(r, args.cache) for r in releases}
+    others = {r.nova: services(r, args.cache) for r in releases if services_of(r)}
     if not args.check:
         store.write(store.merge(fresh), {r.nova: nova_of(r) for r in releases}, args.output)
-        print(f"{args.output}: {args.output.stat().st_size} bytes")
+        parts = sorted({part for found in others.values() for part in found})
+        histories = {part: store.merge({nova: found.get(part, {}) for nova, found in others.items()}) for part in parts}
+        beside = args.output.with_name(store.SERVICES.name)
+        store.write_services(histories, {nova: services_of(find(nova)) for nova in others}, beside)
+        for file in (args.output, beside):
+            print(f"{file}: {file.stat().st_size} bytes")
         return 0
     history, _ = store.read(args.output)
+    stored, _ = store.read_services(args.output.with_name(store.SERVICES.name))
     wrong = [r for r in releases if store.dump(fresh[r.nova]) != store.dump(store.at(history, r.nova))]
+    wrong += [find(nova) for nova, found in others.items() if store.dump(found) != store.dump(store.parts_at(stored, nova))]
     for release in releases:
         print(f"{release.title}: {'differs from the stored catalogue' if release in wrong else 'identical'}")
     return 1 if wrong else 0
