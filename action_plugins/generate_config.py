@@ -21,7 +21,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
-        """Print what is written and what differs from the last time; fail with everything that Nova would not accept."""
+        """Print what is written and what differs from the last time; fail with everything that a service would not accept."""
         result = super().run(tmp, task_vars)
         arguments = self._task.args
         out, secrets = arguments.get("out"), arguments.get("secrets", "show")
@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
             else:
                 for _file in checked:
                     pass
-                text = [f"{checked.count} files are checked; Nova accepts what is in them."]
+                text = [f"{checked.count} files are checked; the services accept what is in them."]
         except ValueError as error:
             return {**result, "failed": True, "msg": f"{error}{_remedy(str(error), task_vars)}"}
         except OSError as error:

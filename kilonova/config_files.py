@@ -35,13 +35,32 @@ def combine_layers(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None])
     for layer, sections in layers.items():
         _must_be_mapping(layer, "the file", sections or {}, "DEFAULT: {debug: true}")
         for section, options in (sections or {}).items():
+            _must_be_name(layer, "a section", section, "[]")
             _must_be_mapping(layer, f"section [{section}]", options, f"{section}: {{debug: true}}")
             target = merged.setdefault(section, {})
             for option, value in options.items():
+                _must_be_name(layer, f"an option of [{section}]", option, "[]=:")
                 if isinstance(value, Mapping):  # Jinja would take its keys for a list
                     raise ValueError(f"{layer}: option {option} of [{section}] is a mapping, not a value or a list of them")
                 target[option] = (value, layer)
     return merged
+
+
+def _must_be_name(layer: str, what: str, name: Any, forbidden: str) -> None:
+    """Raise ValueError for what would be another name in the file, or a line of its own."""
+    if not isinstance(name, str):
+        shown = str(name).lower() if isinstance(name, bool) else name
+        raise ValueError(f"{layer}: the name {shown} of {what} is not a text; write it in quotes")
+    bad = next((character for character in name if character in forbidden or ord(character) < 32), None)
+    if bad:
+        why = f"contains {bad!r}"
+    elif name != name.strip() or not name:
+        why = "is empty, or has blanks around it"
+    elif name[0] in "#;":
+        why = f"begins with {name[0]!r}, as a comment does"
+    else:
+        return
+    raise ValueError(f"{layer}: the name {name!r} of {what} {why}; correct it")
 
 
 def _must_be_mapping(layer: str, what: str, data: Any, example: str) -> None:

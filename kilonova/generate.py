@@ -641,7 +641,7 @@ class Complaint:
 
 
 def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[Complaint]:
-    """Check a file whose entry has `catalogue: {release, node}` against that release's options; [] for other files.
+    """Check a file whose entry has `catalogue: {release, node}` against that release's options of it; [] for other files.
 
     Without `text`, what would be written is checked before it is. `accepted` in it names options, as ``[section] option``, whose
     warnings we know and cannot avoid.
@@ -656,13 +656,28 @@ def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[
             for section, options in config_files.sections_of(entry).items()
         }
     found = []
-    for finding in catalogue.validate(source, wanted["release"], wanted.get("node") or None):
+    for finding in _findings(entry["path"], source, wanted):
         name = f"[{finding.section}]" + (f" {finding.option}" if finding.option else "")
         if finding.level == "warning" and name in wanted.get("accepted", ()):
             continue
         value = f" = {finding.value}" if finding.value else ""
         found.append(Complaint(host, f"{entry['path']} {name}{value}: {finding.message}", finding.level))
     return found
+
+
+def _findings(path: str, source: Any, wanted: Mapping[str, Any]) -> list[catalogue.Finding]:
+    """What is wrong with a file, looked for once in files of the same content."""
+    asked = os.path.basename(path), wanted["release"], wanted.get("node") or None
+    key = (*map(str, asked), source if isinstance(source, str) else repr(source))
+    if key not in _FOUND:
+        if len(_FOUND) > 1000:  # files that are another on every host
+            _FOUND.clear()
+        file, release, node = asked
+        _FOUND[key] = catalogue.validate(source, release, node, str(file))
+    return _FOUND[key]
+
+
+_FOUND: dict[tuple[Any, ...], list[catalogue.Finding]] = {}
 
 
 def complaints(inventory: Inventory, hosts: Iterable[str] | None = None) -> list[Complaint]:

@@ -1,4 +1,4 @@
-"""Check a nova.conf against the options of one release, before it is applied."""
+"""Check a configuration file against the options of one release, before it is applied."""
 
 from __future__ import annotations
 
@@ -10,8 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from kilonova import conf
-from kilonova.catalogue.changes import fate, first_release, last_release, lives, older
-from kilonova.catalogue.options import SOURCE, Catalogue, Option, by_hand, catalogue, is_secret, mask, without_passwords
+from kilonova.catalogue.changes import fate, first_release, is_about, last_release, lives, older
+from kilonova.catalogue.options import (
+    MASK,
+    NOVA,
+    SOURCE,
+    Catalogue,
+    Option,
+    by_hand,
+    catalogue,
+    covers,
+    files,
+    is_secret,
+    mask,
+    without_passwords,
+)
 from kilonova.releases import NEWEST, OLDEST, Release, find
 
 
@@ -20,7 +33,7 @@ class Finding:
     """One thing that is wrong, or about to be."""
 
     level: str
-    """`error`: Nova would fail, or ignore it silently. `warning`: it works, but not for long or not as it looks."""
+    """`error`: the service would fail, or ignore it silently. `warning`: it works, but not for long or not as it looks."""
     section: str
     option: str | None
     """None when the finding is about the section as a whole."""
@@ -42,9 +55,12 @@ def errors(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def validate(
-    source: str | bytes | conf.Conf | Mapping[str, Any], release: str | Release, node: str | None = None
+    source: str | bytes | conf.Conf | Mapping[str, Any], release: str | Release, node: str | None = None, file: str = NOVA
 ) -> list[Finding]:
-    """Return what is wrong with `source`, a nova.conf or the mapping that one is rendered from, in its order.
+    """Return what is wrong with `source`, a file or the mapping that one is rendered from, in its order.
+
+    `file` is its name (options.files has all that are known). Of a release before Zed only nova.conf is known, and nothing is
+    found in others.
 
     `node` says what the host is, `controller` or `compute`, for options that belong to the other; without it, or
     for a host that is both, these are not looked for.
@@ -53,7 +69,10 @@ def validate(
     """
     if node not in (None, "controller", "compute"):
         raise ValueError(f"unknown kind of node {node!r} (controller, compute or None)")
-    return _Check(source, find(release), node).findings()
+    found = find(release)
+    if file in files() and not covers(found, file):
+        return []
+    return _Check(source, found, node, file).findings()
 
 
 # ----------------------------------------------------------------------------------------------------- interpolation
@@ -203,7 +222,7 @@ def bad_values(names: Iterable[tuple[str, str]], text: str, values: Values, rele
     rows = _value_rows(release)
     names = list(dict.fromkeys(names))
     for row in (row for section, name in names for row in (*rows.get(name, ()), *rows.get("*", ()))
-                if row["section"] in ("*", section)):
+                if row["section"] in ("*", section) and is_about(row, values.cat.file)):
         if "when" in row and not values.holds(row["when"]):
             continue
         elements = [element.strip() for element in text.split(",") if element.strip()]
@@ -236,29 +255,23 @@ class Hints:
         self.left -= 1
         return self.left >= 0
 
-    def near(self, section: str, name: str) -> str | None:
-        """Return the option that was most likely meant, as "[section] name", or None."""
-        return self.cat.nearest(section, name) if self._search() else None
+    def near(self, section: str, name: str, plugin: str = "password", kind: str = "") -> str | None:
+        """Return the option that was most likely meant, as "[section] name", or None; see Catalogue.nearest."""
+        return self.cat.nearest(section, name, plugin, kind) if self._search() else None
 
     def section(self, section: str) -> str | None:
         """Return the section that was most likely meant, or None."""
         return self.cat.nearest_section(section) if self._search() else None
 
-    def instead(self, section: str, name: str) -> str:
-        """Return what to do about an option that no release knows."""
-        row = older(section, name)
-        if row:
-            return f"remove it: {row['reason']}"
-        near = self.near(section, name)
-        return f"did you mean {near}?" if near else "remove it"
-
 
 class _Check:
     """One run of `validate`."""
 
-    def __init__(self, source: Any, release: Release, node: str | None) -> None:
+    def __init__(self, source: Any, release: Release, node: str | None, file: str) -> None:
         self.release, self.node = release, node
-        self.cat = catalogue(release)
+        self.cat = catalogue(release, file)
+        self.file, self.service = file, self.cat.service
+        self.known_file = self.cat.file
         self.out: list[Finding] = []
         if isinstance(source, (str, bytes)):
             source = conf.read(source)
@@ -271,6 +284,44 @@ class _Check:
         # sections that a value makes up: [keystone_authtoken] auth_section = x, [DEFAULT] config_source = a,b
         self.named = named_sections(self.items)
         self.hints = Hints(self.cat)
+        self.kinds = self._kinds()
+        self.plugin = self._loads_a_plugin()
+
+    def _kinds(self) -> dict[str, str]:
+        """Return the sections that a mapping names -> the pseudo-section of their options: [DEFAULT] enabled_backends."""
+        kinds: dict[str, str] = {}
+        for row in by_hand()["dynamic"]:
+            if row["file"] == self.file and "kind" in row:
+                pairs = [pair.partition(":") for pair in self.listed(*row["sections_of"])]
+                named = {conf.section_key(name.strip()): kind.strip() for name, _colon, kind in pairs}
+                kinds.update({section: row["kind"] % kind for section, kind in {**row["always"], **named}.items()})
+        return kinds
+
+    def _loads_a_plugin(self) -> str:
+        """Return the option that loads a plugin of somebody else, whose sections we do not know; empty when none does."""
+        for row in by_hand()["plugins"]:
+            for section, name, own in row["lists"] if row["service"] == self.service else ():
+                # by its short name, or by the path of its class
+                foreign = [word for word in self.listed(section, name) if word not in own and not word.startswith("neutron.")]
+                if foreign:
+                    return f"{foreign[0]} of [{section}] {name}"
+        return ""
+
+    def listed(self, section: str, name: str) -> list[str]:
+        """Return the items of an option that is a list, as the file has it."""
+        return [word.strip() for word in self.values.set.get((section, name), "").split(",") if word.strip()]
+
+    def dynamic(self, section: str, name: str) -> Option | None:
+        """Return an option that is registered only because of what others say."""
+        if section in self.kinds:
+            known = self.cat.sections.get(self.kinds[section], {}).get(name)
+            return Option(section, known.name, known.spec) if known else None
+        for row in by_hand()["dynamic"]:
+            if row["file"] != self.file or row.get("section") not in ("*", section):
+                continue
+            if name in row.get("names", ()) or ("names_of" in row and name in self.listed(*row["names_of"])):
+                return Option(section, name, {"type": "String"})
+        return None
 
     def _mapped(self, mapping: Mapping[str, Any]) -> Iterable[conf.Item]:
         """Yield the mapping's items; what cannot be written becomes a finding."""
@@ -310,10 +361,13 @@ class _Check:
     def lookup(self, section: str, name: str) -> tuple[Option, bool] | None:
         plugin = self.values.plugin(section)
         found = self.cat.resolve(section, name, plugin)
+        if found is None:
+            option = self.dynamic(section, name)
+            found = (option, False) if option else None
         if found is None and section in self.named:
             # what stands in a section of the operator's own naming: how to authenticate, or where to read from
             for known in (
-                self.cat.sections["service_user"],
+                self.cat.sections.get("service_user") or self.cat.sections.get("keystone_authtoken", {}),
                 self.cat.plugin(plugin),
                 self.cat.sections.get(SOURCE, {}),
             ):
@@ -328,46 +382,84 @@ class _Check:
             used.setdefault(item.section, []).append(item.name)
         unknown: dict[str, int] = {}
         for section, line in self.headers:
-            if section not in unknown and section not in self.named and not self.cat.has_section(section):
+            known = section in self.named or section in self.kinds or self.cat.has_section(section)
+            if not known and section not in unknown and not self.all_dynamic(section):
                 unknown[section] = line
+        file = self.known_file
         for section, line in unknown.items():
             # an empty one says nothing that could be ignored; what another release or by_hand.yml knows is said of each option
             if section in used and not any(
-                last_release(section, name, self.release) or older(section, name) for name in used[section]
+                last_release(section, name, self.release, file) or older(section, name, file) for name in used[section]
             ):
                 near = self.hints.section(section)
-                hint = f"; did you mean [{near}]?" if near else "; remove it"
-                message = f"Nova {self.release.title} has no such section, and ignores what is in it{hint}"
-                self.out.append(Finding("error", section, None, None, message, line or None))
+                where = self.elsewhere(section, used[section])
+                level = "warning" if self.plugin and not near and not where else "error"
+                if level == "warning":
+                    hint = f"; only {self.plugin} may read it"
+                else:
+                    hint = f"; {where}" if where else f"; did you mean [{near}]?" if near else "; remove it"
+                message = f"{self.service} {self.release.title} has no such section{' in this file' * bool(where)}, and ignores "
+                self.out.append(Finding(level, section, None, None, f"{message}what is in it{hint}", line or None))
         return set(unknown)
+
+    def all_dynamic(self, section: str) -> bool:
+        """Say whether a section of no name that is known has only options that may be in any."""
+        names = {i.name for i in self.items if i.section == section}
+        return bool(names) and all(self.dynamic(section, name) for name in names)
+
+    def elsewhere(self, section: str, names: Iterable[str]) -> str:
+        """Return where the service reads the option, when that is another file of its own."""
+        others = [other for other, (service, _parts) in files().items() if service == self.service and other != self.file]
+        for name in names if self.service != "Nova" else ():
+            reading = [other for other in others if catalogue(self.release, other).resolve(section, name)]
+            # every program of Neutron's reads neutron.conf; who has a file of its own has the option there
+            own = [other for other in reading if other != "neutron.conf"] or reading
+            if own:
+                return f"its programs read it in {' and '.join(own)}"
+        return ""
 
     def missing(self, item: conf.Item, in_unknown_section: bool) -> None:
         """Report an option that the release does not have."""
-        title = self.release.title
+        title, file = f"{self.service} {self.release.title}", self.known_file
         plugin = self.values.plugin(item.section)
         if "auth_type" in self.cat.sections.get(item.section, ()) and not self.cat.knows_plugin(plugin):
-            message = f"Nova {title} has no such option; the auth plugin {plugin}, which is not known here, may have"
+            message = f"{title} has no such option; the auth plugin {plugin}, which is not known here, may have"
             self.add("warning", item, message)
             return
-        last = last_release(item.section, item.name, self.release)
+        last = last_release(item.section, item.name, self.release, file)
         if last:
-            now = fate(item.section, item.name, lives(item.section, item.name)[0], self.release, holds=self.values.holds)
+            since = lives(item.section, item.name, file)[0]
+            now = fate(item.section, item.name, since, self.release, holds=self.values.holds, file=file)
             remedy = f"use [{now.target[0]}] {now.target[1]}" if now.target else "remove it"
             reason = f" ({now.reason})" if now.reason else ""
-            self.add(
-                "error",
-                item,
-                f"Nova {title} ignores it: the last release to read it was {last.title}{reason}; {remedy}",
-            )
+            self.add("error", item, f"{title} ignores it: the last release to read it was {last.title}{reason}; {remedy}")
             return
-        if in_unknown_section and not older(item.section, item.name):
+        row = older(item.section, item.name, file)
+        if in_unknown_section and not row:
             return  # said once, for the section
-        first = first_release(item.section, item.name, self.release)
+        first = first_release(item.section, item.name, self.release, file)
         if first:
-            message = f"Nova {title} ignores it: it exists since {first.title}; remove it"
+            self.add("error", item, f"{title} ignores it: it exists since {first.title}; remove it")
+            return
+        where = self.elsewhere(item.section, [item.name])
+        if where:
+            self.add("error", item, f"{title} has no such option in this file, and ignores it; {where}")
+            return
+        near = None if row else self.hints.near(item.section, item.name, plugin, self.kinds.get(item.section, ""))
+        if not near and not row and self.of_a_plugin(item):
+            self.add("warning", item, f"{title} has no such option; only a plugin may read it")
+            return
+        instead = f"remove it: {row['reason']}" if row else f"did you mean {near}?" if near else "remove it"
+        message = f"{title} has no such option, and ignores it; {instead}"
+        if near and is_secret(near):  # pasword
+            self.out.append(Finding("error", item.section, item.name, MASK, message, item.line or None))
         else:
-            message = f"Nova {title} has no such option, and ignores it; {self.hints.instead(item.section, item.name)}"
-        self.add("error", item, message)
+            self.add("error", item, message)
+
+    def of_a_plugin(self, item: conf.Item) -> bool:
+        """Say whether a plugin may have registered the option: [quotas] quota_RESOURCE."""
+        rows = [row for row in by_hand()["plugins"] if row["service"] == self.service and "prefix" in row]
+        return any(item.section == row["prefix"][0] and item.name.startswith(row["prefix"][1]) for row in rows)
 
     def known(self, items: list[conf.Item], option: Option, alias: bool) -> None:
         """Check the values of one option."""
@@ -376,7 +468,7 @@ class _Check:
             self.add("warning", item, f"deprecated name; use {option!r}", option)
         if option.deprecated is not None:
             since = f" since {option.spec['since']}" if "since" in option.spec else ""
-            self.add("warning", item, f"deprecated{since}: {option.deprecated or 'Nova gives no reason'}", option)
+            self.add("warning", item, f"deprecated{since}: {option.deprecated or self.service + ' gives no reason'}", option)
         if not option.multi and len(items) > 1:
             lines = ", ".join(str(i.line) for i in items if i.line)
             where = f" (lines {lines})" if lines else ""
@@ -392,7 +484,7 @@ class _Check:
             text = self.values.substituted(item.value, option.section)
         except Unresolved as error:
             detail = unresolved(error, item.name, item.value, option)
-            self.add("error", item, f"{detail}, so Nova cannot read the value; write $$ for a dollar sign", option)
+            self.add("error", item, f"{detail}, so {self.service} cannot read the value; write $$ for a dollar sign", option)
             return
         try:
             option.type(text)

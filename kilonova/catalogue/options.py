@@ -1,4 +1,4 @@
-"""The options of one release: look-up as oslo.config does it, and its types."""
+"""The options of one release that a file may have: look-up as oslo.config does it, and its types."""
 
 from __future__ import annotations
 
@@ -31,19 +31,55 @@ def by_hand() -> dict[str, Any]:
     return yaml.load(BY_HAND.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
+NOVA = "nova.conf"
+_NOVAS = (NOVA, "nova-compute.conf")
+
+
+@functools.cache
+def files() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return the name of each file that is known -> its service's name, and the parts of services.json that it may have."""
+    groups = by_hand()["parts"]
+
+    def parts(names: list[str]) -> list[str]:
+        return [part for name in names for part in (parts(groups[name]) if name in groups else [name])]
+
+    known = {name: (row["service"], tuple(parts(row["parts"]))) for name, row in by_hand()["files"].items()}
+    return {**{name: ("Nova", ()) for name in _NOVAS}, **known}
+
+
 @functools.cache
 def _stored() -> tuple[store.History, dict[int, str]]:
     return store.read()
 
 
+@functools.cache
+def _services() -> tuple[dict[str, store.History], dict[int, dict[str, str]]]:
+    return store.read_services()
+
+
+def histories(file: str = NOVA) -> list[store.History]:
+    """Return the definitions of all releases, in the parts that `file` has."""
+    return [_services()[0][part] for part in files()[file][1]] or [history()]
+
+
 def history() -> store.History:
-    """Return the definitions of all releases."""
+    """Return the definitions of nova.conf in all releases."""
     return _stored()[0]
 
 
-def package(release: Release) -> str:
+def covers(release: Release, file: str) -> bool:
+    """Say whether the options of `file` in `release` are known."""
+    return file in _NOVAS or (file in files() and release.nova in _services()[1])
+
+
+def package(release: Release, file: str = NOVA) -> str:
     """Return the package that the release's options were read from, "nova==26.3.0"."""
-    return _stored()[1][release.nova]
+    if file in _NOVAS:
+        return _stored()[1][release.nova]
+    name = files()[file][0].lower()
+    versions = _services()[1][release.nova]
+    name = name if name in versions else f"openstack-{name}"
+    return f"{name}=={versions[name]}"
 
 
 # ------------------------------------------------------------------------------------------------------------ secrets
@@ -168,25 +204,27 @@ _ARGUMENTS = (
 
 
 class Catalogue:
-    """Every option of one release."""
+    """Every option of one release that a file may have."""
 
-    def __init__(self, release: Release) -> None:
-        self.release = release
+    def __init__(self, release: Release, file: str = NOVA) -> None:
+        self.release, self.file = release, file
+        self.service = files()[file][0]
         self.sections: dict[str, dict[str, Option]] = {}
         """Section -> name in a file -> option."""
         self._aliases: dict[tuple[str, str], list[Option]] = {}
         self._patterns: dict[str, str] = {}
         secrets = {(row["section"], name) for row in by_hand()["secrets"] for name in row["names"]}
-        for section, options in store.at(history(), release.nova).items():
-            known = self.sections.setdefault(section, {})
-            for name, spec in options.items():
-                if (section, name) in secrets:
-                    spec = {**spec, "secret": True}
-                option = Option(section, name, spec)
-                # two spellings of one option, `region-name` and `region_name`: the same in a file
-                if option.dest not in known or name == option.dest:
-                    known[option.dest] = option
-        for row in by_hand()["sections"]:
+        for part in histories(file):
+            for section, options in store.at(part, release.nova).items():
+                known = self.sections.setdefault(section, {})
+                for name, spec in options.items():
+                    if (section, name) in secrets:
+                        spec = {**spec, "secret": True}
+                    option = Option(section, name, spec)
+                    # two spellings of one option, `region-name` and `region_name`: the same in a file
+                    if option.dest not in known or name == option.dest:
+                        known[option.dest] = option
+        for row in by_hand()["sections"] if file in _NOVAS else ():
             if row["from"] <= release.nova <= row["to"]:
                 known = {n: Option(row["section"], n, spec) for n, spec in row["options"].items()}
                 self.sections.setdefault(row["section"], {}).update(known)
@@ -273,10 +311,13 @@ class Catalogue:
         family = self.family(section)
         return family in self.sections or any(s == family for s, _ in self._aliases)
 
-    def nearest(self, section: str, name: str) -> str | None:
-        """Return the valid option that was most likely meant, as "[section] name", or None."""
-        known = self.sections.get(self.family(section), {})
-        names = list(known)
+    def nearest(self, section: str, name: str, plugin: str = "password", kind: str = "") -> str | None:
+        """Return the valid option that was most likely meant, as "[section] name", or None.
+
+        `plugin` is the section's auth_type, where it has one; `kind` the pseudo-section of its options, where it is dynamic.
+        """
+        known = self.sections.get(kind or self.family(section), {})
+        names = [*known, *(self.plugin(plugin) if "auth_type" in known else ())]
         plain = name.replace("-", "_").lower()
         near = [plain] if plain in names else difflib.get_close_matches(plain, names, n=1, cutoff=0.8)
         if near:
@@ -295,10 +336,13 @@ class Catalogue:
 
 
 @functools.cache
-def _catalogue(release: Release) -> Catalogue:
-    return Catalogue(release)
+def _catalogue(release: Release, file: str) -> Catalogue:
+    return Catalogue(release, file)
 
 
-def catalogue(release: str | int | float | Release) -> Catalogue:
-    """Return the catalogue of `release` (name, number or Nova's major version); ValueError when there is none."""
-    return _catalogue(find(release))
+def catalogue(release: str | int | float | Release, file: str = NOVA) -> Catalogue:
+    """Return the catalogue of `file` in `release` (name, number or Nova's major version); ValueError when there is none."""
+    found = find(release)
+    if not covers(found, file):
+        raise ValueError(f"the options of {file} are not known in {found.title}")
+    return _catalogue(found, NOVA if file in _NOVAS else file)

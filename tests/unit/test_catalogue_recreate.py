@@ -43,6 +43,22 @@ def test_stored_options_are_those_of_the_packages(tool, cache, name):
     assert store.dump(tool.options(release, cache)) == store.dump(store.at(history, release.nova))
 
 
+@pytest.mark.parametrize("name", ["zed", "hibiscus"])
+def test_stored_options_of_the_other_services_are_those_of_the_packages(tool, cache, name):
+    release = find(name)
+    parts, _ = store.read_services()
+    assert store.dump(tool.services(release, cache)) == store.dump(store.parts_at(parts, release.nova))
+
+
+def test_the_file_of_the_other_services_is_written_the_same_again(tool, tmp_path):
+    parts, packages = store.read_services()
+    each = {nova: store.parts_at(parts, nova) for nova in packages}
+    again = {part: store.merge({nova: found.get(part, {}) for nova, found in each.items()}) for part in parts}
+    store.write_services(again, packages, tmp_path / "services.json")
+    assert (tmp_path / "services.json").read_bytes() == store.SERVICES.read_bytes()
+    assert packages == {nova: tool.services_of(find(nova)) for nova in range(26, 35)}
+
+
 def test_the_file_is_written_the_same_again(tool, tmp_path):
     history, packages = store.read()
     again = store.merge({nova: store.at(history, nova) for nova in range(15, 35)})

@@ -48,8 +48,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "neutron.server": (
         "neutron.opts:list_db_opts", "neutron.opts:list_extension_opts", "neutron.opts:list_ml2_conf_opts",
-        "neutron.conf.plugins.ml2.drivers.ovn.ovn_conf:list_opts",
     ),
+    "neutron.ovn": ("neutron.conf.plugins.ml2.drivers.ovn.ovn_conf:list_opts",),
     "neutron.openvswitch": ("neutron.opts:list_ovs_opts",),
     "neutron.linuxbridge": ("neutron.opts:list_linux_bridge_opts",),
     "neutron.l3": ("neutron.opts:list_l3_agent_opts",),
@@ -116,10 +116,10 @@ def listed() -> Parts:
         loader = load("keystoneauth1.loading._plugins." + entry)
         if loader:
             add("keystoneauth", AUTH % name, [o._to_oslo_opt() for o in loader().get_options()])
-    adapter = load("keystoneauth1.loading:get_adapter_conf_options")()
-    for section in ("nova", "ironic", "placement", "designate"):
-        common = load("keystoneauth1.loading:get_auth_common_conf_options")()
-        add("neutron", section, [*common, *load("keystoneauth1.loading:get_session_conf_options")(), *adapter])
+    for section in ("nova", "ironic", "placement", "designate"):  # as neutron.common.config registers them
+        for name in ("auth_common", "session", *(("adapter",) if section == "ironic" else ())):
+            add("neutron", section, load(f"keystoneauth1.loading:get_{name}_conf_options")())
+    add("neutron.server", "quotas", load("neutron.conf.quota:rbac_quota_opts"))
     for name, options in stores().items():
         add("glance-api", STORE % name, options)
     add("glance-api", "glance_store", load("glance_store.multi_backend:_STORE_OPTS"))
