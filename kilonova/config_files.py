@@ -116,6 +116,8 @@ def _environment() -> jinja2.Environment:
 
 def _ini_value(value: Any) -> str:
     """A value for uwsgi and MariaDB files, which know no quoting: booleans in lower case, everything else as it is."""
+    if isinstance(value, (Mapping, list, tuple)):
+        raise ValueError(f"a {'mapping' if isinstance(value, Mapping) else 'list'} is no value of an option; write one value")
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if any(character in text for character in "\n\r\0"):
         raise ValueError("a line break or NUL cannot stand in a configuration value; write it on one line")

@@ -32,7 +32,7 @@ from jinja2 import nodes
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context, missing
 
-from kilonova import catalogue, config_files, listening, preflight, releases
+from kilonova import catalogue, config_files, listening, plain, preflight, releases
 
 TREE = config_files.ROLES.parent
 # One result per combination of what it depends on; something that is another on every host is not worth remembering.
@@ -228,6 +228,8 @@ class Inventory:
         extra: Mapping[str, Any] | None = None,
         trusted: Callable[[str], bool] = lambda text: True,
     ) -> None:
+        self.directories: list[Path] = []
+        """Where the inventory's files are, as far as it has any."""
         self.groups = {str(name): [str(host) for host in hosts] for name, hosts in groups.items()}
         self.hostvars = _HostVars(self)
         self._variables = variables if callable(variables) else variables.__getitem__
@@ -248,7 +250,10 @@ class Inventory:
         hostvars = task_vars["hostvars"]
         # There is no other way to them; what set_fact made on a host wins over roles' variables as well, and is not known here.
         extra = hostvars._variable_manager.extra_vars
-        return cls(hostvars.raw_get, task_vars["groups"], extra=extra, trusted=_ansible_trusts, **options)
+        made = cls(hostvars.raw_get, task_vars["groups"], extra=extra, trusted=_ansible_trusts, **options)
+        sources = [Path(source) for source in getattr(hostvars._inventory, "_sources", None) or () if "," not in str(source)]
+        made.directories = [source if source.is_dir() else source.parent for source in sources if source.exists()]
+        return made
 
     def hosts(self) -> list[str]:
         """Hosts that get files, controllers first."""
@@ -641,14 +646,15 @@ class Complaint:
 
 
 def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[Complaint]:
-    """Check a file whose entry has `catalogue: {release, node}` against that release's options of it; [] for other files.
+    """Check a file whose entry has `catalogue: {release, node}` against that release's options of it; others by their form.
 
     Without `text`, what would be written is checked before it is. `accepted` in it names options, as ``[section] option``, whose
     warnings we know and cannot avoid.
     """
     wanted = entry.get("catalogue")
     if not wanted:
-        return []
+        wrong = plain.check(str(entry["path"]), config_files.sections_of(entry)) if entry.get("layers") is not None else ()
+        return [Complaint(host, f"{entry['path']} {what}") for what in wrong]
     source: Any = text
     if text is None:
         source = {
@@ -691,10 +697,9 @@ def complaints(inventory: Inventory, hosts: Iterable[str] | None = None) -> list
             for entry in inventory.host(name).files():
                 try:
                     found += _open_caches(name, entry)
-                    if entry.get("catalogue"):
-                        found += check(name, entry)
-                    else:
+                    if not entry.get("catalogue"):
                         config_files.render(entry)
+                    found += check(name, entry)
                 except ValueError as error:
                     said = str(error).removeprefix(f"{entry['path']}: ")
                     raise GenerateError(f"{entry['path']}: {said}", name) from error

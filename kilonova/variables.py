@@ -21,7 +21,7 @@ from ansible.module_utils.common import validation
 from jinja2 import TemplateError
 from jinja2.runtime import missing
 
-from kilonova import config_files, generate, listening, migration, preflight
+from kilonova import config_files, consistency, generate, listening, migration, preflight
 from kilonova.preflight import IMPOSSIBLE, Problem
 
 # What roles keep by set_fact, which a second run in one process may see.
@@ -59,7 +59,7 @@ def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) 
         host: {"release": _found(values, "openstack_release"), "backend": str(_found(values, "openstack_network_backend"))}
         for host, values in known.items()
     }
-    if not problems:
+    if not problems and len({str(row["release"]) for row in asked.values()}) == 1:  # several: consistency.check_shared says so
         problems += preflight.check_backends(asked, backends)
     problems += preflight.check_addresses({host: addresses(known[host]) for host in hosts})
     secrets = inventory.role_vars["openstack_secrets"]
@@ -76,9 +76,10 @@ def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) 
     if not problems:
         problems += tls(inventory)
     problems += check_names(inventory, hosts, foreign) + check_overrides(inventory, hosts)
+    problems += consistency.check_files(inventory.directories, inventory.groups, foreign)
     if problems:  # what comes now needs a release, and would say much of this again
         return preflight.merged(problems), []
-    problems += check_values(inventory, hosts)
+    problems += check_values(inventory, hosts) or consistency.check(inventory, hosts)
     problems = problems or migration.check_inventory({host: known[host] for host in inventory.groups["computes"]})
     if problems:
         return problems, []
@@ -139,7 +140,8 @@ def units(host: generate.Host) -> dict[str, tuple[str, int] | None]:
                     continue
                 answers = str(unit.get("answers") or "")
                 parts = urlsplit(answers if "://" in answers else f"//{answers}")
-                found[unit["name"]] = (parts.hostname or "*", parts.port) if parts.port else found.get(unit["name"])
+                port = re.search(r":([0-9]+)(?:/[^:]*)?$", answers)  # an address of IPv6 may stand without its brackets
+                found[unit["name"]] = (parts.hostname or "*", int(port[1])) if port else found.get(unit["name"])
     return found
 
 
@@ -186,7 +188,12 @@ def _is_address(text: str) -> bool:
 
 
 def _is_host(text: str) -> bool:
-    return _is_address(text) or bool(re.fullmatch(r"(?!-)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?<!-)", text))
+    if _is_address(text):
+        return True
+    labels = text.rstrip(".").split(".")
+    # RFC 1123; a last label of digits is what was meant for an address (10.0.0.256)
+    known = all(re.fullmatch(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)", label) for label in labels)
+    return known and len(text) <= 253 and not re.fullmatch("[0-9]+", labels[-1])
 
 
 def _is_url(text: str) -> bool:
@@ -201,14 +208,19 @@ def _is_url(text: str) -> bool:
 def _is_servers(text: str) -> bool:
     for server in text.split(","):
         host, _colon, port = server.strip().rpartition(":")
-        if not (_is_host(host.strip("[]")) and port.isdecimal() and 0 < int(port) < 65536):
+        if not (_is_host(host.strip("[]")) and _is_number(port) and 0 < int(port) < 65536):
             return False
     return True
 
 
 def _is_range(text: str) -> bool:
     first, _colon, last = text.partition(":")
-    return first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last) < 2**24
+    return _is_number(first) and _is_number(last) and 1 <= int(first) <= int(last) < 2**24
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text has digits only, as every service reads them: not those of other scripts, which Python reads as well."""
+    return bool(re.fullmatch("[0-9]{1,10}", text))
 
 
 # End of a name, what its values are, what to write.
@@ -230,6 +242,10 @@ FORMS: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
         "_region", lambda text: bool(re.fullmatch(r"[\w.-]+", text)), "is no name of a region",
         "write letters, digits, dots, dashes and underscores, e.g. RegionOne",
     ),
+    (
+        "_rabbit_user", lambda text: bool(re.fullmatch(r"(?!guest$)[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}", text)),
+        "is no name for an account of RabbitMQ (guest is the one that is removed)", "write another name, e.g. openstack",
+    ),
 )
 
 
@@ -243,6 +259,16 @@ def _form(name: str, text: str) -> tuple[str, str] | None:
 
 # --------------------------------------------------------------------------------------------------------------- values
 
+
+# Bounds of numbers that have others than "from 1": what is outside breaks services, or is a slip of the pen.
+BOUNDS = {
+    "openstack_workers": (1, 256),
+    # A token has to outlive what is done with it: an instance is built with one, an image uploaded.
+    "keystone_token_expiration": (300, 2678400),
+    "mysql_max_connections": (10, 100000),
+    "memcached_memory": (1, 1048576),
+    "nova_controller_report_timeout": (1, 86400),
+}
 
 _TYPES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     "int": (validation.check_type_int, "is not a whole number", "write one, e.g. 4"),
@@ -267,6 +293,9 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
         try:
             if isinstance(value, bool) and kind in ("int", "float", "list", "dict"):
                 raise TypeError
+            # Python reads digits of every script, and 1_000
+            if kind in ("int", "float") and isinstance(value, str) and not re.fullmatch(r"[-+0-9.eE]+", value.strip()):
+                raise ValueError
             value = convert(value)
         except (TypeError, ValueError):
             yield name, shown, what, remedy
@@ -284,7 +313,7 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
     if choices and value not in choices:
         yield name, shown, f"is none of {', '.join(map(str, choices))}", "set one of them"
     elif kind == "int":
-        low, high = (1, 65535) if name.endswith("_port") else (1, None)
+        low, high = BOUNDS.get(name, (1, 65535) if name.endswith("_port") else (1, None))
         if value < low or (high is not None and value > high):
             limits = f"from {low} to {high}" if high else f"from {low}"
             yield name, shown, "is out of bounds", f"set a number {limits}"
@@ -296,6 +325,34 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
             yield from check_value(f"{name}[{number}]", item, inner, hidden)
     elif kind == "dict" and attributes.get("options"):
         yield from _check_parts(name, value, attributes["options"], hidden)
+    elif kind == "dict" and name in FLAT:
+        yield from _check_flat(name, value)
+
+
+# Mappings of an option's name to its value, in files without sections of their own.
+FLAT = {"rabbitmq_overrides": r"[a-z][a-z0-9_]*(\.[A-Za-z0-9_$-]+)*", "mysql_overrides": r"[A-Za-z][A-Za-z0-9_-]*"}
+
+
+# Options that other variables set, and others must know the value of.
+OWNED = {
+    "bind-address": "mysql_bind_address", "bind_address": "mysql_bind_address", "port": "openstack_database_port",
+    "listeners.tcp.openstack": "rabbitmq_bind_address and openstack_rabbit_port",
+}
+
+
+def _check_flat(name: str, value: Mapping[str, Any]) -> Iterator[Wrong]:
+    """What is no option's name or value in a file without sections."""
+    for key, item in value.items():
+        if not re.fullmatch(FLAT[name], str(key)):
+            yield name, repr(str(key)), "is no name of an option", "write one as its documentation has it, without a section"
+        elif key in OWNED:
+            yield f"{name}.{key}", str(item), f"is set by {OWNED[key]}, as services must know it", "set that instead"
+        elif isinstance(item, Mapping):
+            inner = next(iter(item), "b")
+            yield f"{name}.{key}", "", "is a mapping, not a value", f"write {{{key}.{inner}: value}}, or one value"
+        elif isinstance(item, (list, tuple)) and name == "rabbitmq_overrides":
+            remedy = "write one entry for each, e.g. listeners.tcp.1 and listeners.tcp.2"
+            yield f"{name}.{key}", "", "is a list, not a value", remedy
 
 
 def _check_parts(name: str, value: Mapping[str, Any], options: Mapping[str, Any], hidden: bool) -> Iterator[Wrong]:
