@@ -489,7 +489,7 @@ def check_files(directories: Iterable[Path], groups: Mapping[str, Iterable[str]]
                 if path.name.startswith(".") or path.name.endswith("~") or name in known or f"{kind}/{path.name}" in listed:
                     continue
                 what = "group" if kind == "group_vars" else "host"
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+                near = [one for one in known if one.lower() == name.lower()] or difflib.get_close_matches(name, known, 1, 0.8)
                 if near:
                     remedy = f"rename it to {near[0]}{path.suffix if not path.is_dir() else ''}, or remove it, or list it in "
                     wrong = f"there is no {what} {name!r}, so that nothing reads it"

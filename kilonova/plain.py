@@ -30,7 +30,7 @@ KINDS: dict[str, dict[str, str]] = {
     "mysqld": {
         **dict.fromkeys(
             ("max-connections", "port", "wait-timeout", "interactive-timeout", "connect-timeout", "back-log",
-             "max-connect-errors", "open-files-limit", "table-open-cache", "thread-cache-size", "innodb-lock-wait-timeout", "net-read-timeout"),
+             "max-connect-errors", "open-files-limit", "table-open-cache", "thread-cache-size", "net-read-timeout"),
             NUMBER,
         ),
         **dict.fromkeys(

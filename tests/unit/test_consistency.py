@@ -1,0 +1,350 @@
+"""What variables cannot be together: each row of wrong input with its neighbours, and their right forms."""
+
+import pytest
+from test_generate import ONE, SECRETS, TWO, inventory
+from wrong_input import walk
+
+from kilonova import config_files, consistency, plain, variables
+
+CONTROLLER, COMPUTE = "10.0.0.11", "10.0.0.12"
+
+
+def said(groups=TWO, release="epoxy", hosts=None, **given):
+    """What the checks say of an inventory whose names are right."""
+    source = inventory(groups, None, hosts, openstack_release=release, nova_compute_virt_type="kvm", **given)
+    problems = variables.check_values(source, source.hosts()) or consistency.check(source, source.hosts())
+    return [str(problem) for problem in problems]
+
+
+def bridge(**parts):
+    return {"openstack_bridges": [{"name": "br-provider", **parts}]}
+
+
+# --------------------------------------------------------------------------------------------------------- right ones
+
+
+@pytest.mark.parametrize("groups", [ONE, TWO])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"openstack_rabbit_port": 5673, "nova_controller_novncproxy_port": 6081},
+        {"mysql_bind_address": "0.0.0.0", "rabbitmq_bind_address": "::", "memcached_bind_address": CONTROLLER},
+        {"memcached_bind_address": "127.0.0.1", "openstack_memcached_servers": "127.0.0.1:11211"},
+        {"openstack_database_host": "db.example.org", "mysql_max_connections": 180},
+        {"openstack_database_grant_hosts": ["localhost", "10.0.0.%"]},
+        {"openstack_database_grant_hosts": ["10.0.0.0/255.255.255.0"]},
+        {"openstack_auth_url": "https://cloud.example.org/identity/v3", "openstack_public_host": "cloud.example.org"},
+        {"openstack_auth_url": "http://cloud.example.org:8080/v3/"},
+        bridge(ports=["eth1", "enp3s0f1.100"]),
+        bridge(ports=["eth1"], secure=True, tunnels=[]),
+        {"openstack_bridges": [{"name": "br-a", "datapath": "system"}, {"name": "br-a", "datapath": "linux"}]},
+        {"openstack_bridge_mappings": {"provider": "br-provider"}, **bridge(ports=["eth1"])},
+        {"neutron_controller_flat_networks": ["*"]},
+        {"neutron_controller_flat_networks": []},
+        {"nova_compute_qemu_cpu_model": "Skylake-Server-noTSX-IBRS"},
+        {"nova_compute_qemu_cpu_model": "EPYC-Milan-v2"},
+        {"keystone_token_expiration": 300, "openstack_workers": 256, "mysql_max_connections": 100000},
+        {"mysql_overrides": {"innodb_buffer_pool_size": "4G", "loose_x": 1}},
+        {"rabbitmq_overrides": {"disk_free_limit.absolute": "1GB", "vm_memory_high_watermark.relative": 0.4}},
+        {"openstack_rabbit_user": "guest2"},
+    ],
+)  # fmt: skip
+def test_right(groups, given):
+    assert said(groups, **given) == []
+
+
+@pytest.mark.parametrize("address", ["198.51.100.1/24", "2001:db8::1/64", "198.51.100.0/31", "10.0.0.11/24"])
+def test_a_bridge_has_an_address_on_one_host(address):
+    assert said(ONE, **bridge(addresses=[address])) == []
+    assert said(hosts={"controller": bridge(addresses=[address])}) == []
+    (problem,) = said(**bridge(addresses=[address]))
+    assert f"openstack_bridges[0].addresses[0] = {address}: is also an address of " in problem
+
+
+def test_one_host_may_be_its_own_loopback():
+    given = {"openstack_public_host": "localhost", "nova_compute_novncproxy_base_url": "http://127.0.0.1:6080/vnc_lite.html"}
+    assert said(ONE, **given) == []
+    assert len(said(TWO, **given)) == 2
+
+
+# ----------------------------------------------------------------------------------------------------- wrong by itself
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"openstack_rabbit_port": 5000}, ["openstack_rabbit_port = 5000", "the port of keystone"]),
+        ({"openstack_rabbit_port": 8775}, ["openstack_rabbit_port = 8775", "the port of nova-api-metadata"]),
+        ({"openstack_rabbit_port": 11211}, ["the port of memcached"]),
+        ({"openstack_rabbit_port": 25672}, ["the port of RabbitMQ's nodes"]),
+        ({"nova_controller_novncproxy_port": 5672}, ["nova_controller_novncproxy_port = 5672", "the port of rabbitmq-server"]),
+        ({"nova_controller_novncproxy_port": 3306}, ["the port of mariadb"]),
+        ({"nova_controller_novncproxy_port": 6642}, ["the port of ovn-ovsdb-server-sb"]),
+        ({"nova_controller_novncproxy_port": 22}, ["the port of ssh"]),
+        ({"openstack_rabbit_port": 6090, "nova_controller_novncproxy_port": 6090}, ["= 6090", "set another port"]),
+        ({"mysql_bind_address": "127.0.0.1"}, ["mysql_bind_address = 127.0.0.1", f"{CONTROLLER} (openstack_database_host)"]),
+        ({"rabbitmq_bind_address": "127.0.0.1"}, [f"{CONTROLLER} (openstack_rabbit_host)", f"set {CONTROLLER}, or 0.0.0.0"]),
+        ({"memcached_bind_address": "::1"}, ["memcached_bind_address = ::1", "(openstack_memcached_servers)"]),
+        ({"mysql_bind_address": COMPUTE}, [f"mysql_bind_address = {COMPUTE}"]),
+        ({"openstack_memcached_servers": "127.0.0.1:11211"}, ["= 127.0.0.1:11211", "not where memcached"]),
+        ({"mysql_max_connections": 1}, ["mysql_max_connections = 1", "from 10 to 100000"]),
+        ({"mysql_max_connections": 179}, ["mysql_max_connections = 179", "at least 180"]),
+        ({"mysql_overrides": {"max_connections": 20}}, ["mysql_max_connections = 20", "at least 180"]),
+        ({"openstack_workers": 200}, ["mysql_max_connections = 4096", "at least 9000"]),
+        ({"openstack_database_grant_hosts": []}, ["openstack_database_grant_hosts: is empty"]),
+        ({"openstack_database_grant_hosts": ["localhost"]}, ["= localhost: has no pattern for 10.0.0.11", "add 10.0.0.11"]),
+        ({"openstack_database_grant_hosts": ["10.0.1.%"]}, ["has no pattern for 10.0.0.11"]),
+        ({"openstack_database_grant_hosts": ["controller"]}, ["= controller: is no address", "skip-name-resolve"]),
+        ({"openstack_database_grant_hosts": ["Controller.Example.org"]}, ["is no address", "skip-name-resolve"]),
+        ({"openstack_auth_url": "http://10.0.0.11:5000"}, ["does not end in /v3", "write http://10.0.0.11:5000/v3"]),
+        ({"openstack_auth_url": "http://10.0.0.11:5000/v2.0"}, ["does not end in /v3"]),
+        ({"openstack_auth_url": "http://10.0.0.11:35357/v3"}, ["not where Keystone answers", "write port 5000"]),
+        ({"openstack_auth_url": "http://10.0.0.11/v3"}, ["not where Keystone answers", "write port 5000"]),
+        ({"openstack_public_auth_url": "http://cloud.example.org"}, ["openstack_public_auth_url", "does not end in /v3"]),
+        ({"openstack_internal_host": "127.0.0.1"}, ["openstack_internal_host = 127.0.0.1", "that machine itself"]),
+        ({"openstack_internal_host": "127.0.1.1"}, ["openstack_internal_host = 127.0.1.1", "that machine itself"]),
+        ({"openstack_public_host": "localhost"}, ["openstack_public_host = localhost", "that machine itself"]),
+        ({"openstack_public_host": "localhost.localdomain"}, ["that machine itself"]),
+        ({"openstack_auth_url": "http://localhost:5000/v3"}, ["= http://localhost:5000/v3", "that machine itself"]),
+        (bridge(ports=["$(reboot)"]), ["openstack_bridges[0].ports[0] = $(reboot)", "no name of an interface"]),
+        (bridge(ports=["eth1;id"]), ["no name of an interface"]),
+        (bridge(ports=["--help"]), ["no name of an interface"]),
+        (bridge(ports=["eth1", "eth1"]), ["ports[1] = eth1: is there twice"]),
+        (bridge(ports=["br-int"]), ["is a bridge or an interface of the system"]),
+        (bridge(ports=["br-provider"]), ["is a bridge or an interface of the system"]),
+        (bridge(ports=["enp3s0f1np1v0s0x"]), ["has 16 characters"]),
+        ({"openstack_bridges": [{"name": "br-abcdefghijklmnopqrstuvw"}]}, ["openstack_bridges[0].name", "has 26 characters"]),
+        ({"openstack_bridges": [{"name": "br provider"}]}, ["no name of an interface"]),
+        ({"openstack_bridges": [{"name": "br/provider"}]}, ["no name of an interface"]),
+        ({"openstack_bridges": [{"name": "--help"}]}, ["no name of an interface"]),
+        ({"openstack_bridges": [{"name": "bräcke"}]}, ["no name of an interface"]),
+        ({"openstack_bridges": [{"name": "br-int"}]}, ["is made and used by Networking"]),
+        ({"openstack_bridges": [{"name": "br-tun"}]}, ["is made and used by Networking"]),
+        ({"openstack_bridges": [{"name": "br-a"}, {"name": "br-a"}]}, ["openstack_bridges[1].name = br-a"]),
+        (
+            {"openstack_bridges": [{"name": "br-a", "ports": ["eth1"]}, {"name": "br-b", "ports": ["eth1"]}]},
+            ["openstack_bridges[1].ports = eth1: is also a port of br-a"],
+        ),
+        ({"openstack_bridges": [{"name": "br-provider123", "tunnels": [CONTROLLER]}]}, ["too long for the names of its tunnels"]),
+        (bridge(addresses=["198.51.100.300/24"]), ["addresses[0] = 198.51.100.300/24", "no address with a prefix length"]),
+        (bridge(addresses=["198.51.100.1"]), ["no address with a prefix length"]),
+        (bridge(addresses=["198.51.100.1/33"]), ["no address with a prefix length"]),
+        (bridge(addresses=["198.51.100.0/24"]), ["address of the network"]),
+        (bridge(addresses=["198.51.100.255/24"]), ["broadcast address"]),
+        (bridge(addresses=["127.0.0.2/8"]), ["not an address that an interface can have"]),
+        (bridge(ports=["eth1", "eth2"], secure=True), ["has 2 ports", "leave one port"]),
+        (bridge(secure=True), ["has 0 ports"]),
+        (bridge(tunnels=["nonsense"]), ["tunnels[0] = nonsense: is not an IP address"]),
+        (bridge(tunnels=["10.0.0.99"]), ["is no address of a host in the inventory"]),
+        (bridge(tunnels=[CONTROLLER, COMPUTE]), ["is an address of this host"]),
+        ({"openstack_bridge_mappings": {"provider": "br-provider"}}, ["openstack_bridge_mappings.provider = br-provider"]),
+        ({"openstack_bridge_mappings": {"provider": "br-provder"}, **bridge()}, ["write br-provider, or add it there"]),
+        ({"openstack_bridge_mappings": {"a:b": "br-provider"}, **bridge()}, ["= a:b: is no name of a physical network"]),
+        ({"openstack_bridge_mappings": {"a,b": "br-provider"}, **bridge()}, ["= a,b: is no name of a physical network"]),
+        ({"openstack_bridge_mappings": {"a": "br-provider", "b": "br-provider"}, **bridge()}, ["the bridge br-provider twice"]),
+        ({"neutron_controller_flat_networks": ["other"]}, ["neutron_controller_flat_networks[0] = other", "of no host"]),
+        (
+            {"neutron_controller_flat_networks": ["provder"], "openstack_bridge_mappings": {"provider": "br-a"},
+             "openstack_bridges": [{"name": "br-a"}]},
+            ["write provider, or map it"],
+        ),
+        ({"nova_compute_qemu_cpu_model": "qemu46"}, ["= qemu46: is no CPU model", "write qemu64"]),
+        ({"nova_compute_qemu_cpu_model": "haswell"}, ["write Haswell"]),
+        ({"nova_compute_qemu_cpu_model": "host"}, ["virsh cpu-models"]),
+        ({"keystone_token_expiration": 1}, ["from 300 to 2678400"]),
+        ({"keystone_token_expiration": 99999999}, ["from 300 to 2678400"]),
+        ({"openstack_workers": 100000}, ["from 1 to 256"]),
+        ({"memcached_memory": 9999999999}, ["from 1 to 1048576"]),
+        ({"openstack_workers": "\u0663"}, ["openstack_workers = \u0663: is not a whole number"]),
+        ({"openstack_workers": "1_0"}, ["openstack_workers = 1_0: is not a whole number"]),
+        ({"openstack_rabbit_port": "\uff15\uff16"}, ["is not a whole number"]),
+        ({"neutron_controller_vni_ranges": "\u0661:\u0661\u0660"}, ["is no range of network identifiers"]),
+        ({"openstack_memcached_servers": "10.0.0.11:\u0661\u0661"}, ["is no list of servers"]),
+        ({"openstack_public_host": "a" * 80}, ["openstack_public_host", "is no host name or address"]),
+        ({"openstack_public_host": f"{'a' * 64}.example.org"}, ["is no host name or address"]),
+        ({"openstack_public_host": "10.0.0.256"}, ["is no host name or address"]),
+        ({"openstack_rabbit_user": "guest"}, ["openstack_rabbit_user = guest", "guest is the one that is removed"]),
+        ({"openstack_rabbit_user": ""}, ["openstack_rabbit_user: is no name"]),
+        ({"openstack_rabbit_user": "-x"}, ["openstack_rabbit_user = -x"]),
+        ({"openstack_rabbit_user": "open stack"}, ["openstack_rabbit_user = open stack"]),
+        ({"rabbitmq_overrides": {"a": {"b": "c"}}}, ["rabbitmq_overrides.a: is a mapping", "{a.b: value}"]),
+        ({"rabbitmq_overrides": {"a": ["b"]}}, ["rabbitmq_overrides.a: is a list"]),
+        ({"rabbitmq_overrides": {"a\nb": 1}}, ["rabbitmq_overrides = 'a\\nb': is no name of an option"]),
+        ({"rabbitmq_overrides": {"a = b": 1}}, ["is no name of an option"]),
+        ({"rabbitmq_overrides": {"listeners.tcp.openstack": 5673}}, ["is set by rabbitmq_bind_address and"]),
+        ({"mysql_overrides": {"mysqld": {"max_connections": 9}}}, ["mysql_overrides.mysqld: is a mapping"]),
+        ({"mysql_overrides": {"bind-address": "127.0.0.1"}}, ["is set by mysql_bind_address"]),
+        ({"openstack_controller_address": "169.254.3.4"}, ["openstack_controller_address = 169.254.3.4", "one link only"]),
+    ],
+)  # fmt: skip
+def test_wrong(given, words):
+    found = said(**given)
+    assert any(all(word in problem for word in words) for problem in found), found
+
+
+def test_a_login_in_a_url_is_not_shown():
+    for url in ("http://admin:geheim@10.0.0.11:5000/v3", "http://admin:ge@heim@10.0.0.11:5000/v3"):
+        found = said(openstack_auth_url=url)
+        assert len(found) == 1 and "has a user or password in it" in found[0]
+        assert "heim" not in found[0]
+
+
+# -------------------------------------------------------------------------------------------------------- of one host
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"openstack_release": "zed"}, "compute1: openstack_release = zed: controller has epoxy; set one value for all hosts, in "
+                                       "group_vars/all"),
+        ({"openstack_release": "2026.1"}, "compute1: openstack_release = gazpacho: controller has epoxy; set one value for all "
+                                          "hosts, in group_vars/all"),
+        ({"openstack_region": "RegionTwo"}, "compute1: openstack_region = RegionTwo: controller has RegionOne; set one value for "
+                                            "all hosts, in group_vars/all"),
+        ({"openstack_controller_address": "10.0.0.99"}, "compute1: openstack_controller_address = 10.0.0.99: controller has "
+                                                        "10.0.0.11; set one value for all hosts, in group_vars/all"),
+        ({"openstack_rabbit_port": 5673}, "compute1: openstack_rabbit_port = 5673: controller has 5672; set one value for all "
+                                          "hosts, in group_vars/all"),
+        ({"openstack_nova_pass": "another-secret-value"}, "compute1: openstack_nova_pass: controller has another value; set one "
+                                                          "value for all hosts, in group_vars/all"),
+    ],
+)  # fmt: skip
+def test_what_all_hosts_have_in_common(given, problem):
+    assert said(hosts={"compute1": given}) == [problem]
+    assert not any(secret in problem for secret in SECRETS.values())
+
+
+@pytest.mark.parametrize("release", [2025.1, "2025.1", "Epoxy", "31"])
+def test_a_release_in_other_words_is_the_same(release):
+    assert said(hosts={"compute1": {"openstack_release": release}}) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"openstack_workers": 2}, {"openstack_datapath": "netdev"}, {"openstack_bridges": [{"name": "br-a"}]},
+        {"openstack_ip_forward": True},
+    ],
+)
+def test_what_a_host_has_for_itself(given):
+    assert said(hosts={"compute1": given}) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("openstack_management_address", "169.254.7.8", "one link only"),
+        ("openstack_management_address", "255.255.255.255", "not an address that other hosts can reach"),
+        ("openstack_management_address", "240.0.0.1", "not an address that other hosts can reach"),
+        ("openstack_management_address", "0.1.2.3", "not an address that other hosts can reach"),
+        ("openstack_management_address", "::ffff:10.0.0.32", "is 10.0.0.32 in the form of IPv6"),
+        ("openstack_tunnel_address", "fe80::1", "one link only"),
+        ("openstack_tunnel_address", "239.1.2.3", "not an address that other hosts can reach"),
+        ("openstack_tunnel_address", "fd00::1", "is IPv6, and Networking expects IPv4"),
+    ],
+)
+@pytest.mark.parametrize("release", ["zed", "epoxy"])
+def test_addresses(variable, value, words, release):
+    found = said(release=release, hosts={"compute1": {variable: value}})
+    assert any(problem.startswith(f"compute1: {variable} = {value}: ") and words in problem for problem in found), found
+
+
+def test_an_overlay_of_ipv6_needs_ipv6_everywhere():
+    override = {"neutron_controller_overrides": {"ml2_conf.ini": {"ml2": {"overlay_ip_version": 6}}}}
+    tunnels = {"controller": {"openstack_tunnel_address": "fd00::1"}, "compute1": {"openstack_tunnel_address": "fd00::2"}}
+    assert said(hosts=tunnels, **override) == []
+    found = said(hosts={"compute1": tunnels["compute1"]}, **override)
+    assert len(found) == 1 and found[0].startswith("controller: openstack_tunnel_address = 10.0.0.11: is IPv4")
+
+
+# -------------------------------------------------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize(
+    ("path", "said_of_it"),
+    [
+        ("group_vars/controler/main.yml", "inventory: group_vars/controler: there is no group 'controler', so that nothing reads "
+                                          "it; rename it to controllers, or remove it, or list it in "),
+        ("group_vars/compute.yml", "there is no group 'compute', so that nothing reads it; rename it to computes.yml"),
+        ("group_vars/All.yml", "there is no group 'All'"),
+        ("host_vars/compute01.yml", "inventory: host_vars/compute01.yml: there is no host 'compute01', so that nothing reads it; "
+                                    "rename it to compute1.yml, or remove it, or list it in "),
+        ("host_vars/contoller.yaml", "rename it to controller.yaml"),
+        ("host_vars/compute1.yml", ""),
+        ("host_vars/compute1/more.yml", ""),
+        ("group_vars/all.yml", ""),
+        ("group_vars/ceph.yml", ""),
+        ("group_vars/.controler.yml.swp", ""),
+        ("host_vars/compute1.yml~", ""),
+    ],
+)  # fmt: skip
+def test_files_that_nothing_reads(path, said_of_it, tmp_path):
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text("{}\n")
+    groups = {"all": ["controller", "compute1"], "controllers": ["controller"], "computes": ["compute1"]}
+    found = [str(problem) for problem in consistency.check_files([tmp_path, tmp_path], groups)]
+    assert len(found) == bool(said_of_it)
+    assert not found or said_of_it in found[0]
+    listed = "/".join(path.split("/")[:2])
+    assert consistency.check_files([tmp_path], groups, [listed]) == []
+
+
+def test_the_files_of_the_tests_inventory_are_read():
+    assert consistency.check_files([walk.RIGHT], {"controllers": ["controller"], "computes": ["compute1"], "all": []}) == []
+
+
+# ----------------------------------------------------------------------------------------------------- names in files
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a]\n[b", "a]", "[a", "", " a", "#a", ";a", "a\0"])
+def test_no_name_of_a_section_is_another_line(name):
+    with pytest.raises(ValueError, match="of a section"):
+        config_files.combine_layers({"overrides": {name: {"debug": True}}})
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a = b", "a:b", "a=b", "[a]", "", "a ", "# a", "debug\n[x]\ny"])
+def test_no_name_of_an_option_is_another_line(name):
+    with pytest.raises(ValueError, match="of an option"):
+        config_files.combine_layers({"overrides": {"DEFAULT": {name: True}}})
+
+
+@pytest.mark.parametrize("name", [True, 5, None])
+def test_a_name_is_a_text(name):
+    """YAML reads `on:` as true."""
+    with pytest.raises(ValueError, match="is not a text; write it in quotes"):
+        config_files.combine_layers({"overrides": {"DEFAULT": {name: True}}})
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [{"a": 1}]])
+def test_a_mapping_is_no_value(value):
+    entry = {"path": "/etc/x", "template": "settings.j2", "variables": {"settings": {"a": value}}}
+    with pytest.raises(ValueError, match=r"/etc/x: a (mapping|list) is no value"):
+        config_files.render(entry)
+
+
+# ------------------------------------------------------------------------------------------ programs not OpenStack's
+
+
+@pytest.mark.parametrize(
+    ("path", "section", "option", "value", "words"),
+    [
+        ("/etc/keystone/keystone-uwsgi.ini", "uwsgi", "proceses", 4, "did you mean processes?"),
+        ("/etc/nova/nova-api-uwsgi.ini", "uwsgi", "harakri", 4, "did you mean harakiri?"),
+        ("/etc/nova/nova-api-uwsgi.ini", "uwsgi", "threads", "many", "many is not a whole number"),
+        ("/etc/nova/nova-api-uwsgi.ini", "uwsgi", "master", "perhaps", "perhaps is not true or false"),
+        ("/etc/nova/nova-api-uwsgi.ini", "uwgsi", "threads", 4, "uWSGI reads the section [uwsgi] only"),
+        ("/etc/mysql/x.cnf", "mysqld", "max_conections", 4, "did you mean max-connections?"),
+        ("/etc/mysql/x.cnf", "mysqld", "inodb_buffer_pool_size", "1G", "did you mean innodb-buffer-pool-size?"),
+        ("/etc/mysql/x.cnf", "mysqld", "innodb_buffer_pool_size", "lots", "is not a number of bytes"),
+        ("/etc/mysql/x.cnf", "mysqld", "wait_timeout", "1h", "1h is not a whole number"),
+        ("/etc/keystone/keystone-uwsgi.ini", "uwsgi", "env", ["A=1", "B=2"], ""),
+        ("/etc/keystone/keystone-uwsgi.ini", "uwsgi", "my-own-word", "x", ""),
+        ("/etc/mysql/x.cnf", "mysqld", "loose_max_conections", 4, ""),
+        ("/etc/systemd/x.conf", "Service", "threads", "many", ""),
+    ],
+)
+def test_programs_that_are_not_openstacks(path, section, option, value, words):
+    found = list(plain.check(path, {section: {option: (value, "overrides of x")}}))
+    assert len(found) == bool(words)
+    assert not found or words in found[0]
