@@ -102,7 +102,7 @@ $(VENV)/ready: $(LOCK) pyproject.toml
 config: $(VENV)/ready ## every host's files below OUT (build/config), no host contacted (RELEASE=..., SECRETS=hide)
 	$(ANSIBLE) $(INVENTORIES) playbooks/config.yml $(call extra,config_out,$(call here,$(or $(OUT),build/config))) $(if $(RELEASE),$(call extra,config_release,$(RELEASE))) $(call extra,config_secrets,$(or $(SECRETS),show))
 
-validate: $(VENV)/ready ## check every host's nova.conf against the options of its release (or RELEASE=...)
+validate: $(VENV)/ready ## check every host's files against the options of its release (or RELEASE=...)
 	$(ANSIBLE) $(INVENTORIES) playbooks/config.yml $(if $(RELEASE),$(call extra,config_release,$(RELEASE)))
 
 # By the environment, not as words of the command: a file's name may have blanks, quotes and whatever else in it.
