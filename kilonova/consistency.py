@@ -20,10 +20,10 @@ from jinja2.runtime import missing
 from kilonova import config_files, generate, releases
 from kilonova.preflight import Problem, some
 
-# Variables of the role openstack that a host may have for itself; all others must be the same on all hosts.
+# Variables of the role openstack that a host may have for itself, as its addresses; all others are the same on all hosts.
 PER_HOST = {
-    "openstack_management_address", "openstack_tunnel_address", "openstack_bridges", "openstack_bridge_mappings",
-    "openstack_ip_forward", "openstack_datapath", "openstack_workers", "openstack_neutron_files",
+    "openstack_bridges", "openstack_bridge_mappings", "openstack_ip_forward", "openstack_datapath", "openstack_workers",
+    "openstack_neutron_files",
 }
 # What every host listens on besides our services.
 OTHER_PORTS = {22: "ssh", 4369: "epmd (of RabbitMQ)", 25672: "RabbitMQ's nodes"}
@@ -122,10 +122,10 @@ def check_shared(inventory: generate.Inventory, hosts: Iterable[str]) -> list[Pr
 
     hosts = list(hosts)
     secrets = inventory.role_vars["openstack_secrets"]
-    names = [name for name in specs()["openstack"] if name not in PER_HOST]
-    # one that nobody sets is made from others
-    names.sort(key=lambda name: not any(inventory.host(host).is_set(name) for host in hosts[:2]))
+    own = re.compile(r"(?<!_controller)_address(es)?$")
+    names = [name for name in specs()["openstack"] if name not in PER_HOST and not own.search(name)]
     first: dict[str, tuple[str, Any]] = {}
+    somewhere: set[str] = set()
     found: dict[Wrong, list[str]] = {}
     for name in hosts:
         host = inventory.host(name)
@@ -134,6 +134,8 @@ def check_shared(inventory: generate.Inventory, hosts: Iterable[str]) -> list[Pr
             if value is None:
                 continue
             where, wanted = first.setdefault(variable, (name, value))
+            if host.is_set(variable):
+                somewhere.add(variable)
             if value != wanted:
                 secret = variable in secrets
                 shown, other = ("", "another value") if secret else (str(value), str(wanted))
@@ -141,8 +143,8 @@ def check_shared(inventory: generate.Inventory, hosts: Iterable[str]) -> list[Pr
                 found.setdefault(row, []).append(name)
     if any(row[0] == "openstack_release" for row in found):
         found = {row: names for row, names in found.items() if row[0] == "openstack_release"}
-    told = [row for row in found if any(inventory.host(name).is_set(row[0]) for name in (found[row][0], hosts[0]))]
-    return [Problem(some(found[row]), *row) for row in told or found]
+    # one that nobody sets is made from others, which differ
+    return [Problem(some(where), *row) for row, where in found.items() if row[0] in somewhere]
 
 
 def _same(variable: str, value: Any) -> Any:
@@ -330,7 +332,8 @@ def _servers(host: generate.Host) -> Iterator[Wrong]:
         names = [server.strip().rpartition(":")[0].strip("[]") for server in text.split(",")] if "servers" in asked else [text]
         for name in names:
             address = _ip(name)
-            if (address in own or is_loopback(name)) and address != bind and not (is_loopback(name) and bind.is_loopback):
+            missed = not bind.is_loopback if address is None else address != bind
+            if (address in own or is_loopback(name)) and missed:
                 bound = host.is_set(variable) or not host.is_set(asked)
                 if bound:
                     what = f"is not where the services ask {unit}, which is {name} ({asked})"
