@@ -35,13 +35,29 @@ def combine_layers(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None])
     for layer, sections in layers.items():
         _must_be_mapping(layer, "the file", sections or {}, "DEFAULT: {debug: true}")
         for section, options in (sections or {}).items():
+            _must_be_name(layer, "a section", section, _SECTION)
             _must_be_mapping(layer, f"section [{section}]", options, f"{section}: {{debug: true}}")
             target = merged.setdefault(section, {})
             for option, value in options.items():
-                if isinstance(value, Mapping):  # Jinja would take its keys for a list
-                    raise ValueError(f"{layer}: option {option} of [{section}] is a mapping, not a value or a list of them")
+                _must_be_name(layer, f"an option of [{section}]", option, _OPTION)
                 target[option] = (value, layer)
     return merged
+
+
+# What can stand in brackets, and before an = sign.
+_SECTION = re.compile(r"[^\[\]\x00-\x1f\x7f\x85\u2028\u2029]+")
+_OPTION = re.compile(r"[^\s\[#;=:\x00-\x1f\x7f][^=:\x00-\x1f\x7f\x85\u2028\u2029]*(?<!\s)")
+
+
+def _must_be_name(layer: str, what: str, name: Any, form: re.Pattern[str]) -> None:
+    """Raise ValueError when a key of a layer cannot be the name of a section or option."""
+    if not isinstance(name, str):
+        raise ValueError(f"{layer}: the name of {what} is {name!r} to YAML, and no text; put it in quotes")
+    if not form.fullmatch(name):
+        # What comes after a line break or an = sign may be anything.
+        shown = re.split(r"[=:\x00-\x1f\x7f\x85\u2028\u2029]", name)[0].strip()
+        bad = "a line break" if len(name.splitlines()) > 1 or name != name.rstrip("\n\r") else "what no name can have"
+        raise ValueError(f"{layer}: {what} has {bad} in its name, which begins with {shown!r}; write a name alone")
 
 
 def _must_be_mapping(layer: str, what: str, data: Any, example: str) -> None:
@@ -97,6 +113,8 @@ def _environment() -> jinja2.Environment:
 
 def _ini_value(value: Any) -> str:
     """A value for uwsgi and MariaDB files, which know no quoting: booleans in lower case, everything else as it is."""
+    if isinstance(value, (Mapping, list, tuple)):
+        raise ValueError("a list or a mapping cannot stand where a setting has one value; write that")
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if any(character in text for character in "\n\r\0"):
         raise ValueError("a line break or NUL cannot stand in a configuration value; write it on one line")
@@ -121,12 +139,19 @@ def _libvirt_value(value: Any) -> str:
     return f"{quote}{text}{quote}"
 
 
+def is_omitted(value: Any) -> bool:
+    """Whether the value is what `omit` was before ansible-core 2.19: Ansible takes it out of whatever it stands in."""
+    return isinstance(value, str) and value.startswith("__omit_place_holder__")
+
+
 def _plain(data: Any) -> Any:
     """Copy `data` as built-in types: Ansible's tagged strings and lazy containers are not for other libraries."""
     if isinstance(data, Mapping):
-        return {_plain(key) if isinstance(key, str) else str(key): _plain(value) for key, value in data.items()}
+        return {
+            _plain(key) if isinstance(key, str) else key: _plain(value) for key, value in data.items() if not is_omitted(value)
+        }
     if isinstance(data, (list, tuple)):
-        return [_plain(value) for value in data]
+        return [_plain(value) for value in data if not is_omitted(value)]
     if isinstance(data, bool) or data is None:
         return data
     if isinstance(data, str):
@@ -139,12 +164,60 @@ def _plain(data: Any) -> Any:
 
 
 def sections_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]]]:
-    """Return the merged sections of a file that is declared by layers, without the options that are None."""
-    merged = combine_layers(_plain(entry["layers"]))
-    return {
-        section: {option: pair for option, pair in options.items() if pair[0] is not None}
-        for section, options in merged.items()
-    }
+    """Return the merged sections of a file that is declared by layers, without the options that are None.
+
+    A list or a mapping is the text that the option's type makes of it, or a list of texts for a repeated option.
+    """
+    found: dict[str, dict[str, tuple[Any, str]]] = {}
+    wrong = []
+    for section, options in layers_of(entry).items():
+        target = found.setdefault(section, {})
+        for option, (value, layer) in options.items():
+            try:
+                written = _written(entry, section, option, value)
+            except ValueError as error:
+                wrong.append(f"{layer}: option {option} of [{section}] {error}")
+            else:
+                if written is not None:
+                    target[option] = (written, layer)
+    if wrong:
+        raise ValueError(" | ".join(wrong))
+    return found
+
+
+def layers_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]]]:
+    """Return the merged layers of a file as they are in the data, with the options that are None."""
+    return combine_layers(_plain(entry["layers"]))
+
+
+def catalogue_of(entry: Mapping[str, Any]) -> Any:
+    """Return the catalogue of the options that a file may have, None where there is none."""
+    wanted = entry.get("catalogue")
+    if not wanted:
+        return None
+    from kilonova import catalogue  # a fifth of a second, which most files of a deployment never need
+
+    return catalogue.catalogue(wanted["release"])
+
+
+def _written(entry: Mapping[str, Any], section: str, name: str, value: Any) -> Any:
+    """Return what stands in the file for an option's value; ValueError, without the value, for what cannot."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if not isinstance(value, (Mapping, list, tuple)):
+        raise ValueError(f"is {conf.kind(value)} to YAML, and not a text; put it in quotes")
+    known = catalogue_of(entry)
+    found = known.resolve(section, name) if known else None
+    if found:
+        from kilonova.catalogue import grammar
+
+        return grammar.written(found[0], value)
+    if isinstance(value, Mapping):
+        raise ValueError("is a mapping, not a value or a list of them")
+    for one in value:
+        if not (one is None or isinstance(one, (str, int, float))):
+            raise ValueError(f"has an element that is no value of an option ({conf.kind(one)}); write a text or a number")
+    return value
 
 
 def render(entry: Mapping[str, Any]) -> str:

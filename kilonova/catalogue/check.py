@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kilonova import conf
+from kilonova.catalogue import grammar
 from kilonova.catalogue.changes import fate, first_release, last_release, lives, older
 from kilonova.catalogue.options import SOURCE, Catalogue, Option, by_hand, catalogue, is_secret, mask, without_passwords
 from kilonova.releases import NEWEST, OLDEST, Release, find
@@ -403,6 +404,9 @@ class _Check:
             return
         if any(row["level"] == "error" for row in self.node_rows(option)):
             return  # it has to go, whatever it says
+        said = grammar.wrong(option, text, self.release)
+        if said:
+            self.add("error", item, said, option)
         for bad in bad_values([(option.section, option.dest)], text, self.values, self.release):
             self.add(bad.row["level"], item, bad.message, option)
 
