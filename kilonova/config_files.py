@@ -207,7 +207,7 @@ def _written(entry: Mapping[str, Any], section: str, name: str, value: Any) -> A
     if not isinstance(value, (Mapping, list, tuple)):
         raise ValueError(f"is {conf.kind(value)} to YAML, and not a text; put it in quotes")
     known = catalogue_of(entry)
-    found = known.resolve(section, name) if known else None
+    found = known.resolve(section, name) if known is not None else None
     if found:
         from kilonova.catalogue import grammar
 

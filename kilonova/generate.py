@@ -210,16 +210,16 @@ def _is_template(text: str) -> bool:
 
 # What gives the same here as in Ansible's templar: filters, tests, methods and kinds of nodes. No others are resolved here.
 _SAME_FILTERS = frozenset((
-    "abs", "b64decode", "b64encode", "basename", "bool", "capitalize", "combine", "count", "d", "default", "dict2items", "dictsort",
-    "difference", "dirname", "extract", "first", "flatten", "float", "int", "intersect", "items", "items2dict",
-    "join", "last", "length", "list", "lower", "map", "max", "min", "product", "quote", "regex_replace", "regex_search", "reject",
-    "rejectattr", "replace", "reverse", "round", "select", "selectattr", "sort", "split", "string", "sum", "ternary", "title",
-    "to_json", "trim", "union", "unique", "upper", "zip",
+    "abs", "b64decode", "b64encode", "basename", "bool", "capitalize", "combine", "count", "d", "default", "dict2items",
+    "dictsort", "difference", "dirname", "extract", "first", "flatten", "float", "int", "intersect", "items", "items2dict",
+    "join", "last", "length", "list", "lower", "map", "max", "min", "product", "quote", "regex_replace", "regex_search",
+    "reject", "rejectattr", "replace", "reverse", "round", "select", "selectattr", "sort", "split", "string", "sum",
+    "ternary", "title", "to_json", "trim", "union", "unique", "upper", "zip",
 ))
 _SAME_TESTS = frozenset((
-    "boolean", "defined", "divisibleby", "eq", "equalto", "even", "false", "float", "ge", "gt", "in", "integer", "iterable", "le",
-    "lower", "lt", "mapping", "match", "ne", "none", "number", "odd", "search", "sequence", "string", "true", "undefined",
-    "upper",
+    "boolean", "defined", "divisibleby", "eq", "equalto", "even", "false", "float", "ge", "gt", "in", "integer", "iterable",
+    "le", "lower", "lt", "mapping", "match", "ne", "none", "number", "odd", "search", "sequence", "string", "true",
+    "undefined", "upper",
 ))
 _SAME_METHODS = frozenset((
     "endswith", "get", "items", "keys", "lower", "replace", "split", "startswith", "strip", "upper", "values",
@@ -911,13 +911,14 @@ def _check_types(host: str, entry: Mapping[str, Any]) -> list[Complaint]:
     if not _is_read_by_oslo(entry) or not _overrides(entry):
         return found
     known = config_files.catalogue_of(entry)
-    for section, options in config_files.layers_of(entry).items():
-        for name, (value, layer) in options.items():
-            if not layer.startswith("override") or value is None or isinstance(value, str):
+    overrides = {layer: entry["layers"][layer] for layer in _overrides(entry)}
+    for section, options in config_files.layers_of({"layers": overrides}).items():
+        for name, (value, _layer) in options.items():
+            if value is None or isinstance(value, str):
                 continue
-            resolved = known.resolve(section, name) if known else None
+            resolved = known.resolve(section, name) if known is not None else None
             said = grammar.doubtful(resolved[0], value) if resolved else None
-            if not known and isinstance(value, list) and len(value) > 1:
+            if known is None and isinstance(value, list) and len(value) > 1:
                 what = "is a list, written as one line for each element, and of most options the last one alone counts"
                 said = "warning", f"{what}; if commas are meant, write one text with them"
             if said:
@@ -949,15 +950,13 @@ def check_host(host: Host, entries: Iterable[Mapping[str, Any]]) -> list[Complai
     files = {str(entry["path"]): entry for entry in entries if _is_read_by_oslo(entry)}
     if not any(_overrides(entry) for entry in files.values()):
         return []
-    merged = {path: _resolved_layers(entry) for path, entry in files.items()}
-    usual: dict[tuple[str, str], Any] = {}
-    for entry in files.values():
-        ours = {name: sections for name, sections in entry["layers"].items() if not name.startswith("override")}
-        usual = {**{key: sets[0][0] for key, sets in _resolved_layers({**entry, "layers": ours}).items()}, **usual}
+    names = _overridden(files.values()) | grammar.related()
+    merged = {path: _resolved_layers(entry, names) for path, entry in files.items()}
+    usual = _usual(files.values(), names)
     found = [complaint for path, options in merged.items() for complaint in _check_kept_twice(host, path, options, usual)]
     for unit, paths in _reading_orders(host, files).items():
         read = {path: merged[path] for path in paths}
-        found += [Complaint(host.name, what) for what in _lost(unit, read)]
+        found += [Complaint(host.name, what) for what in _lost(unit, read, files)]
         if unit == "nova-compute":
             values = {f"[{section}] {name}": conf.text(value) for (section, name), (value, _l, _m) in _in_the_end(read).items()
                       if isinstance(value, (str, int, float))}
@@ -965,8 +964,23 @@ def check_host(host: Host, entries: Iterable[Mapping[str, Any]]) -> list[Complai
     return list(dict.fromkeys(found))
 
 
-def _resolved_layers(entry: Mapping[str, Any]) -> dict[tuple[str, str], list[tuple[Any, str, bool]]]:
+def _overridden(entries: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Names of all options that overrides set, with the other names of those options."""
+    found: set[str] = set()
+    for entry in entries:
+        known = config_files.catalogue_of(entry)
+        for layer in _overrides(entry):
+            for section, options in entry["layers"][layer].items():
+                for name in options or ():
+                    resolved = known.resolve(section, name) if known is not None else None
+                    found |= {name, *((resolved[0].dest, *(alias for _s, alias in resolved[0].aliases)) if resolved else ())}
+    return found
+
+
+def _resolved_layers(entry: Mapping[str, Any], names: set[str]) -> dict[tuple[str, str], list[tuple[Any, str, bool]]]:
     """(section, option) -> what sets it in the file: (text or list or None, layer, whether repetitions count), first what counts.
+
+    Only options that have one of `names`.
 
     By the option's present name, which oslo.config tries before the deprecated ones.
     """
@@ -975,18 +989,31 @@ def _resolved_layers(entry: Mapping[str, Any]) -> dict[tuple[str, str], list[tup
     found: dict[tuple[str, str], list[tuple[int, tuple[Any, str, bool]]]] = {}
     for section, options in config_files.layers_of(entry).items():
         for name, (_value, layer) in options.items():
-            resolved = known.resolve(section, name) if known else None
+            if name not in names:
+                continue
+            resolved = known.resolve(section, name) if known is not None else None
             option = resolved[0] if resolved else None
             key = (option.section, option.dest) if option else (conf.section_key(section), name)
-            names = [key, *option.aliases] if option else [key]
+            tried = [key, *option.aliases] if option else [key]
             here = (conf.section_key(section), name)
-            rank = names.index(here) if here in names else len(names)
+            rank = tried.index(here) if here in tried else len(tried)
             value = present.get(section, {}).get(name, (None, layer))[0]
             found.setdefault(key, []).append((rank, (value, layer, bool(option and option.multi))))
     # What is left out of the file sets nothing, but says what the operator wants.
     return {
         key: [one for _rank, one in sorted(sets, key=lambda pair: (pair[1][0] is None, pair[0]))] for key, sets in found.items()
     }
+
+
+def _usual(entries: Iterable[Mapping[str, Any]], names: set[str]) -> dict[tuple[str, str], Any]:
+    """(section, option) -> what our own layers set; of several files, the first."""
+    found: dict[tuple[str, str], Any] = {}
+    for entry in entries:
+        ours = {name: sections for name, sections in entry["layers"].items() if not name.startswith("override")}
+        for section, options in config_files.combine_layers(ours).items():
+            for name in names.intersection(options):
+                found.setdefault((conf.section_key(section), name), options[name][0])
+    return found
 
 
 def _reading_orders(host: Host, files: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -1013,7 +1040,7 @@ def _in_the_end(read: Mapping[str, Sets]) -> dict[tuple[str, str], tuple[Any, st
     return found
 
 
-def _lost(unit: str, read: Mapping[str, Sets]) -> Iterator[str]:
+def _lost(unit: str, read: Mapping[str, Sets], files: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield the overrides that do not take effect, each with the remedy."""
     end = {key: (values[0], path) for path, sets in read.items() for key, values in sets.items() if values[0][0] is not None}
     for path, sets in read.items():
@@ -1037,7 +1064,7 @@ def _lost(unit: str, read: Mapping[str, Sets]) -> Iterator[str]:
                     what, remedy = f"is lost: {unit} reads {last} later, where {by} set it again", "leave one of them out"
                 else:
                     what = f"is lost: {unit} reads {last} later, which sets it too ({by})"
-                    remedy = f"write it under {file} in {_variable_of(file, variable)}"
+                    remedy = f"write it under {file} in {_variable_of(files[last], variable)}"
                 yield f"{path} [{section}] {name}, of {variable}: {what}; {remedy}"
 
 
@@ -1045,14 +1072,12 @@ def _role_of(layer: str) -> str:
     return layer.removeprefix("overrides of ").split("_overrides")[0].removesuffix("_host")
 
 
-def _variable_of(file: str, variable: str) -> str:
-    """The variable of overrides for a file: the same if its role writes the file, else that of the role which does."""
-    writers = override_files()
-    kind = "_host_overrides" if variable.endswith("_host_overrides") else "_overrides"
-    fitting = [name for name, files in writers.items() if file in files and name.endswith(kind)]
-    if kind == "_overrides":
-        fitting = [name for name in fitting if not name.endswith("_host_overrides")]
-    return variable if variable in fitting or not fitting else fitting[0]
+def _variable_of(entry: Mapping[str, Any], variable: str) -> str:
+    """The variable of overrides for a file: the same if the file has it, else the file's own of that kind."""
+    own = [layer.removeprefix("overrides of ").split(" ")[0] for layer in entry["layers"] if layer.startswith("override")]
+    for_host = variable.endswith("_host_overrides")
+    fitting = [name for name in own if name.endswith("_host_overrides") == for_host]
+    return variable if variable in own or not fitting else fitting[0]
 
 
 def _check_kept_twice(host: Host, path: str, sets: Sets, usual: Mapping[tuple[str, str], Any]) -> Iterator[Complaint]:

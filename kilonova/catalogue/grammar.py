@@ -98,7 +98,7 @@ def _joined(option: Option, value: Sequence[Any]) -> str:
         if "," in text:
             raise ValueError(f"has a comma in element {number}, which would be read as two; write them as two")
         if not text.strip() or text != text.strip():
-            raise ValueError(f"has an element {number} that is empty, or begins or ends with a blank, which would be lost; correct it")
+            raise ValueError(f"has an empty element {number}, or a blank at its begin or end, which would be lost; correct it")
         texts.append(text)
     text = ",".join(texts)
     return f"[{text}]" if option.spec.get("bounds") else text
@@ -155,7 +155,7 @@ def _decoded(text: str) -> Any:
 
 def _texts(data: Mapping[str, Any], names: Sequence[str]) -> None:
     for name in names:
-        if name in data and not isinstance(data[name], str):
+        if not isinstance(data.get(name), (str, type(None))):
             raise ValueError(f'{name} is {kind(data[name])}, not a text; put it in quotes, e.g. "0443"')
 
 
@@ -176,7 +176,7 @@ def _alias(text: str, release: Release) -> None:
     if not data.get("name"):
         raise ValueError("has no name; add one")
     for name in ("vendor_id", "product_id"):
-        if name in data and not _HEX.fullmatch(data[name]):
+        if not _HEX.fullmatch(data.get(name, "0000") or ""):
             raise ValueError(f"{name} is no number of four hexadecimal digits; write one, e.g. \"154d\"")
     for name, allowed in (
         ("device_type", ("type-PCI", "type-PF", "type-VF")),
@@ -200,7 +200,7 @@ def _device_spec(text: str, _release: Release) -> None:
         if spec.get("address") and spec.get("devname"):
             raise ValueError("has address and devname; leave one out")
         for name in ("vendor_id", "product_id"):
-            if not re.fullmatch(r"\*|(0[xX])?0*[0-9a-fA-F]{1,4}", spec.get(name, "*").strip()):
+            if not re.fullmatch(r"\*|(0[xX])?0*[0-9a-fA-F]{1,4}", (spec.get(name) or "*").strip()):
                 raise ValueError(f"{name} is no hexadecimal number up to ffff; write one, e.g. \"154d\", or *")
 
 
@@ -312,6 +312,13 @@ _FORMS: dict[str, Callable[[str, Release], None]] = {
 
 
 # ------------------------------------------------------------------------------------------------------------ together
+
+
+@functools.cache
+def related() -> frozenset[str]:
+    """Return the names of options that relations speak of."""
+    asked = (name for row in _data()["relations"] for name in (*row["if"], *row.get("unless", {})))
+    return frozenset(name.split("] ")[1] for name in asked)
 
 
 def conflicts(values: Mapping[str, str]) -> Iterator[str]:
