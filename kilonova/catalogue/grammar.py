@@ -38,7 +38,7 @@ def _forms() -> dict[tuple[str, str], str]:
 
 def form(option: Option) -> str | None:
     """Return the name of the grammar that the option's values have, or None."""
-    family = re.sub(r"^(mdev|vgpu)_.*", r"\1_*", option.section)
+    family = re.sub(r"^(mdev|vgpu)_.*", "mdev_*", option.section)  # the same under its older name
     return _forms().get((family, option.dest))
 
 
