@@ -197,6 +197,11 @@ def _evaluated(value: Any) -> Any:
     return value
 
 
+def is_changed_by_templates(text: str) -> bool:
+    """Whether a template that gives this text gives something else in this ansible-core."""
+    return not _keeps_types() and _evaluated(text) != text
+
+
 def _as_is(parts: list[Any]) -> Any:
     if len(parts) == 1:
         part = parts[0]

@@ -85,7 +85,12 @@ def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) 
                 more = backends.get(asked[host]["backend"], {}).get("compute_secrets", ())
                 names = {**shared, **{name: secrets[name] for name in more}}
             told = {problem.variable for problem in problems}
-            found = preflight.check_secrets({name: _found(known[host], name) for name in names}, names, group)
+            values = {name: _found(known[host], name) for name in names}
+            found = preflight.check_secrets(values, names, group)
+            for name, value in values.items():
+                if isinstance(value, str) and generate.is_changed_by_templates(value):
+                    what = "looks like a list or a mapping, which ansible-core before 2.19 makes of it"
+                    found.append(Problem(group, name, "", what, "choose another value, or install ansible-core 2.19"))
             problems += [problem for problem in found if problem.variable not in told]
     if not problems:
         problems += tls(inventory)

@@ -255,7 +255,7 @@ def test_every_row_of_the_grammar_names_an_option_and_its_source():
         assert row["source"]
         for asked in (*row["if"], *row.get("unless", {})):
             section, name = asked[1:].split("] ")
-            assert any(name in cat.sections[section] for cat in releases), asked
+            assert any(name in cat.sections.get(section, {}) for cat in releases), asked
 
 
 @pytest.mark.parametrize(("variables", "words"), [
@@ -344,7 +344,7 @@ def test_the_url_of_consoles_follows_the_port(where):
 
 def test_the_port_of_consoles_without_a_variable_is_the_roles():
     assert generate.variables_of("nova_controller", "defaults")["nova_controller_novncproxy_port"] == 6080
-    assert inventory().host("compute1").find("openstack_console_port") == 6080
+    assert str(inventory().host("compute1").find("openstack_console_port")) == "6080"
 
 
 # --------------------------------------------------------------------------------------------------------------- sources
@@ -353,7 +353,7 @@ def test_the_port_of_consoles_without_a_variable_is_the_roles():
 def write(directory, **files):
     """An inventory of two hosts, in the groups computes and ceph as well."""
     directory.mkdir()
-    (directory / "hosts.ini").write_text(
+    (directory / "hosts").write_text(
         "[controllers]\ncontroller openstack_management_address=10.0.0.11\n"
         "[computes]\ncompute1 openstack_management_address=10.0.0.21\n[ceph]\ncompute1\n[site:children]\nceph\n"
         + files.pop("ini", ""), encoding="utf-8")
@@ -377,7 +377,7 @@ DEBUG = {"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"debug": True}}}}
       "group_vars__all": DEBUG}, "variables of the group computes", "group_vars/all.yml"),
 ])
 def test_overrides_that_replace_others_are_refused(files, first, second, tmp_path):
-    source = of_directory(write(tmp_path / "inventory", **files) / ("hosts.ini" if "ini" in files else ""))
+    source = of_directory(write(tmp_path / "inventory", **files) / ("hosts" if "ini" in files else ""))
     found = sources.check_overrides(source)
     assert len(found) == 1
     line = str(found[0])
@@ -491,14 +491,16 @@ def test_text_that_looks_like_python_is_what_this_ansible_makes_of_it():
     assert got == ('{"name": "a"}' if generate._keeps_types() else {"name": "a"})
 
 
-def test_secrets_that_begin_like_a_list_make_the_right_file_or_are_refused():
-    source = inventory(hosts={"compute1": {"openstack_neutron_pass": "[12345678901234567890]"}})
-    told = said(source)
-    if generate._keeps_types():
-        assert told == []
-        assert "password = [12345678901234567890]" in lines(texts(source)["compute1", NOVA], "password")
-    else:
-        assert told and "1234567890" not in "".join(told)
+def test_a_secret_that_looks_like_a_list_is_refused_where_ansible_makes_one(monkeypatch):
+    """ansible-core before 2.19 makes a list of what a template gives, so the service would get another secret."""
+    secrets = {**SECRETS, "openstack_metadata_secret": "[12345678901234567890]"}
+    data = {name: {**secrets, "openstack_management_address": f"10.0.0.{number}"} for number, name in ((1, "c"), (2, "n"))}
+    for keeps in (True, False):
+        monkeypatch.setattr(generate, "_keeps_types", lambda keeps=keeps: keeps)
+        source = Inventory(data, {"controllers": ["c"], "computes": ["n"]})
+        told = [str(problem) for problem in variables.check_inventory(source)[0]]
+        assert any("openstack_metadata_secret: looks like a list" in line for line in told) is not keeps
+        assert "1234567890" not in "".join(told)
 
 
 def test_the_playbook_refuses_what_would_be_lost(tmp_path):
