@@ -1091,7 +1091,7 @@ def _check_kept_twice(host: Host, path: str, sets: Sets, usual: Mapping[tuple[st
         if not re.search(row["files"], path):
             continue
         for section in row["sections"]:
-            for name in row["options"]:
+            for name in row["names"]:
                 if (section, name) not in usual and "default" not in row:
                     continue  # nobody else has it on this host
                 for value, layer, _multi in sets.get((section, name), ()):
