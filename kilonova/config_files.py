@@ -8,6 +8,7 @@ here runs where Ansible runs, once for all of a host's files, and touches no hos
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
