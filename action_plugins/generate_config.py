@@ -10,7 +10,7 @@ from ansible.utils.display import Display
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import generate
+from kilonova import generate, preflight, sources, variables
 from kilonova.secrets import names as secret_names
 
 
@@ -32,6 +32,11 @@ class ActionModule(ActionBase):
             inventory = generate.Inventory.of_ansible(task_vars, release=arguments.get("release") or None)
             if not inventory.hosts():
                 raise ValueError("the inventory has no hosts in the groups controllers and computes")
+            problems = sources.check_keys(inventory) or [
+                *variables.check_overrides(inventory, inventory.hosts()), *sources.check_overrides(inventory)
+            ]
+            if problems:
+                raise ValueError(" | ".join(map(str, preflight.merged(problems))))
             checked = generate.Checked(generate.files(inventory, hide=secrets == "hide"))
             if out:
                 done = generate.write(checked, Path(str(out)), check_mode=self._task.check_mode)

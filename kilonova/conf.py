@@ -11,6 +11,7 @@ What oslo.config does (oslo_config/iniparser.py and cfg.py, 3.22 to 10.7):
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -152,7 +153,17 @@ def text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (str, int, float)):
         return str(value)
-    raise TypeError(f"{value!r} is no value of an option: a string, a number or a boolean is")
+    # never the value itself: it may be a secret
+    raise TypeError(f"{kind(value)} is no value of an option: a string, a number or a boolean is")
+
+
+def kind(value: Any) -> str:
+    """Return in a word what YAML made of a value."""
+    names = (
+        (bool, "a truth value"), ((int, float), "a number"), (str, "a text"), (Mapping, "a mapping"), ((list, tuple), "a list"),
+        (datetime.date, "a date"), (bytes, "binary data"), (type(None), "empty"),
+    )
+    return next((name for types, name in names if isinstance(value, types)), f"a {type(value).__name__}")
 
 
 def quote(value: Any) -> str:

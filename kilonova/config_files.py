@@ -35,32 +35,37 @@ def combine_layers(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None])
     for layer, sections in layers.items():
         _must_be_mapping(layer, "the file", sections or {}, "DEFAULT: {debug: true}")
         for section, options in (sections or {}).items():
-            _must_be_name(layer, "a section", section, "[]")
+            _must_be_name(layer, "a section", section, _NOT_IN_SECTIONS)
             _must_be_mapping(layer, f"section [{section}]", options, f"{section}: {{debug: true}}")
             target = merged.setdefault(section, {})
             for option, value in options.items():
-                _must_be_name(layer, f"an option of [{section}]", option, "[]=:")
-                if isinstance(value, Mapping):  # Jinja would take its keys for a list
-                    raise ValueError(f"{layer}: option {option} of [{section}] is a mapping, not a value or a list of them")
+                _must_be_name(layer, f"an option of [{section}]", option, _NOT_IN_OPTIONS)
                 target[option] = (value, layer)
     return merged
 
 
+# What would be another name in the file, or a line of its own.
+_NOT_IN_SECTIONS = "[]"
+_NOT_IN_OPTIONS = "[]=:"
+
+
 def _must_be_name(layer: str, what: str, name: Any, forbidden: str) -> None:
-    """Raise ValueError for what would be another name in the file, or a line of its own."""
+    """Raise ValueError when a key of a layer cannot be the name of a section or option."""
     if not isinstance(name, str):
         shown = str(name).lower() if isinstance(name, bool) else name
         raise ValueError(f"{layer}: the name {shown} of {what} is not a text; write it in quotes")
-    bad = next((character for character in name if character in forbidden or ord(character) < 32), None)
-    if bad:
-        why = f"contains {bad!r}"
+    bad = next((at for at, sign in enumerate(name) if sign in forbidden or not sign.isprintable()), None)
+    if bad is not None:
+        breaks = name[bad] in "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+        # What comes after a line break or an = sign may be a secret.
+        shown, why = name[:bad].strip() + "…", f"contains {'a line break' if breaks else repr(name[bad])}"
     elif name != name.strip() or not name:
-        why = "is empty, or has blanks around it"
+        shown, why = name.strip(), "is empty, or has blanks around it"
     elif name[0] in "#;":
-        why = f"begins with {name[0]!r}, as a comment does"
+        shown, why = name, f"begins with {name[0]!r}, as a comment does"
     else:
         return
-    raise ValueError(f"{layer}: the name {name!r} of {what} {why}; correct it")
+    raise ValueError(f"{layer}: the name {shown!r} of {what} {why}; correct it")
 
 
 def _must_be_mapping(layer: str, what: str, data: Any, example: str) -> None:
@@ -142,12 +147,19 @@ def _libvirt_value(value: Any) -> str:
     return f"{quote}{text}{quote}"
 
 
+def is_omitted(value: Any) -> bool:
+    """Whether the value is what `omit` was before ansible-core 2.19: Ansible takes it out of whatever it stands in."""
+    return isinstance(value, str) and value.startswith("__omit_place_holder__")
+
+
 def _plain(data: Any) -> Any:
     """Copy `data` as built-in types: Ansible's tagged strings and lazy containers are not for other libraries."""
     if isinstance(data, Mapping):
-        return {_plain(key) if isinstance(key, str) else str(key): _plain(value) for key, value in data.items()}
+        return {
+            _plain(key) if isinstance(key, str) else key: _plain(value) for key, value in data.items() if not is_omitted(value)
+        }
     if isinstance(data, (list, tuple)):
-        return [_plain(value) for value in data]
+        return [_plain(value) for value in data if not is_omitted(value)]
     if isinstance(data, bool) or data is None:
         return data
     if isinstance(data, str):
@@ -160,12 +172,62 @@ def _plain(data: Any) -> Any:
 
 
 def sections_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]]]:
-    """Return the merged sections of a file that is declared by layers, without the options that are None."""
-    merged = combine_layers(_plain(entry["layers"]))
-    return {
-        section: {option: pair for option, pair in options.items() if pair[0] is not None}
-        for section, options in merged.items()
-    }
+    """Return the merged sections of a file that is declared by layers, without the options that are None.
+
+    A list or a mapping is the text that the option's type makes of it, or a list of texts for a repeated option.
+    """
+    found: dict[str, dict[str, tuple[Any, str]]] = {}
+    wrong = []
+    for section, options in layers_of(entry).items():
+        target = found.setdefault(section, {})
+        for option, (value, layer) in options.items():
+            try:
+                written = _written(entry, section, option, value)
+            except ValueError as error:
+                wrong.append(f"{layer}: option {option} of [{section}] {error}")
+            else:
+                if written is not None:
+                    target[option] = (written, layer)
+    if wrong:
+        raise ValueError(" | ".join(wrong))
+    return found
+
+
+def layers_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]]]:
+    """Return the merged layers of a file as they are in the data, with the options that are None."""
+    return combine_layers(_plain(entry["layers"]))
+
+
+def catalogue_of(entry: Mapping[str, Any]) -> Any:
+    """Return the catalogue of the options that a file may have, None where there is none."""
+    wanted = entry.get("catalogue")
+    if not wanted:
+        return None
+    # A fifth of a second, which most files of a deployment never need.
+    from kilonova.catalogue.options import catalogue, covers
+
+    file = str(entry["path"]).rpartition("/")[2]
+    return catalogue(wanted["release"], file) if covers(releases.find(wanted["release"]), file) else None
+
+
+def _written(entry: Mapping[str, Any], section: str, name: str, value: Any) -> Any:
+    """Return what stands in the file for an option's value; ValueError, without the value, for what cannot."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if not isinstance(value, (Mapping, list, tuple)):
+        raise ValueError(f"is {conf.kind(value)} to YAML, and not a text; put it in quotes")
+    known = catalogue_of(entry)
+    found = known.resolve(section, name) if known is not None else None
+    if found:
+        from kilonova.catalogue import grammar
+
+        return grammar.written(found[0], value)
+    if isinstance(value, Mapping):
+        raise ValueError("is a mapping, not a value or a list of them")
+    for one in value:
+        if not (one is None or isinstance(one, (str, int, float))):
+            raise ValueError(f"has an element that is no value of an option ({conf.kind(one)}); write a text or a number")
+    return value
 
 
 def render(entry: Mapping[str, Any]) -> str:

@@ -1,8 +1,10 @@
 """Every configuration file of every host, from the inventory's variables alone: no host is asked, no task is run.
 
 The deployment lets Ansible resolve the variables of one role on one host and hands the result, the role's *files*, to the action
-`oslo_config`. Here the same variables are resolved for all hosts in one process by plain Jinja, from the same sources and in the
-same order of precedence, and the same function renders the files (config_files.render): a test compares the two byte by byte.
+`oslo_config`. Here the same variables are resolved for all hosts in one process, from the same sources and in the same order of
+precedence, and the same function renders the files (config_files.render): a test compares the two byte by byte. Plain Jinja does
+it for the roles' data, and for those templates of the inventory that it is known to read as Ansible does; all others (lookups,
+plugins of collections, `omit`) are given to Ansible's own templar.
 
 What makes it fast: a template is compiled once, a variable is resolved when something asks for it, and a result is used again on
 every host on which the variables that it was made from are the same objects, as those of a group are.
@@ -12,6 +14,7 @@ What only a host can say (the role openstack's `openstack_host`, whether KVM wor
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import difflib
 import functools
@@ -32,7 +35,8 @@ from jinja2 import nodes
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context, missing
 
-from kilonova import catalogue, config_files, listening, plain, preflight, releases
+from kilonova import catalogue, conf, config_files, listening, plain, preflight, releases
+from kilonova.catalogue import grammar
 
 TREE = config_files.ROLES.parent
 # One result per combination of what it depends on; something that is another on every host is not worth remembering.
@@ -59,6 +63,20 @@ class GenerateError(ValueError):
 def needs_host(message: str) -> bool:
     """Whether what is undefined may be what only the host knows."""
     return bool(_FACTS.search(message))
+
+
+def facts_in(value: Any) -> list[str]:
+    """Return the facts of Ansible's that templates in `value` name: ansible_facts.default_ipv4, ansible_hostname."""
+    text = value if isinstance(value, str) else repr(value)
+    return list(dict.fromkeys(_FACT.findall(text))) if _is_template(text) else []
+
+
+# Facts as they are named with and without inject_facts_as_vars; the latter are some of many names that begin so.
+_FACT = re.compile(
+    r"ansible_facts(?:\.\w+|\[\s*['\"]\w+['\"]\s*\])?"
+    r"|\bansible_(?:default_ipv[46]|all_ipv[46]_addresses|fqdn|hostname|nodename|domain|eth\w*|en[ops]\w+|br_\w+|bond\w*"
+    r"|interfaces|processor\w*|memtotal_mb|distribution\w*|os_family|architecture|local|dns|devices)\b"
+)
 
 
 # -------------------------------------------------------------------------------------------------------------- Jinja
@@ -119,23 +137,12 @@ class _Plugins(dict):
         return self.get(str(name)) is not None
 
 
+@functools.cache
 def _own_filters() -> dict[str, Callable[..., Any]]:
     spec = importlib.util.spec_from_file_location("kilonova_filters", TREE / "filter_plugins" / "kilonova.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.FilterModule().filters()
-
-
-def _lookup(plugin: str, *terms: Any, wantlist: bool = False, **options: Any) -> Any:
-    """Ansible's function `lookup`, for plugins that ask nothing of a host: env, file, pipe, ..."""
-    from ansible.parsing.dataloader import DataLoader
-    from ansible.plugins.loader import lookup_loader
-
-    found = lookup_loader.get(plugin.removeprefix("ansible.builtin."), loader=DataLoader(), templar=None)
-    if found is None:
-        raise ValueError(f"there is no lookup plugin {plugin!r}")
-    result = found.run(list(terms), variables={}, **options)
-    return list(result) if wantlist else ",".join(map(str, result))
 
 
 @functools.cache
@@ -146,8 +153,6 @@ def _environment() -> jinja2.Environment:
     environment.code_generator_class = _Generator
     environment.filters = _Plugins(environment.filters, _own_filters(), "filter")
     environment.tests = _Plugins(environment.tests, {}, "test")
-    query = functools.partial(_lookup, wantlist=True)
-    environment.globals.update(lookup=_lookup, query=query, q=query)
     return environment
 
 
@@ -175,6 +180,29 @@ class _Scope(Context):
 
 def _joined(parts: list[Any]) -> Any:
     """A template's result: what its only expression gives, of any type, or text."""
+    value = _as_is(parts)
+    if _keeps_types():
+        return value
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else _evaluated(value)
+
+
+def _evaluated(value: Any) -> Any:
+    """As ansible-core before 2.19: text that looks like a list, a mapping or a truth value of Python's becomes one."""
+    if value is None:
+        return ""
+    text = value if type(value) in (str, Literal) else ""
+    if text.startswith(("{", "[")) or text in ("True", "False"):
+        with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError):
+            return ast.literal_eval(ast.parse(text, mode="eval"))
+    return value
+
+
+def is_changed_by_templates(text: str) -> bool:
+    """Whether a template that gives this text gives something else in this ansible-core."""
+    return not _keeps_types() and _evaluated(text) != text
+
+
+def _as_is(parts: list[Any]) -> Any:
     if len(parts) == 1:
         part = parts[0]
         return list(part) if isinstance(part, GeneratorType | map | filter | type({}.items()) | type({}.values())) else part
@@ -183,6 +211,78 @@ def _joined(parts: list[Any]) -> Any:
 
 def _is_template(text: str) -> bool:
     return "{{" in text or "{%" in text or "{#" in text
+
+
+# What gives the same here as in Ansible's templar: filters, tests, methods and kinds of nodes. No others are resolved here.
+_SAME_FILTERS = frozenset((
+    "abs", "b64decode", "b64encode", "basename", "bool", "capitalize", "combine", "count", "d", "default", "dict2items",
+    "dictsort", "difference", "dirname", "extract", "first", "flatten", "float", "int", "intersect", "items", "items2dict",
+    "join", "last", "length", "list", "lower", "map", "max", "min", "product", "quote", "regex_replace", "regex_search",
+    "reject", "rejectattr", "replace", "reverse", "round", "select", "selectattr", "sort", "split", "string", "sum",
+    "ternary", "title", "to_json", "trim", "union", "unique", "upper", "zip",
+))
+_SAME_TESTS = frozenset((
+    "boolean", "defined", "divisibleby", "eq", "equalto", "even", "false", "float", "ge", "gt", "in", "integer", "iterable",
+    "le", "lower", "lt", "mapping", "match", "ne", "none", "number", "odd", "search", "sequence", "string", "true",
+    "undefined", "upper",
+))
+_SAME_METHODS = frozenset((
+    "endswith", "get", "items", "keys", "lower", "replace", "split", "startswith", "strip", "upper", "values",
+))
+_SAME_NODES = (
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.Getitem, nodes.Compare, nodes.Operand,
+    nodes.BinExpr, nodes.UnaryExpr, nodes.Concat, nodes.CondExpr, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair, nodes.Keyword,
+    nodes.Slice,
+)
+# What is no variable, or not the same one.
+_NOT_THE_SAME = frozenset(("omit", "undef", "now", "environment", "lookup", "query", "q"))
+OMITTED = "it is `omit`, which only the argument of a task can be"
+# Lookups whose answer depends on nothing but what they are asked.
+_CONSTANT_LOOKUPS = frozenset(("env", "file", "ini", "csvfile", "lines", "pipe", "url", "community.general.passwordstore"))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _reads_as_ansible(source: str) -> bool:
+    """Whether plain Jinja is known to read this template of an inventory as Ansible does."""
+    if "\\" in source or "{%" in source:  # Ansible changes what backslashes mean
+        return False
+    try:
+        tree = _environment().parse(source)
+    except jinja2.TemplateSyntaxError:
+        return True  # said when it is compiled
+    return all(map(_is_same, tree.find_all(nodes.Node)))
+
+
+def _is_same(node: nodes.Node) -> bool:
+    if isinstance(node, nodes.Filter):
+        return node.name.removeprefix("ansible.builtin.") in _SAME_FILTERS or node.name in _own_filters()
+    if isinstance(node, nodes.Test):
+        return node.name.removeprefix("ansible.builtin.") in _SAME_TESTS
+    if isinstance(node, nodes.Name):
+        return node.name not in _NOT_THE_SAME
+    if isinstance(node, nodes.Call):
+        return isinstance(node.node, nodes.Getattr) and node.node.attr in _SAME_METHODS
+    if isinstance(node, nodes.Getattr):
+        return not node.attr.startswith("_")
+    return isinstance(node, _SAME_NODES)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_constant(source: str) -> bool:
+    """Whether a template asks lookups alone, which give the same on every host."""
+    try:
+        tree = _environment().parse(source)
+    except jinja2.TemplateSyntaxError:
+        return False
+    asked = []
+    for call in tree.find_all(nodes.Call):
+        plugin = call.args[0] if call.args else None
+        if not isinstance(call.node, nodes.Name) or not isinstance(plugin, nodes.Const):
+            return False
+        asked.append(str(plugin.value).removeprefix("ansible.builtin."))
+    return bool(asked) and all(name in _CONSTANT_LOOKUPS for name in asked) and {
+        name.name for name in tree.find_all(nodes.Name)
+    } <= {"lookup", "query", "q"} and not any(tree.find_all(nodes.Assign))
 
 
 # ---------------------------------------------------------------------------------------------------------- variables
@@ -213,6 +313,77 @@ def _keeps_types() -> bool:
     return hasattr(template, "is_trusted_as_template")
 
 
+class _AnsibleTemplar:
+    """Ansible's own templar over a host's variables, for what plain Jinja may read otherwise."""
+
+    def __init__(self, loader: Any = None, hostvars: Any = None, trust: bool = False) -> None:
+        if loader is None:
+            from ansible.parsing.dataloader import DataLoader
+
+            loader = DataLoader()
+        self.loader, self.hostvars, self.trust = loader, hostvars, trust
+        self._trusted: dict[int, tuple[Any, Any]] = {}
+
+    def __call__(self, host: Host, value: Any) -> Any:
+        """Return `value` resolved on `host`, as built-in types."""
+        from ansible.template import Templar
+
+        _load_collections()
+        return config_files._plain(Templar(loader=self.loader, variables=self._variables(host)).template(self._own(value)))
+
+    def _variables(self, host: Host) -> dict[str, Any]:
+        inventory = host.inventory
+        _extra, role_vars, variables, defaults = host.layers
+        found = {**self._trust(defaults), **variables, **self._trust(role_vars), **inventory.raw_extra}
+        if self.hostvars is None:
+            del found["groups"], found["hostvars"]
+            others = {name: dict(inventory._variables(name)) for name in inventory.hostvars}
+            found = {**self._own(found), "groups": inventory.groups, "hostvars": self._own(others)}
+        else:
+            found["hostvars"] = self.hostvars
+        # Where lookups of files look, as from the playbook.
+        found = {"ansible_search_path": [self.loader.get_basedir()], **found}
+        return {"vars": found, **found}
+
+    def _own(self, value: Any) -> Any:
+        return self._trust(value) if self.trust else value
+
+    def _trust(self, value: Any) -> Any:
+        """Mark the texts of the roles' data as templates, and literals as none."""
+        known = self._trusted.get(id(value))
+        if known is None:
+            known = self._trusted[id(value)] = value, _marked(value)
+        return known[1]
+
+
+@functools.cache
+def _load_collections() -> None:
+    """Let Ansible find collections, its own too, where none of its programs has done so: in a test."""
+    from ansible.plugins.loader import init_plugin_loader
+    from ansible.utils.collection_loader import AnsibleCollectionConfig
+
+    if AnsibleCollectionConfig.collection_finder is None:
+        init_plugin_loader()
+
+
+def _marked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _marked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_marked(item) for item in value]
+    if isinstance(value, Literal) and not _keeps_types():
+        from ansible.utils.unsafe_proxy import wrap_var
+
+        return wrap_var(str(value))
+    if isinstance(value, Literal):
+        return str(value)
+    if isinstance(value, str) and _keeps_types():
+        from ansible.template import trust_as_template
+
+        return trust_as_template(value)
+    return value
+
+
 class Inventory:
     """The variables of all hosts, as Ansible has them before any template is resolved.
 
@@ -227,6 +398,8 @@ class Inventory:
         release: Any = None,
         extra: Mapping[str, Any] | None = None,
         trusted: Callable[[str], bool] = lambda text: True,
+        templar: _AnsibleTemplar | None = None,
+        sources: Any = None,
     ) -> None:
         self.directories: list[Path] = []
         """Where the inventory's files are, as far as it has any."""
@@ -238,9 +411,14 @@ class Inventory:
         self._copying: set[int] = set()
         self._static: dict[int, tuple[Any, bool]] = {}
         self.remembered: dict[str, list[tuple[tuple[tuple[str, Any], ...], Any]]] = {}
-        self.extra = {name: self.plain(value, name) for name, value in (extra or {}).items()}
+        self._reads_plainly: dict[int, tuple[Any, bool]] = {}
+        self.constant: dict[str, Any] = {}
+        self.raw_extra = dict(extra or {})
+        self.extra = {name: self.plain(value, name) for name, value in self.raw_extra.items()}
+        self.templar = templar or _AnsibleTemplar(trust=True)
+        self.sources = sources
         if release is not None:
-            self.extra["openstack_release"] = releases.find(release).name
+            self.extra["openstack_release"] = self.raw_extra["openstack_release"] = releases.find(release).name
         self.defaults, self.role_vars = _role_data()
         self._known: dict[str, Host] = {}
 
@@ -250,7 +428,9 @@ class Inventory:
         hostvars = task_vars["hostvars"]
         # There is no other way to them; what set_fact made on a host wins over roles' variables as well, and is not known here.
         extra = hostvars._variable_manager.extra_vars
-        made = cls(hostvars.raw_get, task_vars["groups"], extra=extra, trusted=_ansible_trusts, **options)
+        templar = _AnsibleTemplar(hostvars._loader, hostvars)
+        made = cls(hostvars.raw_get, task_vars["groups"], extra=extra, trusted=_ansible_trusts, templar=templar,
+                   sources=hostvars, **options)
         sources = [Path(source) for source in getattr(hostvars._inventory, "_sources", None) or () if "," not in str(source)]
         made.directories = [source if source.is_dir() else source.parent for source in sources if source.exists()]
         return made
@@ -302,7 +482,9 @@ class Inventory:
             self._copying.add(id(value))
             try:
                 if isinstance(value, Mapping):
-                    result = {str(key): self.plain(item, name) for key, item in value.items()}
+                    result = {
+                        str(key) if isinstance(key, str) else key: self.plain(item, name) for key, item in value.items()
+                    }
                 else:
                     result = [self.plain(item, name) for item in value]
             finally:
@@ -325,6 +507,20 @@ class Inventory:
             inner = value.values() if isinstance(value, dict) else value
             known = value, all([self.static(item) for item in inner])
             self._static[id(value)] = known
+        return known[1]
+
+
+    def reads_plainly(self, value: Any) -> bool:
+        """Whether plain Jinja reads every template in the plain `value` as Ansible does."""
+        if isinstance(value, str):
+            return type(value) is Literal or not _is_template(value) or _reads_as_ansible(value)
+        if not isinstance(value, (dict, list)):
+            return True
+        known = self._reads_plainly.get(id(value))
+        if known is None:
+            inner = value.values() if isinstance(value, dict) else value
+            known = value, all([self.reads_plainly(item) for item in inner])
+            self._reads_plainly[id(value)] = known
         return known[1]
 
 
@@ -403,7 +599,7 @@ class Host:
         outer, self._used = self._used, {name}
         self._busy.append(name)
         try:
-            value = raw if raw is missing else self.resolve(raw if self._is_ours(name) else self.inventory.plain(raw, name))
+            value = raw if raw is missing else self._resolved(name, raw)
         except jinja2.UndefinedError as error:
             value = _Undefined(hint=f"{name}: {error}")
         finally:
@@ -413,11 +609,38 @@ class Host:
         self._values[name], self._made_of[name] = value, made_of
         return value
 
-    def _is_ours(self, name: str) -> bool:
-        """Whether the variable comes from where its values are plain already: roles' data or extra variables."""
-        if name in self.layers[0] or name in self.layers[1]:
-            return True
-        return name not in self.layers[2] or name in ("groups", "hostvars")
+    def _resolved(self, name: str, raw: Any) -> Any:
+        """Resolve a variable's raw value."""
+        if name in ("groups", "hostvars") or not (name in self.layers[0] or self._is_of_inventory(name)):
+            return self.resolve(raw)  # data of the roles
+        plain = self.inventory.plain(raw, name)
+        return self.resolve(plain) if self.inventory.reads_plainly(plain) else self._by_ansible(name, plain)
+
+    def _is_of_inventory(self, name: str) -> bool:
+        return name not in self.layers[1] and name in self.layers[2]
+
+    def _by_ansible(self, name: str, plain: Any) -> Any:
+        """Let Ansible resolve a variable of the inventory, or an extra one."""
+        constant = isinstance(plain, str) and _is_constant(plain)
+        if constant and plain in self.inventory.constant:
+            return self.inventory.constant[plain]
+        if not constant:
+            self._used.add("inventory_hostname")  # nobody knows what it depends on
+        raw = self.inventory.raw_extra.get(name, missing)
+        try:
+            value = self.inventory.templar(self, self.layers[2][name] if raw is missing else raw)
+        except Exception as error:  # whatever a plugin raises
+            said = " ".join(str(error).split()) or type(error).__name__
+            if type(error).__name__ == "AnsibleUndefinedVariable":
+                return _Undefined(hint=said)
+            if type(error).__name__ == "AnsibleValueOmittedError":
+                said = OMITTED
+            raise GenerateError(said) from error
+        if config_files.is_omitted(value):
+            raise GenerateError(OMITTED)
+        if constant:
+            self.inventory.constant[plain] = value
+        return value
 
     def resolve(self, value: Any) -> Any:
         """Resolve the templates in a plain value."""
@@ -443,7 +666,8 @@ class Host:
         simple = _SIMPLE.fullmatch(source)
         if simple:
             value = self._scope.resolve_or_missing(simple[1])
-            return _Undefined(name=simple[1]) if value is missing else value
+            value = _Undefined(name=simple[1]) if value is missing else value
+            return value if _keeps_types() else _evaluated(value)
         candidates = self.inventory.remembered.setdefault(source, []) if self.layers[1] else None
         for made_of, value in candidates or ():
             if all(self.raw(name) is raw for name, raw in made_of):
@@ -453,8 +677,6 @@ class Host:
         try:
             scope = _Scope(self) if "{%" in source else self._scope
             value = _joined(list(_template(source).root_render_func(scope)))
-            if value is None and not _keeps_types():
-                value = ""
         finally:
             used, self._used = self._used, outer
             self._used |= used
@@ -570,6 +792,24 @@ def _file_variables(role: str) -> list[str]:
     return [name for name in variables_of(role, "vars") if pattern.fullmatch(name)]
 
 
+def unit_variables(role: str) -> list[str]:
+    """Names of the variables that list a role's units."""
+    pattern = re.compile(rf"__{role}(_bridge)?_units")
+    return [name for name in variables_of(role, "vars") if pattern.fullmatch(name)]
+
+
+@functools.cache
+def override_files() -> dict[str, list[str]]:
+    """Return variable -> names of the files that its role looks up in it: nova_compute_overrides -> nova.conf, ..."""
+    found: dict[str, dict[str, None]] = {}
+    for path in sorted(config_files.ROLES.glob("*/vars/**/*.yml")):
+        role = path.relative_to(config_files.ROLES).parts[0]
+        for name, file in re.findall(r"\b(\w+_overrides)\['([\w.-]+)'\]", path.read_text(encoding="utf-8")):
+            if name in variables_of(role, "defaults"):
+                found.setdefault(name, {})[file] = None
+    return {name: list(files) for name, files in found.items()}
+
+
 # ---------------------------------------------------------------------------------------------------------- generating
 
 
@@ -581,6 +821,8 @@ class File:
     path: str
     text: str
     entry: Mapping[str, Any] = field(repr=False)
+    owner: Host | None = field(default=None, repr=False, compare=False)
+    """The host with its variables."""
 
     @property
     def mode(self) -> int:
@@ -596,12 +838,13 @@ def files(inventory: Inventory, hosts: Iterable[str] | None = None, hide: bool =
     words = placeholders() if hide else {}
     inventory = _hidden(inventory, words) if hide else inventory
     for name in inventory.hosts() if hosts is None else hosts:
-        for entry in inventory.host(name).files():
+        host = inventory.host(name)
+        for entry in host.files():
             try:
                 text = config_files.render(entry)
             except ValueError as error:
-                raise GenerateError(str(error), name) from error
-            yield File(name, str(entry["path"]), _masked(text, words.values()) if hide else text, entry)
+                raise GenerateError(_with_path(entry, error), name) from error
+            yield File(name, str(entry["path"]), _masked(text, words.values()) if hide else text, entry, host)
 
 
 def placeholders() -> dict[str, str]:
@@ -614,8 +857,10 @@ def placeholders() -> dict[str, str]:
 
 def _hidden(inventory: Inventory, words: Mapping[str, str]) -> Inventory:
     """The inventory with placeholders for the secrets; it need not have any."""
-    extra = {**inventory.extra, **words}
-    return Inventory(inventory._variables, inventory.groups, extra=extra, trusted=inventory._trusted)
+    extra = {**inventory.raw_extra, **words}
+    return Inventory(
+        inventory._variables, inventory.groups, extra=extra, trusted=inventory._trusted, templar=inventory.templar
+    )
 
 
 def _masked(text: str, words: Iterable[str]) -> str:
@@ -651,17 +896,17 @@ def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[
     Without `text`, what would be written is checked before it is. `accepted` in it names options, as ``[section] option``, whose
     warnings we know and cannot avoid.
     """
+    found = _check_types(host, entry)
     wanted = entry.get("catalogue")
     if not wanted:
         wrong = plain.check(str(entry["path"]), config_files.sections_of(entry)) if entry.get("layers") is not None else ()
-        return [Complaint(host, f"{entry['path']} {what}") for what in wrong]
+        return [*found, *(Complaint(host, f"{entry['path']} {what}") for what in wrong)]
     source: Any = text
     if text is None:
         source = {
             section: {option: value for option, (value, _layer) in options.items()}
             for section, options in config_files.sections_of(entry).items()
         }
-    found = []
     for finding in _findings(entry["path"], source, wanted):
         name = f"[{finding.section}]" + (f" {finding.option}" if finding.option else "")
         if finding.level == "warning" and name in wanted.get("accepted", ()):
@@ -686,6 +931,203 @@ def _findings(path: str, source: Any, wanted: Mapping[str, Any]) -> list[catalog
 _FOUND: dict[tuple[Any, ...], list[catalogue.Finding]] = {}
 
 
+def _check_types(host: str, entry: Mapping[str, Any]) -> list[Complaint]:
+    """What YAML may have made something else of than was meant, in an operator's overrides."""
+    found: list[Complaint] = []
+    if not _is_read_by_oslo(entry) or not _overrides(entry):
+        return found
+    known = config_files.catalogue_of(entry)
+    overrides = {layer: entry["layers"][layer] for layer in _overrides(entry)}
+    for section, options in config_files.layers_of({"layers": overrides}).items():
+        for name, (value, _layer) in options.items():
+            if value is None or isinstance(value, str):
+                continue
+            resolved = known.resolve(section, name) if known is not None else None
+            said = grammar.doubtful(resolved[0], value) if resolved else None
+            if known is None and isinstance(value, list) and len(value) > 1:
+                what = "is a list, written as one line for each element, and of most options the last one alone counts"
+                said = "warning", f"{what}; if commas are meant, write one text with them"
+            if said:
+                found.append(Complaint(host, f"{entry['path']} [{section}] {name}: {said[1]}", said[0]))
+    return found
+
+
+def _is_read_by_oslo(entry: Mapping[str, Any]) -> bool:
+    """Whether the file is one of sections and options that oslo.config reads."""
+    return entry.get("layers") is not None and entry.get("template") in (None, "oslo.conf.j2")
+
+
+def _overrides(entry: Mapping[str, Any]) -> list[str]:
+    """Names of the layers of an operator that say something."""
+    return [name for name, sections in entry["layers"].items() if name.startswith("override") and sections]
+
+
+# What an override may not change by itself, because something else knows it too: one row for each fact.
+def _kept_twice() -> list[dict[str, Any]]:
+    return variables_of("preflight", "vars")["__preflight_kept_twice"]
+
+
+def check_host(host: Host, entries: Iterable[Mapping[str, Any]]) -> list[Complaint]:
+    """What an operator's overrides come to on a host, all of its files taken together.
+
+    Of the files that a unit reads one after the other, the last that sets an option counts: an override that loses is an error.
+    So is one of a fact that something else knows too, and options that exclude each other.
+    """
+    files = {str(entry["path"]): entry for entry in entries if _is_read_by_oslo(entry)}
+    if not any(_overrides(entry) for entry in files.values()):
+        return []
+    names = _overridden(files.values()) | grammar.related()
+    merged = {path: _resolved_layers(entry, names) for path, entry in files.items()}
+    usual = _usual(files.values(), names)
+    found = [complaint for path, options in merged.items() for complaint in _check_kept_twice(host, path, options, usual)]
+    for unit, paths in _reading_orders(host, files).items():
+        read = {path: merged[path] for path in paths}
+        found += [Complaint(host.name, what) for what in _lost(unit, read, files)]
+        if unit == "nova-compute":
+            values = {f"[{section}] {name}": conf.text(value) for (section, name), (value, _l, _m) in _in_the_end(read).items()
+                      if isinstance(value, (str, int, float))}
+            found += [Complaint(host.name, f"{paths[-1]} {what}") for what in grammar.conflicts(values)]
+    return list(dict.fromkeys(found))
+
+
+def _overridden(entries: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Names of all options that overrides set, with the other names of those options."""
+    found: set[str] = set()
+    for entry in entries:
+        known = config_files.catalogue_of(entry)
+        for layer in _overrides(entry):
+            for section, options in entry["layers"][layer].items():
+                for name in options or ():
+                    resolved = known.resolve(section, name) if known is not None else None
+                    found |= {name, *((resolved[0].dest, *(alias for _s, alias in resolved[0].aliases)) if resolved else ())}
+    return found
+
+
+def _resolved_layers(entry: Mapping[str, Any], names: set[str]) -> dict[tuple[str, str], list[tuple[Any, str, bool]]]:
+    """(section, option) -> what sets it in the file: (text or list or None, layer, whether repetitions count), first what counts.
+
+    Only options that have one of `names`.
+
+    By the option's present name, which oslo.config tries before the deprecated ones.
+    """
+    known = config_files.catalogue_of(entry)
+    present = config_files.sections_of(entry)
+    found: dict[tuple[str, str], list[tuple[int, tuple[Any, str, bool]]]] = {}
+    for section, options in config_files.layers_of(entry).items():
+        for name, (_value, layer) in options.items():
+            if name not in names:
+                continue
+            resolved = known.resolve(section, name) if known is not None else None
+            option = resolved[0] if resolved else None
+            key = (option.section, option.dest) if option else (conf.section_key(section), name)
+            tried = [key, *option.aliases] if option else [key]
+            here = (conf.section_key(section), name)
+            rank = tried.index(here) if here in tried else len(tried)
+            value = present.get(section, {}).get(name, (None, layer))[0]
+            found.setdefault(key, []).append((rank, (value, layer, bool(option and option.multi))))
+    # What is left out of the file sets nothing, but says what the operator wants.
+    return {
+        key: [one for _rank, one in sorted(sets, key=lambda pair: (pair[1][0] is None, pair[0]))] for key, sets in found.items()
+    }
+
+
+def _usual(entries: Iterable[Mapping[str, Any]], names: set[str]) -> dict[tuple[str, str], Any]:
+    """(section, option) -> what our own layers set; of several files, the first."""
+    found: dict[tuple[str, str], Any] = {}
+    for entry in entries:
+        ours = {name: sections for name, sections in entry["layers"].items() if not name.startswith("override")}
+        for section, options in config_files.combine_layers(ours).items():
+            for name in names.intersection(options):
+                found.setdefault((conf.section_key(section), name), options[name][0])
+    return found
+
+
+def _reading_orders(host: Host, files: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Unit -> those of `files` that it reads, in its order."""
+    found = {}
+    for role in host.roles():
+        for variable in unit_variables(role):
+            for unit in host.find(variable):
+                if unit.get("runs", True) and "reads" in unit:
+                    found[unit["name"]] = [path for path in unit["reads"] if path in files]
+    return {unit: paths for unit, paths in found.items() if paths}
+
+
+Sets = Mapping[tuple[str, str], list[tuple[Any, str, bool]]]
+
+
+def _in_the_end(read: Mapping[str, Sets]) -> dict[tuple[str, str], tuple[Any, str, bool]]:
+    """What counts for each option after the files of `read`, in this order."""
+    found: dict[tuple[str, str], tuple[Any, str, bool]] = {}
+    for sets in read.values():
+        for key, values in sets.items():
+            if values[0][0] is not None:
+                found[key] = values[0]
+    return found
+
+
+def _lost(unit: str, read: Mapping[str, Sets], files: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the overrides that do not take effect, each with the remedy."""
+    end = {key: (values[0], path) for path, sets in read.items() for key, values in sets.items() if values[0][0] is not None}
+    for path, sets in read.items():
+        for (section, name), values in sets.items():
+            for value, layer, multi in values:
+                if not layer.startswith("override") or (section, name) not in end:
+                    continue
+                (counts, by, _multi), last = end[section, name]
+                same = counts == value or (None not in (counts, value) and not isinstance(counts, list) and not isinstance(
+                    value, list) and conf.text(counts) == conf.text(value))
+                if same or (multi and value is not None):  # of a repeated option, every file's lines count
+                    continue
+                variable = layer.removeprefix("overrides of ").split(" ")[0]
+                if by.startswith("override") and _role_of(by) != _role_of(layer):
+                    continue  # one for another service, which reads more
+                file = last.rpartition("/")[2]
+                if last == path:
+                    what = f"is set there by its present name too ({by}), which counts"
+                    remedy = f"write [{section}] {name}"
+                elif by.startswith("override"):
+                    what, remedy = f"is lost: {unit} reads {last} later, where {by} set it again", "leave one of them out"
+                else:
+                    what = f"is lost: {unit} reads {last} later, which sets it too ({by})"
+                    remedy = f"write it under {file} in {_variable_of(files[last], variable)}"
+                yield f"{path} [{section}] {name}, of {variable}: {what}; {remedy}"
+
+
+def _role_of(layer: str) -> str:
+    return layer.removeprefix("overrides of ").split("_overrides")[0].removesuffix("_host")
+
+
+def _variable_of(entry: Mapping[str, Any], variable: str) -> str:
+    """The variable of overrides for a file: the same if the file has it, else the file's own of that kind."""
+    own = [layer.removeprefix("overrides of ").split(" ")[0] for layer in entry["layers"] if layer.startswith("override")]
+    for_host = variable.endswith("_host_overrides")
+    fitting = [name for name in own if name.endswith("_host_overrides") == for_host]
+    return variable if variable in own or not fitting else fitting[0]
+
+
+def _check_kept_twice(host: Host, path: str, sets: Sets, usual: Mapping[tuple[str, str], Any]) -> Iterator[Complaint]:
+    """Yield overrides of what something else knows too, and so would know otherwise; `usual` is what our own layers set."""
+    for row in _kept_twice():
+        if not re.search(row["files"], path):
+            continue
+        for section in row["sections"]:
+            for name in row["names"]:
+                if (section, name) not in usual and "default" not in row:
+                    continue  # nobody else has it on this host
+                for value, layer, _multi in sets.get((section, name), ()):
+                    if not layer.startswith("override"):
+                        continue
+                    before = usual.get((section, name), row.get("default"))
+                    same = [conf.text(one) for one in (value, before) if isinstance(one, (str, int, float))]
+                    if value == before or (len(same) == 2 and same[0] == same[1]):
+                        continue
+                    secret = value is None or catalogue.is_secret(name)
+                    shown = "" if secret else f" = {catalogue.mask(section, name, str(value))}"
+                    what = f"{row['also']} would not know of it; {row['remedy']}"
+                    yield Complaint(host.name, f"{path} [{section}] {name}{shown}: {what}")
+
+
 def complaints(inventory: Inventory, hosts: Iterable[str] | None = None) -> list[Complaint]:
     """Check every host's files that the catalogue knows, and whether the others can be made.
 
@@ -693,21 +1135,23 @@ def complaints(inventory: Inventory, hosts: Iterable[str] | None = None) -> list
     """
     found = []
     for name in inventory.hosts() if hosts is None else hosts:
+        host, whole = inventory.host(name), True
         try:
-            for entry in inventory.host(name).files():
-                try:
-                    found += _open_caches(name, entry)
-                    if not entry.get("catalogue"):
-                        config_files.render(entry)
-                    found += check(name, entry)
-                except ValueError as error:
-                    said = str(error).removeprefix(f"{entry['path']}: ")
-                    raise GenerateError(f"{entry['path']}: {said}", name) from error
+            entries = host.files()
         except GenerateError as error:
-            if error.needs_host:
-                found.append(Complaint(name, f"not checked before the host is asked: {error.message}", "warning"))
-            else:
-                found.append(Complaint(name, error.message))
+            found.append(_complaint(error))
+            continue
+        for entry in entries:
+            try:
+                found += _open_caches(name, entry)
+                if not entry.get("catalogue"):
+                    config_files.render(entry)
+                found += check(name, entry)
+            except ValueError as error:
+                found.append(_complaint(GenerateError(_with_path(entry, error), name)))
+                whole = False
+        if whole:
+            found += check_host(host, entries)
     return found
 
 
@@ -725,8 +1169,20 @@ def _open_caches(host: str, entry: Mapping[str, Any]) -> list[Complaint]:
     ]
 
 
+def _complaint(error: GenerateError) -> Complaint:
+    if error.needs_host:
+        return Complaint(error.host, f"not checked before the host is asked: {error.message}", "warning")
+    return Complaint(error.host, error.message)
+
+
+def _with_path(entry: Mapping[str, Any], error: Exception) -> str:
+    """What is wrong with a file, with its path at the beginning, once."""
+    said = str(error).removeprefix(f"{entry['path']}: ")
+    return f"{entry['path']}{' ' if said.startswith('[') else ': '}{said}"
+
+
 class Checked:
-    """Files as they come by, each checked on its way."""
+    """Files as they come by, each checked on its way, and those of a host together."""
 
     def __init__(self, generated: Iterable[File]) -> None:
         self._generated = generated
@@ -734,10 +1190,21 @@ class Checked:
         self.count = 0
 
     def __iter__(self) -> Iterator[File]:
+        host: Host | None = None
+        entries: list[Mapping[str, Any]] = []
         for file in self._generated:
+            if file.owner is not host:
+                self._together(host, entries)
+                host, entries = file.owner, []
             self.count += 1
+            entries.append(file.entry)
             self.complaints += check(file.host, file.entry, file.text)
             yield file
+        self._together(host, entries)
+
+    def _together(self, host: Host | None, entries: list[Mapping[str, Any]]) -> None:
+        if host:
+            self.complaints += check_host(host, entries)
 
 
 def lines(found: Iterable[Complaint], level: str) -> list[str]:

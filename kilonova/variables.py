@@ -21,7 +21,8 @@ from ansible.module_utils.common import validation
 from jinja2 import TemplateError
 from jinja2.runtime import missing
 
-from kilonova import config_files, consistency, generate, listening, migration, preflight
+from kilonova import config_files, consistency, generate, listening, migration, preflight, sources
+from kilonova.conf import kind
 from kilonova.preflight import IMPOSSIBLE, Problem
 
 # What roles keep by set_fact, which a second run in one process may see.
@@ -49,8 +50,15 @@ def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) 
 
     `foreign` has the names of variables that look like ours and are not.
     """
+    problems = sources.check_keys(inventory)
+    if problems:  # who knows what else these leave of the inventory
+        return problems, []
     hosts = inventory.hosts()
     problems = preflight.check_groups(inventory.groups)
+    if isinstance(foreign, str):
+        what, remedy = "is a text, not a list", f"write [{foreign}]"
+        problems.append(Problem("inventory", "preflight_foreign_variables", foreign, what, remedy))
+        foreign = [name.strip() for name in foreign.split(",")]
     known = {host: inventory.host(host) for host in hosts}
     for release in dict.fromkeys(str(_found(known[host], "openstack_release")) for host in hosts):
         problems += preflight.check_release(release, distributions(inventory))
@@ -61,7 +69,13 @@ def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) 
     }
     if not problems and len({str(row["release"]) for row in asked.values()}) == 1:  # several: consistency.check_shared says so
         problems += preflight.check_backends(asked, backends)
-    problems += preflight.check_addresses({host: addresses(known[host]) for host in hosts})
+    unreadable = [problem for host in hosts for problem in _unreadable_addresses(known[host])]
+    told = {(problem.where, problem.variable) for problem in unreadable}
+    problems += unreadable
+    problems += [
+        problem for problem in preflight.check_addresses({host: addresses(known[host]) for host in hosts})
+        if (problem.where, problem.variable) not in told
+    ]
     secrets = inventory.role_vars["openstack_secrets"]
     shared = {name: word for name, word in secrets.items() if not NOT_ON_COMPUTES.search(name)}
     for group in preflight.GROUPS:
@@ -71,12 +85,18 @@ def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) 
                 more = backends.get(asked[host]["backend"], {}).get("compute_secrets", ())
                 names = {**shared, **{name: secrets[name] for name in more}}
             told = {problem.variable for problem in problems}
-            found = preflight.check_secrets({name: _found(known[host], name) for name in names}, names, group)
+            values = {name: _found(known[host], name) for name in names}
+            found = preflight.check_secrets(values, names, group)
+            for name, value in values.items():
+                if isinstance(value, str) and generate.is_changed_by_templates(value):
+                    what = "looks like a list or a mapping, which ansible-core before 2.19 makes of it"
+                    found.append(Problem(group, name, "", what, "choose another value, or install ansible-core 2.19"))
             problems += [problem for problem in found if problem.variable not in told]
     if not problems:
         problems += tls(inventory)
     problems += check_names(inventory, hosts, foreign) + check_overrides(inventory, hosts)
     problems += consistency.check_files(inventory.directories, inventory.groups, foreign)
+    problems += sources.check_overrides(inventory, hosts)
     if problems:  # what comes now needs a release, and would say much of this again
         return preflight.merged(problems), []
     problems += check_values(inventory, hosts) or consistency.check(inventory, hosts)
@@ -125,6 +145,15 @@ def tls(inventory: generate.Inventory, told: Mapping[str, Any] | None = None) ->
     return preflight.check_tls(hosts, lambda host: listening.is_own(host, management, names, told))
 
 
+def _unreadable_addresses(host: generate.Host) -> list[Problem]:
+    """Addresses that are set, and cannot be made of what they are set to: of facts, most of the time."""
+    found = []
+    for name in ADDRESSES:
+        if host.is_set(name):
+            found += [Problem(host.name, *wrong) for wrong in _reading(host, name)[1]]
+    return found
+
+
 def packages(host: generate.Host) -> list[str]:
     """Return the packages that a host is going to have."""
     return config_files.role_packages(host.roles(), host.find("openstack_release"))
@@ -134,7 +163,7 @@ def units(host: generate.Host) -> dict[str, tuple[str, int] | None]:
     """Return the units that a host is going to run, with the address and port that each answers on."""
     found: dict[str, tuple[str, int] | None] = {}
     for role in host.roles():
-        for name in _unit_variables(role):
+        for name in generate.unit_variables(role):
             for unit in host.find(name):
                 if not unit.get("runs", True):
                     continue
@@ -143,12 +172,6 @@ def units(host: generate.Host) -> dict[str, tuple[str, int] | None]:
                 port = re.search(r":([0-9]+)(?:/[^:]*)?$", answers)  # an address of IPv6 may stand without its brackets
                 found[unit["name"]] = (parts.hostname or "*", int(port[1])) if port else found.get(unit["name"])
     return found
-
-
-def _unit_variables(role: str) -> list[str]:
-    """Names of the variables that list a role's units."""
-    pattern = re.compile(rf"__{role}(_bridge)?_units")
-    return [name for name in generate.variables_of(role, "vars") if pattern.fullmatch(name)]
 
 
 # ---------------------------------------------------------------------------------------------------------------- specs
@@ -162,18 +185,6 @@ def specs() -> dict[str, dict[str, dict[str, Any]]]:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
         found[path.parts[-3]] = {name: attributes for entry in entries for name, attributes in entry["options"].items()}
     return found
-
-
-@functools.cache
-def override_files() -> dict[str, list[str]]:
-    """Return variable -> names of the files that its role looks up in it: nova_compute_overrides -> nova.conf, ..."""
-    found: dict[str, dict[str, None]] = {}
-    for role, options in specs().items():
-        for path in sorted((config_files.ROLES / role / "vars").rglob("*.yml")):
-            for name, file in re.findall(r"\b(\w+_overrides)\['([\w.-]+)'\]", path.read_text(encoding="utf-8")):
-                if name in options:
-                    found.setdefault(name, {})[file] = None
-    return {name: list(files) for name, files in found.items()}
 
 
 # ---------------------------------------------------------------------------------------------------------------- forms
@@ -287,14 +298,18 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
     """Yield what does not fit an option's attributes: a value, and those in it."""
     hidden = hidden or attributes.get("no_log", False) or config_files.mask(f"{name} = x") != f"{name} = x"
     shown = "" if hidden or isinstance(value, (Mapping, list, tuple)) else config_files.mask(str(value))
-    kind = attributes.get("type", "str")
-    if kind in _TYPES:
-        convert, what, remedy = _TYPES[kind]
+    if isinstance(value, bool):
+        shown = shown.lower()
+    wanted = attributes.get("type", "str")
+    if wanted in _TYPES:
+        convert, what, remedy = _TYPES[wanted]
         try:
-            if isinstance(value, bool) and kind in ("int", "float", "list", "dict"):
+            if isinstance(value, str) and wanted in ("list", "dict"):  # Ansible would take it, and roles its characters
+                raise TypeError
+            if isinstance(value, bool) and wanted in ("int", "float", "list", "dict"):
                 raise TypeError
             # Python reads digits of every script, and 1_000
-            if kind in ("int", "float") and isinstance(value, str) and not re.fullmatch(r"[-+0-9.eE]+", value.strip()):
+            if wanted in ("int", "float") and isinstance(value, str) and not re.fullmatch(r"[-+0-9.eE]+", value.strip()):
                 raise ValueError
             value = convert(value)
         except (TypeError, ValueError):
@@ -303,8 +318,13 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
     elif isinstance(value, (Mapping, list, tuple)):
         yield name, shown, f"is a {'mapping' if isinstance(value, Mapping) else 'list'}, not a text", "write one text"
         return
+    elif not isinstance(value, str):
+        what, example = f"is {kind(value)} to YAML", str(value)
+        if isinstance(value, bool):
+            what, example = "is true or false to YAML, as yes, no, on and off without quotes are", "yes" if value else "no"
+        yield name, shown, f"{what}, not a text", "put what is meant in quotes" + ("" if hidden else f', e.g. "{example}"')
+        return
     else:
-        value = validation.check_type_str(value, allow_conversion=True)
         for part, what in FORBIDDEN.items():
             if part in value:
                 yield name, "", f"contains {what}", "write it on one line"
@@ -312,20 +332,20 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
     choices = attributes.get("choices")
     if choices and value not in choices:
         yield name, shown, f"is none of {', '.join(map(str, choices))}", "set one of them"
-    elif kind == "int":
+    elif wanted == "int":
         low, high = BOUNDS.get(name, (1, 65535) if name.endswith("_port") else (1, None))
         if value < low or (high is not None and value > high):
             limits = f"from {low} to {high}" if high else f"from {low}"
             yield name, shown, "is out of bounds", f"set a number {limits}"
-    elif kind == "str" and (wrong := _form(name, value)):
+    elif wanted == "str" and (wrong := _form(name, value)):
         yield name, shown, *wrong
-    elif kind == "list":
+    elif wanted == "list":
         inner = {"type": attributes.get("elements", "str"), "options": attributes.get("options")}
         for number, item in enumerate(value):
             yield from check_value(f"{name}[{number}]", item, inner, hidden)
-    elif kind == "dict" and attributes.get("options"):
+    elif wanted == "dict" and attributes.get("options"):
         yield from _check_parts(name, value, attributes["options"], hidden)
-    elif kind == "dict" and name in FLAT:
+    elif wanted == "dict" and name in FLAT:
         yield from _check_flat(name, value)
 
 
@@ -390,17 +410,32 @@ def check_values(inventory: generate.Inventory, hosts: Iterable[str]) -> list[Pr
     return [Problem(preflight.some(names), *problem) for problem, names in (found or followed).items()]
 
 
-def _check_variable(variables: generate.Host, name: str, attributes: Mapping[str, Any]) -> Iterable[Wrong]:
-    try:
-        value = variables.find(name)
-    except UNREADABLE as error:
-        return [(name, "", f"cannot be read: {error}", "correct the template")]
-    undefined = generate.first_undefined(value).removeprefix(f"{name}: ")
-    if undefined:
-        wrong = (name, "", f"cannot be read: {undefined}", "define it, or correct the template")
-        return [] if generate.needs_host(undefined) else [wrong]
+def _check_variable(host: generate.Host, name: str, attributes: Mapping[str, Any]) -> Iterable[Wrong]:
+    value, wrong = _reading(host, name)
     # `null` stands for the default of an optional argument.
-    return [] if value is missing or value is None else list(check_value(name, value, attributes))
+    return wrong if wrong or value is missing or value is None else list(check_value(name, value, attributes))
+
+
+def _reading(host: generate.Host, name: str) -> tuple[Any, list[Wrong]]:
+    """A variable's value (None when it is the host's to say), and what keeps it from being read."""
+    def place() -> str:
+        said = sources.where(host.inventory, host.name, name)
+        return f" {said}" if said else ""
+
+    try:
+        value = host.find(name)
+    except UNREADABLE as error:
+        return None, [(name, "", f"cannot be read: {error}", f"correct the template{place()}")]
+    undefined = generate.first_undefined(value).removeprefix(f"{name}: ")
+    if not undefined:
+        return value, []
+    facts = generate.facts_in(host.raw(name)) if host.is_set(name) else []
+    if facts:
+        what = f"is made of {' and '.join(facts)}, and no run gathers facts"
+        return None, [(name, "", what, f"write the value itself{place()}")]
+    if generate.needs_host(undefined):
+        return None, []
+    return None, [(name, "", f"cannot be read: {undefined}", f"define it, or correct the template{place()}")]
 
 
 # ---------------------------------------------------------------------------------------------------------------- names
@@ -466,7 +501,7 @@ def check_overrides(inventory: generate.Inventory, hosts: Iterable[str]) -> list
     found: dict[Wrong, list[str]] = {}
     for host in hosts:
         variables = inventory.host(host)
-        for name, files in override_files().items():
+        for name, files in generate.override_files().items():
             try:
                 value = variables.find(name)
             except UNREADABLE:

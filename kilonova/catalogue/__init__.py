@@ -9,7 +9,7 @@ the checks are made by oslo.config's own types: a value that Nova accepts is not
 
 from kilonova.catalogue.changes import Fate, fate, first_release, last_release, lives
 from kilonova.catalogue.check import Finding, errors, validate
-from kilonova.catalogue.options import MASK, Catalogue, Option, catalogue, mask
+from kilonova.catalogue.options import MASK, Catalogue, Option, catalogue, is_secret, mask
 
 __all__ = [
     "MASK",
@@ -21,6 +21,7 @@ __all__ = [
     "errors",
     "fate",
     "first_release",
+    "is_secret",
     "last_release",
     "lives",
     "mask",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kilonova import conf
+from kilonova.catalogue import grammar
 from kilonova.catalogue.changes import fate, first_release, is_about, last_release, lives, older
 from kilonova.catalogue.options import (
     MASK,
@@ -495,6 +496,9 @@ class _Check:
             return
         if any(row["level"] == "error" for row in self.node_rows(option)):
             return  # it has to go, whatever it says
+        said = grammar.wrong(option, text, self.release)
+        if said:
+            self.add("error", item, said, option)
         for bad in bad_values([(option.section, option.dest)], text, self.values, self.release):
             self.add(bad.row["level"], item, bad.message, option)
 

@@ -13,7 +13,11 @@ OPTIONS = {
     },
     "neutron_agents_overrides": {"l3_agent.ini": {"DEFAULT": {"handle_internal_only_routers": True}}},
 }
-READERS = {("controller", "nova-scheduler.service"), ("controller", "neutron-l3-agent.service")}
+# nova-conductor reads how often a launch is tried: nova.scheduler.utils, populate_retry.
+READERS = {
+    ("controller", "nova-scheduler.service"), ("controller", "nova-conductor.service"),
+    ("controller", "neutron-l3-agent.service"),
+}
 
 
 def restarted(before, after):

@@ -268,7 +268,7 @@ def test_only_the_last_of_repeated_values_counts():
     found = validate("[vnc]\nenabled = maybe\nenabled = true\n", "zed")
     assert [f.level for f in found] == ["warning"]
     assert "lines 2, 3" in found[0].message
-    multi = "[pci]\nalias = {}\nalias = {}\n"
+    multi = '[pci]\nalias = {"name": "a"}\nalias = {"name": "b"}\n'
     assert validate(multi, "zed") == []
 
 

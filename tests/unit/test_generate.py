@@ -53,6 +53,7 @@ HOSTILE = {
 }
 EXTRAS = """
   vars:
+    site_vendor: "15b3"
     openstack_workers: 3
     openstack_public_host: "cloud.{{ site_domain }}"
     site_domain: "{{ ['example', 'org'] | join('.') }}"
@@ -67,7 +68,12 @@ EXTRAS = """
           default_availability_zone: "zone-{{ hostvars[groups['controllers'][0]].site_domain }}"
           instance_name_template: !unsafe "{{ not a template }}-%08x"
           instance_usage_audit_period: null
-        pci: {alias: ['{"name": "a"}', '{"name": "b"}']}
+          # What only Ansible's own templar resolves, and a list.
+          internal_service_availability_zone: >-
+            {{ lookup('pipe', 'echo zone') }}-{{ lookup('vars', 'site_domain') }}-{{ now().month > 0 }}
+          non_inheritable_image_properties: [cache_in_nova, bittorrent]
+        # Text that looks like a mapping after a template: ansible-core before 2.19 makes one of it.
+        pci: {alias: ['{"name": "a"}', '{"name": "b", "vendor_id": "{{ site_vendor }}"}']}
         libvirt: "{{ {'cpu_mode': 'none'} | combine({'images_type': 'qcow2'}) }}"
 """
 
