@@ -302,7 +302,8 @@ def work(count):
 def test_generating_for_more_hosts_costs_each_no_more():
     few, many = work(20), work(80)
     for what, times in many.items():
-        assert times <= 4 * few[what] * 1.02, (what, few, many)
+        # The first hosts have less to compare with, by a few per cent; a list of all others would double it.
+        assert times <= 4 * few[what] * 1.1, (what, few, many)
 
 
 def test_letting_in_more_hosts_costs_each_no_more():
