@@ -174,27 +174,31 @@ def test_a_setting_that_would_show_secrets_is_an_error(variable, setting, own, c
 # ------------------------------------------------------------------------------------------------------------------ molecule
 
 
-def test_molecule_in_a_clean_clone(clone):
+def test_molecule_in_a_clean_clone(clone, tmp_path):
     if not (Path(sys.executable).parent / "molecule").exists():
         pytest.skip("molecule is not installed")
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    login = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     scenarios = sorted(found.parent.name for found in clone.glob("molecule/*/molecule.yml"))
     assert len(scenarios) >= 5
+    # A clone of the same name that is gone has left its links in the home directory.
+    gone = shutil.copytree(clone, tmp_path / clone.name, symlinks=True)
+    assert run("molecule", "list", cwd=gone, **login).returncode == 0
+    shutil.rmtree(gone)
     for words in (["list"], ["syntax", "--all"], ["--version"]):
-        done = run("molecule", *words, cwd=clone, PATH=path)
+        done = run("molecule", *words, cwd=clone, **login)
         assert done.returncode == 0, done.stdout + done.stderr
         assert not (clone / "build").exists()
     # What goes before everything that deploys makes the secrets, once.
     made = clone / "build" / "molecule" / "secrets.yml"
     texts = []
     for _time in range(2):
-        done = run("molecule", "dependency", "--scenario-name", "zed", cwd=clone, PATH=path)
+        done = run("molecule", "dependency", "--scenario-name", "zed", cwd=clone, **login)
         assert done.returncode == 0, done.stdout + done.stderr
         texts.append(made.read_text())
     assert texts[0] == texts[1] and made.stat().st_mode & 0o777 == 0o600
     assert secrets.values(clone / "molecule" / "inventory").keys() == secrets.names().keys()
     for name in scenarios:
-        done = run("molecule", "matrix", "--scenario-name", name, "test", cwd=clone, PATH=path)
+        done = run("molecule", "matrix", "--scenario-name", name, "test", cwd=clone, **login)
         steps = done.stdout + done.stderr
         assert "dependency" in steps and steps.index("dependency") < steps.index("create"), steps
     shutil.rmtree(clone / "build")
