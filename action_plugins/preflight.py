@@ -68,7 +68,9 @@ class ActionModule(ActionBase):
             )
             problems += preflight.check_resources(name, seen, limits)
             problems += fitness.check_machine(name, seen, inventory.role_vars["openstack_architectures"])
-            problems += fitness.check_version(name, seen, host.find("openstack_release"))
+            # With another distribution, these follow.
+            if not any(problem.where == name and problem.variable == "openstack_release" for problem in problems):
+                problems += fitness.check_version(name, seen, host.find("openstack_release"))
             bridges = host.find("openstack_bridges") or []
             problems += fitness.check_bridges(
                 name, seen, variables.addresses(host), bridges, variables.datapath(host, seen)
@@ -78,13 +80,6 @@ class ActionModule(ActionBase):
                 name, seen, host.find("openstack_take_over") or [], [*(bridge["name"] for bridge in bridges), *mapped]
             )
             heard[name], given[name] = seen, variables.hosts(host)
-            if name in inventory.groups["computes"]:
-                wrong, identity = fitness.check_compute_node(
-                    name, seen, nodes, host.find("openstack_management_address"), host.find("openstack_release")
-                )
-                problems += wrong
-                if identity:
-                    lost[name] = identity
             problems += preflight.check_packages(name, seen, variables.packages(host))
             problems += preflight.check_units(name, seen, variables.units(host))
             problems += preflight.check_files(name, seen)
@@ -94,7 +89,16 @@ class ActionModule(ActionBase):
             kvm = hostvars[name].get("__preflight_kvm", {})
             if kvm.get("works") is False:
                 problems.append(preflight.no_kvm(name, kvm["reason"]))
-        problems += preflight.check_hostnames(names) + preflight.check_identities(identities)
+        doubles = preflight.check_hostnames(names) + preflight.check_identities(identities)
+        for name in [name for name in inventory.groups["computes"] if name in heard]:
+            if not doubles:  # these would be said again, in other words
+                host = inventory.host(name)
+                wrong, identity = fitness.check_compute_node(
+                    name, heard[name], nodes, host.find("openstack_management_address"), host.find("openstack_release")
+                )
+                problems += wrong
+                lost.update({name: identity} if identity else {})
+        problems += doubles
         problems += fitness.check_names(heard, given)
         return preflight.merged(problems), lost
 

@@ -33,8 +33,8 @@ options:
       started; optional); after (units of this list that must answer before this one is touched; optional); action (restart or
       reload); runs (whether it shall run; without it, yes. What shall not run is stopped and disabled); configuration (file of a
       unit that shall not run; one that is not exactly its package's is somebody's who uses the unit, which then stays as it
-      is); later (nothing in the run needs it before the last play: the first start here is not waited for); invocation (systemd's id of the process at an
-      earlier look: by another one it died meanwhile).
+      is); later (nothing in the run needs it before the last play: the first start here is not waited for); invocation (systemd's
+      id of the process at an earlier look: by another one it died meanwhile).
   unasked:
     type: list
     elements: dict
@@ -148,7 +148,7 @@ def main():
     shown = show([unit["name"] for unit in module.params["units"]])
     plan, enable, act = [], [], {"start": [], "restart": [], "reload": []}
     # A unit that the packages of this host do not have needs nothing. Before they are installed, it counts as one that they have.
-    disable = [name for name, path in idle.items() if must_be_disabled(shown[name], module.check_mode) and not is_used(name, path)]
+    disable = [name for name in idle if must_be_disabled(shown[name], module.check_mode) and not is_used(name, idle[name])]
     plan += ["disable %s" % name for name in disable]
     for unit in units:
         name, properties = unit["name"], shown[unit["name"]]

@@ -97,7 +97,7 @@ def main():
 
 
 def merged(module, path, name, old, ours):
-    """A YAML file with what we say in one of its mappings, and with what others have in it; ours alone where they have nothing."""
+    """A YAML file with what we say in one of its mappings, and what others have in it; ours alone where they have nothing."""
     if yaml is None:
         if module.check_mode:
             module.warn("%s: python3-yaml is not installed yet; what others have in it stays, and is not in this plan" % path)

@@ -15,8 +15,8 @@ DATA = ("/var/lib/mysql", "/var/lib/mariadb")
 # By password, by plugin, by the host that root may come from.
 REFUSED = (1045, 1698, 1130)
 REMEDY = (
-    "run `ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('...')` there, with root's "
-    "password, which stays valid"
+    "run `ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('...')` there, with "
+    "root's password, which stays valid"
 )
 
 

@@ -27,15 +27,14 @@ RABBIT_USERS = "[N || U <- rabbit_auth_backend_internal:list_users(), {user, N} 
 RABBIT_VHOSTS = "rabbit_vhost:list_names()"
 
 
-def command(*argv, **more):
+def command(*argv):
     """(status, output, errors) of a reading command; status None when it is not installed, or does not end."""
     if not shutil.which(argv[0]):
         return None, "", ""
     environment = dict(os.environ, LC_ALL="C.UTF-8")
     try:
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, check=False,
-            timeout=20, **more,
+            argv, stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=False, timeout=20,
         )
     except subprocess.TimeoutExpired:
         return None, "", ""
@@ -109,7 +108,7 @@ def is_packages_own(path):
         return False
     owner = command("dpkg-query", "--search", path)[1].partition(":")[0]
     shipped = command("dpkg-query", "--show", "--showformat=${Conffiles}\\n", owner)[1] if owner else ""
-    return "%s %s" % (path, digest) in [" ".join(line.split()[:2]) for line in shipped.splitlines()]
+    return f"{path} {digest}" in [" ".join(line.split()[:2]) for line in shipped.splitlines()]
 
 
 def is_ours(path, unit, state):
@@ -141,7 +140,7 @@ def ask_mariadb(statement):
 
 def is_by_name(host):
     """Whether an account's host is one that only a name server can find out."""
-    return bool(host) and host != "localhost" and not re.fullmatch(r"[0-9a-fA-F:.%_/]+", host)
+    return bool(host) and host != "localhost" and ":" not in host and not re.fullmatch(r"[0-9.%_/]+", host)
 
 
 def mariadb(state):
@@ -150,7 +149,7 @@ def mariadb(state):
     ours = is_ours("/etc/mysql/mariadb.conf.d/99-openstack.cnf", "mariadb", state)
     accounts, found["refused"] = ask_mariadb("SELECT user, host FROM mysql.user WHERE user <> '' ORDER BY user, host")
     if accounts is not None:
-        found["by_name"] = ["%s@%s" % (user, host) for user, host in accounts if is_by_name(host)]
+        found["by_name"] = [f"{user}@{host}" for user, host in accounts if is_by_name(host)]
     if ours:
         return found
     rows = ask_mariadb("SELECT schema_name FROM information_schema.schemata ORDER BY 1")[0]
@@ -162,12 +161,12 @@ def mariadb(state):
     found["foreign"] += ["database " + name for name in sorted(names) if name not in SYSTEM_DATABASES]
     # root from elsewhere is a login that somebody has made.
     found["foreign"] += [
-        "account %s@%s" % (user, host) for user, host in accounts or ()
+        f"account {user}@{host}" for user, host in accounts or ()
         if user not in SYSTEM_ACCOUNTS or (user == "root" and host not in ("localhost", "127.0.0.1", "::1", socket.gethostname()))
     ]
     bound = (ask_mariadb("SELECT @@bind_address")[0] or [["127.0.0.1"]])[0][0]
     if bound not in ("127.0.0.1", "::1", "localhost"):
-        found["foreign"].append("bind-address %s" % bound)
+        found["foreign"].append(f"bind-address {bound}")
     return found
 
 
@@ -265,9 +264,9 @@ def compute_nodes():
 
 def is_idle_package(unit, configuration):
     """Whether a unit serves nothing: its configuration, and how it is started, are exactly its package's."""
-    drop_ins = glob.glob("/etc/systemd/system/%s.service.d/*.conf" % unit)
+    drop_ins = glob.glob(f"/etc/systemd/system/{unit}.service.d/*.conf")
     started = os.path.join("/etc/default", unit)
-    own_unit = os.path.lexists("/etc/systemd/system/%s.service" % unit)
+    own_unit = os.path.lexists(f"/etc/systemd/system/{unit}.service")
     return is_packages_own(configuration) and not drop_ins and not own_unit and (
         not os.path.exists(started) or is_packages_own(started)
     )

@@ -19,11 +19,12 @@ def seen(**changes):
     return {
         "hostname": "compute1",
         "addresses": {
-            "127.0.0.1": "lo", "10.0.0.21": "eth0", "10.0.1.21": "eth1", "192.0.2.7": "eth3", "fd00::7": "eth3", "fe80::1": "eth3",
+            "127.0.0.1": "lo", "10.0.0.21": "eth0", "10.0.1.21": "eth1", "192.0.2.7": "eth3", "fd00::7": "eth3",
+            "fe80::1": "eth3",
         },
         "interfaces": {
-            "lo": "", "eth0": "", "eth1": "", "eth2": "", "eth3": "", "eth4": "bond0", "eth5": "virbr0", "bond0": "", "virbr0": "",
-            "br-int": "", "tap0": "ovs-system", "eth6": "ovs-system", "eth7": "brq1234",
+            "lo": "", "eth0": "", "eth1": "", "eth2": "", "eth3": "", "eth4": "bond0", "eth5": "virbr0", "bond0": "",
+            "virbr0": "", "br-int": "", "tap0": "ovs-system", "eth6": "ovs-system", "eth7": "brq1234",
         },
         "default_routes": ["eth3"], "packages": {}, "machine": "x86_64", "compute_id": "", "backends": {},
         "resolved": {"compute1": ["127.0.1.1"]},
@@ -126,7 +127,10 @@ def test_backends_that_are_ours_or_new():
 @pytest.mark.parametrize(
     ("name", "foreign", "kept"),
     [
-        ("mariadb", ["database wiki", "account wiki@%"], "which keeps databases and accounts, and listens on the management address"),
+        (
+            "mariadb", ["database wiki", "account wiki@%"],
+            "which keeps databases and accounts, and listens on the management address",
+        ),
         ("rabbitmq", ["user shop", "vhost /shop"], "which keeps users and virtual hosts, and replaces rabbitmq.conf"),
         ("memcached", ["/etc/memcached.conf"], "which replaces its configuration"),
         ("clouds.yaml", ["cloud work"], "which keeps the other clouds in it, and sets the cloud admin"),
@@ -158,7 +162,9 @@ def test_many_names_are_shortened():
 def test_a_root_who_is_refused_is_said_whoever_set_it_up(code):
     told = seen(backends={"mariadb": {"foreign": [], "by_name": [], "refused": code}})
     (line,) = lines(fitness.check_backends("a", told, ["mariadb"]))
-    assert line.startswith(f"a: account = root@localhost: MariaDB refuses root at its local socket ({code}): root@localhost has a ")
+    assert line.startswith(
+        f"a: account = root@localhost: has a password, or another plugin: MariaDB refuses root at its local socket ({code}); "
+    )
     assert "ALTER USER root@localhost IDENTIFIED VIA unix_socket" in line
 
 
@@ -227,7 +233,8 @@ def test_names_that_are_known_alike_everywhere():
                                "add the line `127.0.1.1 compute1` to /etc/hosts on it"),
         (
             {"cloud": []}, {INTERNAL: "cloud", PUBLIC: "cloud"},
-            f"b: {INTERNAL} = cloud: does not resolve on this host; add it to /etc/hosts or to the name server, or write its address",
+            f"b: {INTERNAL} = cloud: does not resolve on this host; add it to /etc/hosts or to the name server, or write its "
+            "address",
         ),
         (
             {"cloud": ["127.0.1.1"]}, {INTERNAL: "cloud"},
@@ -284,18 +291,18 @@ def test_an_identity_is_put_back_where_it_is_lost(arguments, identity):
     [
         (
             {"hostname": "other", "compute_id": ONE},
-            f"a: hostname = other: Nova knows this host (compute_id {ONE}) as compute1; run `hostnamectl set-hostname compute1` on "
-            "it, or remove compute1 first (`make remove-compute COMPUTE=compute1`) and /var/lib/nova/compute_id with it",
+            f"a: hostname = other: Nova knows this host (compute_id {ONE}) as compute1; run `hostnamectl set-hostname "
+            "compute1` on it, or remove compute1 first (`make remove-compute COMPUTE=compute1`) and /var/lib/nova/compute_id with it",
         ),
         (
             {"hostname": "other", "release": "zed"},
-            "a: hostname = other: Nova knows this host (address 10.0.0.21) as compute1; run `hostnamectl set-hostname compute1` on "
-            "it, or remove compute1 first (`make remove-compute COMPUTE=compute1`)",
+            "a: hostname = other: Nova knows this host (address 10.0.0.21) as compute1; run `hostnamectl set-hostname "
+            "compute1` on it, or remove compute1 first (`make remove-compute COMPUTE=compute1`)",
         ),
         (
             {"hostname": "Compute1", "compute_id": ONE},
-            f"a: hostname = Compute1: Nova knows this host (compute_id {ONE}) as compute1; run `hostnamectl set-hostname compute1` "
-            "on it, or remove compute1 first (`make remove-compute COMPUTE=compute1`) and /var/lib/nova/compute_id with it",
+            f"a: hostname = Compute1: Nova knows this host (compute_id {ONE}) as compute1; run `hostnamectl set-hostname "
+            "compute1` on it, or remove compute1 first (`make remove-compute COMPUTE=compute1`) and /var/lib/nova/compute_id with it",
         ),
         (
             {"hostname": "compute1.example.org", "compute_id": ""},
