@@ -292,7 +292,8 @@ def test_an_identity_is_put_back_where_it_is_lost(arguments, identity):
         (
             {"hostname": "other", "compute_id": ONE},
             f"a: hostname = other: Nova knows this host (compute_id {ONE}) as compute1; run `hostnamectl set-hostname "
-            "compute1` on it, or remove compute1 first (`make remove-compute COMPUTE=compute1`) and /var/lib/nova/compute_id with it",
+            "compute1` on it, or remove compute1 first (`make remove-compute COMPUTE=compute1`) and "
+            "/var/lib/nova/compute_id with it",
         ),
         (
             {"hostname": "other", "release": "zed"},
@@ -302,7 +303,8 @@ def test_an_identity_is_put_back_where_it_is_lost(arguments, identity):
         (
             {"hostname": "Compute1", "compute_id": ONE},
             f"a: hostname = Compute1: Nova knows this host (compute_id {ONE}) as compute1; run `hostnamectl set-hostname "
-            "compute1` on it, or remove compute1 first (`make remove-compute COMPUTE=compute1`) and /var/lib/nova/compute_id with it",
+            "compute1` on it, or remove compute1 first (`make remove-compute COMPUTE=compute1`) and "
+            "/var/lib/nova/compute_id with it",
         ),
         (
             {"hostname": "compute1.example.org", "compute_id": ""},

@@ -1,11 +1,17 @@
 """Modules leave alone what somebody else has in a backend that they take over, and what is not theirs to stop."""
 
+import base64
+import grp
 import json
+import os
+import pwd
 import sys
 
 import pytest
 import yaml
 from test_modules import Failed, Systemd, load, run  # noqa: F401 (a fixture)
+
+from kilonova.config_files import ROLES
 
 # ------------------------------------------------------------------------------------------------------------- MariaDB
 
@@ -54,7 +60,7 @@ def test_a_plan_does_not_foresee_what_a_refused_root_cannot_do(run, monkeypatch,
         raise Failed(msg)
 
     fake.fail_json = fail
-    with pytest.raises(Failed, match=rf"MariaDB refuses root at /run/x: \({code}, .*run `ALTER USER root@localhost IDENTIFIED VIA"):
+    with pytest.raises(Failed, match=rf"MariaDB refuses root at /run/x: \({code}, .*run `ALTER USER root@localhost IDENTIFIED"):
         module.database.connect(fake)
     monkeypatch.setattr(Driver, "connect", classmethod(lambda cls, **_more: (_ for _ in ()).throw(cls.MySQLError(2002, "none"))))
     assert module.database.connect(fake) is None
@@ -64,7 +70,8 @@ def test_a_plan_does_not_foresee_what_a_refused_root_cannot_do(run, monkeypatch,
 
 
 @pytest.mark.parametrize(("tags", "kept"), [
-    (["openstack\tadministrator,monitoring", "ops\tmanagement"], ["administrator", "monitoring"]), (["openstack\t"], []), ([], []),
+    (["openstack\tadministrator,monitoring", "ops\tmanagement"], ["administrator", "monitoring"]), (["openstack\t"], []),
+    ([], []),
 ])
 def test_guest_and_tags_stay_in_a_message_queue_that_is_taken_over(run, monkeypatch, tags, kept):  # noqa: F811
     code, imported = load("rabbitmq_account"), []
@@ -95,11 +102,6 @@ def clouds(run, tmp_path):  # noqa: F811
     code, path = load("oslo_config"), tmp_path / "clouds.yaml"
 
     def wrote(there, check_mode=False):
-        import base64
-        import grp
-        import os
-        import pwd
-
         if there is not None:
             path.write_text(there)
         user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
@@ -169,7 +171,7 @@ def kvm(run, monkeypatch, tmp_path):  # noqa: F811
     code, asked = load("kvm_probe"), []
     monkeypatch.setattr(code, "KEPT", str(tmp_path / "kept.json"))
     monkeypatch.setattr(code, "situation", lambda _binary: list(now))
-    monkeypatch.setattr(code, "probe", lambda binary, _timeout, guest: (asked.append(guest["emulator"]), (True, "a guest ran"))[1])
+    monkeypatch.setattr(code, "probe", lambda _binary, _timeout, guest: asked.append(guest["emulator"]) or (True, "a guest ran"))
     binary = tmp_path / "emulator"
     binary.touch()
     now = ["boot", "6.1", [], 0]
@@ -212,7 +214,17 @@ def test_a_machine_that_is_not_known_has_no_kvm_for_us(kvm, monkeypatch):
 
 
 def test_every_machine_that_is_allowed_has_a_guest():
-    from kilonova.config_files import ROLES
-
     shared = yaml.safe_load((ROLES / "openstack" / "vars" / "main.yml").read_text())
     assert set(shared["openstack_architectures"]) == set(load("kvm_probe").GUESTS)
+
+
+# ----------------------------------------------------------------------------------------------------- --limit compute2
+
+
+def test_the_controller_maps_a_new_compute_node_also_when_limit_leaves_it_out():
+    (play,) = yaml.safe_load((ROLES.parent / "playbooks" / "verify_operation.yml").read_text())
+    (task,) = [task for task in play["tasks"] if task["ansible.builtin.import_role"].get("tasks_from") == "discover_hosts"]
+    assert task["delegate_to"] == "{{ groups['controllers'] | first }}"
+    assert task["run_once"] is True
+    assert "group_names" not in task["when"]
+    assert "inventory_hostname" not in task["when"]
