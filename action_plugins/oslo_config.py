@@ -46,17 +46,19 @@ class ActionModule(ActionBase):
                 "mode": str(entry.get("mode", "0644")),
                 # Encoded, so that hiding the argument from logs does not blank the diff as well.
                 "content": base64.b64encode(texts[str(entry["path"])].encode()).decode(),
+                **({"merge": str(entry["merge"])} if entry.get("merge") else {}),
             }
             for entry in entries
         ]
         arguments = {"files": files, "corrected": self._task.args.get("corrected") or []}
         result.update(hosts.noted(self._execute_module("oslo_config", module_args=arguments, task_vars=task_vars)))
+        after = result.pop("after", None) or {}
         result["diff"] = [
             {
                 "before_header": path,
                 "after_header": path,
                 "before": config_files.mask(before),
-                "after": config_files.mask(texts[path]) + _note(path, before, texts[path], result),
+                "after": after.get(path, config_files.mask(texts[path])) + _note(path, before, texts[path], result),
             }
             for path, before in (result.pop("before", None) or {}).items()
         ]

@@ -8,7 +8,7 @@ from ansible.utils.display import Display
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import generate, migration, preflight, settings, variables
+from kilonova import fitness, generate, migration, preflight, settings, variables
 
 
 class ActionModule(ActionBase):
@@ -29,7 +29,10 @@ class ActionModule(ActionBase):
             # `--limit` leaves out localhost, where the inventory is checked: then it is done here.
             if "__preflight_inventory" not in hostvars.get("localhost", {}):
                 problems = self._inventory(arguments, inventory)
-            problems = problems or self._hosts(arguments, inventory, hostvars)
+            if not problems:
+                problems, identities = self._hosts(arguments, inventory, hostvars)
+                if identities:  # the role nova_compute puts them back
+                    result["ansible_facts"] = {"openstack_compute_ids": identities}
         result["changed"] = False
         if problems:
             result["failed"] = True
@@ -45,7 +48,8 @@ class ActionModule(ActionBase):
         return problems
 
     def _hosts(self, arguments, inventory, hostvars):
-        problems, names, identities = [], {}, {}
+        problems, names, identities, heard, given = [], {}, {}, {}, {}
+        lost, nodes = {}, self._compute_nodes(inventory, hostvars)
         controllers = inventory.groups["controllers"]
         told = hostvars[controllers[0]].get("openstack_host")
         problems += variables.tls(inventory, told) if told else []
@@ -63,6 +67,19 @@ class ActionModule(ActionBase):
                 name, seen, own, host.find("openstack_release"), variables.distributions(inventory)
             )
             problems += preflight.check_resources(name, seen, limits)
+            problems += fitness.check_machine(name, seen, inventory.role_vars["openstack_architectures"])
+            # With another distribution, these follow.
+            if not any(problem.where == name and problem.variable == "openstack_release" for problem in problems):
+                problems += fitness.check_version(name, seen, host.find("openstack_release"))
+            bridges = host.find("openstack_bridges") or []
+            problems += fitness.check_bridges(
+                name, seen, variables.addresses(host), bridges, variables.datapath(host, seen)
+            )
+            mapped = (host.find("openstack_bridge_mappings") or {}).values()
+            problems += fitness.check_backends(
+                name, seen, host.find("openstack_take_over") or [], [*(bridge["name"] for bridge in bridges), *mapped]
+            )
+            heard[name], given[name] = seen, variables.hosts(host)
             problems += preflight.check_packages(name, seen, variables.packages(host))
             problems += preflight.check_units(name, seen, variables.units(host))
             problems += preflight.check_files(name, seen)
@@ -72,5 +89,23 @@ class ActionModule(ActionBase):
             kvm = hostvars[name].get("__preflight_kvm", {})
             if kvm.get("works") is False:
                 problems.append(preflight.no_kvm(name, kvm["reason"]))
-        problems += preflight.check_hostnames(names) + preflight.check_identities(identities)
-        return preflight.merged(problems)
+        doubles = preflight.check_hostnames(names) + preflight.check_identities(identities)
+        for name in [name for name in inventory.groups["computes"] if name in heard]:
+            if not doubles:  # these would be said again, in other words
+                host = inventory.host(name)
+                wrong, identity = fitness.check_compute_node(
+                    name, heard[name], nodes, host.find("openstack_management_address"), host.find("openstack_release")
+                )
+                problems += wrong
+                lost.update({name: identity} if identity else {})
+        problems += doubles
+        problems += fitness.check_names(heard, given)
+        return preflight.merged(problems), lost
+
+    def _compute_nodes(self, inventory, hostvars):
+        """What Nova's database says of compute nodes; `--limit` may leave out the controller, which was then asked for itself."""
+        for name in inventory.hosts():
+            for seen in (hostvars[name].get("openstack_host"), hostvars[name].get("__preflight_controller", {}).get("host")):
+                if seen and seen.get("compute_nodes") is not None:
+                    return seen["compute_nodes"]
+        return []

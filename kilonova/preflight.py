@@ -310,11 +310,11 @@ def check_identities(identities: Mapping[str, str]) -> list[Problem]:
 
 
 def check_hostnames(names: Mapping[str, str]) -> list[Problem]:
-    """No two hosts call themselves the same: Nova and Neutron know a host by its name."""
+    """No two hosts call themselves the same: Nova and Neutron know a host by its name, and their databases ignore its case."""
     problems, seen = [], {}
     for host, name in names.items():
-        if name in seen:
-            what = f"is also the host name of {seen[name]}"
+        first, same = seen.setdefault(name.casefold(), (host, name))
+        if first != host:
+            what = f"is also the host name of {first}" + (f" ({same}): case does not matter" if same != name else "")
             problems.append(Problem(host, "hostname", name, what, f"run `hostnamectl set-hostname {host}` on it"))
-        seen.setdefault(name, host)
     return problems

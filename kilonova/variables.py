@@ -40,6 +40,8 @@ URLS = ("openstack_internal_scheme", "openstack_internal_host", "openstack_auth_
 MIGRATION_ADDRESS = "nova_compute_migration_address"
 ADDRESSES = ("openstack_management_address", "openstack_tunnel_address", MIGRATION_ADDRESS)
 
+HOSTS = ("openstack_internal_host", "openstack_public_host", "openstack_database_host", "openstack_rabbit_host")
+
 
 # A compute node never sees a database password, nor what only the controller's services know.
 NOT_ON_COMPUTES = re.compile(r"_dbpass$|_admin_|_metadata_|_glance_|_memcache_")
@@ -152,6 +154,20 @@ def _unreadable_addresses(host: generate.Host) -> list[Problem]:
         if host.is_set(name):
             found += [Problem(host.name, *wrong) for wrong in _reading(host, name)[1]]
     return found
+
+
+def hosts(host: generate.Host) -> dict[str, Any]:
+    """Return what the host is to reach by name or address, by variable; only the controller needs the database."""
+    is_controller = host.name in host.inventory.groups.get("controllers", ())
+    return {name: _found(host, name) for name in HOSTS if is_controller or "_database_" not in name}
+
+
+def datapath(host: generate.Host, seen: Mapping[str, Any]) -> str:
+    """Return what openstack_host_datapath is going to be, once the host's facts are variables."""
+    if host.find("openstack_network_backend") == "linuxbridge":
+        return "linux"
+    asked = str(host.find("openstack_datapath"))
+    return asked if asked != "auto" else str(seen["datapath"])
 
 
 def packages(host: generate.Host) -> list[str]:
@@ -330,7 +346,7 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
                 yield name, "", f"contains {what}", "write it on one line"
                 return
     choices = attributes.get("choices")
-    if choices and value not in choices:
+    if choices and wanted != "list" and value not in choices:
         yield name, shown, f"is none of {', '.join(map(str, choices))}", "set one of them"
     elif wanted == "int":
         low, high = BOUNDS.get(name, (1, 65535) if name.endswith("_port") else (1, None))
@@ -340,7 +356,7 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
     elif wanted == "str" and (wrong := _form(name, value)):
         yield name, shown, *wrong
     elif wanted == "list":
-        inner = {"type": attributes.get("elements", "str"), "options": attributes.get("options")}
+        inner = {"type": attributes.get("elements", "str"), "options": attributes.get("options"), "choices": choices}
         for number, item in enumerate(value):
             yield from check_value(f"{name}[{number}]", item, inner, hidden)
     elif wanted == "dict" and attributes.get("options"):

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 
-from ansible.module_utils import kilonova_files, kilonova_migration, kilonova_rights, kilonova_services
+from ansible.module_utils import kilonova_files, kilonova_migration, kilonova_rights, kilonova_services, kilonova_there
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -28,8 +28,11 @@ description:
     with the host, and resting, those with nothing left to do, name to path to a keyed digest of what each was last restarted
     with) and migration (what M(migration_keys) made), so that none of these is asked for again, loose (those of
     C(directories) whose owners or modes are not right), refused (what M(oslo_config) and M(config_rights) would not touch
-    because it is a link, a device or a directory - path, what, remedy) and nova_sqlite (whether Nova's package left its SQLite
-    database).
+    because it is a link, a device or a directory - path, what, remedy), nova_sqlite (whether Nova's package left its SQLite
+    database), machine (architecture), interfaces (to the bridge or bond that each is a part of), default_routes (interfaces),
+    resolved (each of C(names) to its addresses), candidate (version of nova-common that apt would install, where none is
+    installed), backends (of those that C(roles) set up, what somebody else has in them) and compute_nodes (what Nova's database
+    says of them; none where there is none).
 options:
   directories: {type: list, elements: dict, default: [], description: 'path, owner and group of configuration directories.'}
   key:
@@ -39,6 +42,8 @@ options:
       Hexadecimal key of the digests, from the action plugin of the same name. Digests of files with passwords appear in verbose
       logs; without the key, nobody can try passwords on them.
   paths: {type: list, elements: str, default: [], description: Files that the run is going to write.}
+  names: {type: list, elements: str, default: [], description: Names that must mean something to the host.}
+  roles: {type: list, elements: str, default: [], description: Roles of the host.}
   units: {type: list, elements: str, default: ['*'], description: Shell patterns of the units that matter.}
   migration: {type: path, required: true, description: Directory of M(migration_keys).}
   now: {type: float, description: 'Time where Ansible runs, in seconds since 1970; clock_ahead is compared with it.'}
@@ -221,7 +226,9 @@ def main():
             "now": {"type": "float"},
             "directories": {"type": "list", "elements": "dict", "default": []},
             "migration": {"type": "path", "required": True},
+            "names": {"type": "list", "elements": "str", "default": []},
             "paths": {"type": "list", "elements": "str", "default": []},
+            "roles": {"type": "list", "elements": "str", "default": []},
             "units": {"type": "list", "elements": "str", "default": ["*"]},
         },
         supports_check_mode=True,
@@ -235,10 +242,12 @@ def main():
     refused += kilonova_files.refusals(module.params["paths"])
     key = bytes.fromhex(module.params["key"])
     interrupted = install_interrupted()
+    hostname, known = socket.gethostname(), kilonova_services.load_files(module.warn)
+    names = [name for name in dict.fromkeys([hostname, *module.params["names"]]) if name]
     module.exit_json(
         changed=False,
         host={
-            "hostname": socket.gethostname(),
+            "hostname": hostname,
             "root": os.geteuid() == 0,
             "distribution": distribution(),
             "addresses": addresses(),
@@ -252,13 +261,20 @@ def main():
             "clock_ahead": clock - module.params["now"] if module.params["now"] else 0,
             "memory_mib": memory_mib(),
             "disk_free_mib": disk.f_bavail * disk.f_frsize // 2**20,
-            "files": files(kilonova_services.load_files(module.warn), key),
+            "files": files(known, key),
             "services": services(state, key, states, active_services()),
             "migration": kilonova_migration.told(module.params["migration"]),
             "loose": not_right,
             "refused": [{"path": error.path, "what": error.what, "remedy": error.remedy} for error in refused],
             "nova_sqlite": os.path.exists("/var/lib/nova/nova.sqlite"),
             "kernel": os.uname().release,
+            "machine": os.uname().machine,
+            "interfaces": kilonova_there.interfaces(),
+            "default_routes": kilonova_there.default_routes(),
+            "resolved": kilonova_there.resolved(names),
+            "candidate": "" if "nova-common" in installed else kilonova_there.candidate("nova-common"),
+            "backends": kilonova_there.backends(module.params["roles"], {*state, *known}, hostname),
+            "compute_nodes": kilonova_there.compute_nodes() if "nova_controller" in module.params["roles"] else None,
             "install_interrupted": bool(half) or interrupted,
             "datapath": "system" if openvswitch_in_kernel() else "netdev",
         },

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 
-from ansible.module_utils import kilonova_files, kilonova_lock
+from ansible.module_utils import kilonova_files, kilonova_lock, kilonova_there
 from ansible.module_utils import kilonova_rabbitmq as rabbitmq
 from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
@@ -31,9 +31,10 @@ options:
       name; reads (path to section to digest, what the unit reads; the digest of a section that it does not use is empty);
       answers (an http URL, or host:port; optional); queues (names of RabbitMQ queues that must have a consumer once the unit was
       started; optional); after (units of this list that must answer before this one is touched; optional); action (restart or
-      reload); runs (whether it shall run; without it, yes. What shall not run is stopped and disabled); later (nothing in the
-      run needs it before the last play: the first start here is not waited for); invocation (systemd's id of the process at an
-      earlier look: by another one it died meanwhile).
+      reload); runs (whether it shall run; without it, yes. What shall not run is stopped and disabled); configuration (file of a
+      unit that shall not run; one that is not exactly its package's is somebody's who uses the unit, which then stays as it
+      is); later (nothing in the run needs it before the last play: the first start here is not waited for); invocation (systemd's
+      id of the process at an earlier look: by another one it died meanwhile).
   unasked:
     type: list
     elements: dict
@@ -124,6 +125,7 @@ def main():
                     "after": {"type": "list", "elements": "str", "default": []},
                     "action": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
                     "runs": {"type": "bool", "default": True},
+                    "configuration": {"type": "path"},
                     "later": {"type": "bool", "default": False},
                     "invocation": {"type": "str"},
                 },
@@ -136,7 +138,7 @@ def main():
     )
     kilonova_lock.take(module)
     units = [unit for unit in module.params["units"] if unit["runs"]]
-    idle = [unit["name"] for unit in module.params["units"] if not unit["runs"]]
+    idle = {unit["name"]: unit["configuration"] for unit in module.params["units"] if not unit["runs"]}
     paths = list(dict.fromkeys(path for unit in units for path in unit["reads"]))
     state = services.load_state(module.warn)
     if module.check_mode:
@@ -146,7 +148,7 @@ def main():
     shown = show([unit["name"] for unit in module.params["units"]])
     plan, enable, act = [], [], {"start": [], "restart": [], "reload": []}
     # A unit that the packages of this host do not have needs nothing. Before they are installed, it counts as one that they have.
-    disable = [name for name in idle if must_be_disabled(shown[name], module.check_mode)]
+    disable = [name for name in idle if must_be_disabled(shown[name], module.check_mode) and not is_used(name, idle[name])]
     plan += ["disable %s" % name for name in disable]
     for unit in units:
         name, properties = unit["name"], shown[unit["name"]]
@@ -231,6 +233,11 @@ def must_be_disabled(properties, check_mode):
         return check_mode
     enabled = properties.get("UnitFileState") in ("enabled", "enabled-runtime")
     return enabled or properties.get("ActiveState") in ("active", "activating", "reloading")
+
+
+def is_used(name, configuration):
+    """Whether a unit that shall not run serves somebody else: its configuration is there, and is not its package's."""
+    return bool(configuration) and os.path.lexists(configuration) and not kilonova_there.is_idle_package(name, configuration)
 
 
 def wait(module, units, acted, state):

@@ -11,6 +11,11 @@ from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova_masking import mask
 
+try:
+    import yaml
+except ImportError:  # a fresh host: the package comes with this very run
+    yaml = None
+
 DOCUMENTATION = r"""
 module: oslo_config
 short_description: Write configuration files, keeping what the package shipped as .orig
@@ -23,7 +28,9 @@ description:
   - Notes, for M(openstack_services), which sections somebody changed by hand, and for M(host_facts), which files there are.
 options:
   files:
-    description: Files with path, owner, group, mode and base64 content.
+    description: >-
+      Files with path, owner, group, mode and base64 content; merge is the name of a mapping in a YAML file, in which entries that
+      are not ours stay as they are, and so does everything beside it.
     type: list
     elements: dict
     required: true
@@ -63,6 +70,7 @@ def main():
                     "group": {"type": "str", "default": "root"},
                     "mode": {"type": "str", "default": "0644"},
                     "content": {"type": "str", "required": True, "no_log": True},
+                    "merge": {"type": "str"},
                 },
             },
             "corrected": {"type": "list", "elements": "dict", "default": []},
@@ -73,7 +81,7 @@ def main():
     refused = kilonova_files.refusals(entry["path"] for entry in module.params["files"])
     if refused:
         module.fail_json(msg="Nothing was written. %s" % " | ".join(map(str, refused)))
-    result = {"changed_files": [], "kept": [], "before": {}, "notes": {}, "secrets_changed": []}
+    result = {"changed_files": [], "kept": [], "before": {}, "after": {}, "notes": {}, "secrets_changed": []}
     owned = [(entry, *ids(entry, module)) for entry in module.params["files"]]
     try:
         foreseen = {}
@@ -88,18 +96,45 @@ def main():
     module.exit_json(changed=bool(result["changed_files"]), **result)
 
 
+def merged(module, path, name, old, ours):
+    """A YAML file with what we say in one of its mappings, and what others have in it; ours alone where they have nothing."""
+    if yaml is None:
+        if module.check_mode:
+            module.warn("%s: python3-yaml is not installed yet; what others have in it stays, and is not in this plan" % path)
+            return ours
+        module.fail_json(msg="%s: python3-yaml is missing on this host; the role keystone installs it" % path)
+    try:
+        there = yaml.safe_load(old.decode())
+    except (ValueError, yaml.YAMLError) as error:
+        module.fail_json(msg="%s: is no YAML (%s); correct it, or move it away" % (path, str(error).split("\n")[0]))
+    wanted = yaml.safe_load(ours.decode())
+    if there is None:
+        return ours
+    if not isinstance(there, dict) or not isinstance(there.get(name) or {}, dict):
+        module.fail_json(msg="%s: has no mapping %s; correct it, or move it away" % (path, name))
+    both = {**there, **wanted, name: {**(there.get(name) or {}), **wanted[name]}}
+    if both == wanted:
+        return ours
+    comments = b"".join(line for line in ours.splitlines(keepends=True) if line.startswith(b"#"))
+    return comments + yaml.safe_dump(both, default_flow_style=False, allow_unicode=True, sort_keys=False).encode()
+
+
 def bring(module, entry, wanted, foreseen, result):
     """Make a file what it must be, with what was there kept once as `.orig`; say in `result` what that changes."""
     path, content = entry["path"], base64.b64decode(entry["content"])
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(kilonova_files.Place(path))
         old, state = place.read()
+        if entry.get("merge") and old:
+            content = merged(module, path, entry["merge"], old, content)
         rights = [state.st_uid, state.st_gid, state.st_mode & 0o7777] if state else None
         same_content = old == content
         if same_content and (foreseen or rights) == wanted:
             return
         result["changed_files"].append(path)
         old_text, new_text = (old or b"").decode("utf-8", "replace"), content.decode("utf-8")
+        if entry.get("merge"):
+            result["after"][path] = mask(new_text)
         result["before"][path] = mask(old_text)
         if same_content:
             result["notes"][path] = ["owner, group and mode become %(owner)s:%(group)s %(mode)s" % entry]

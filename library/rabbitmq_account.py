@@ -25,11 +25,12 @@ short_description: The guide's rabbitmqctl add_user and set_permissions, repaire
 description:
   - Logs in as the services do, to see whether the password works. C(rabbitmqctl) gets a file with the salted hash
     (import_definitions), because it would want the password itself in argv, or, since RabbitMQ 4, from a terminal.
-  - Deletes the account C(guest).
+  - Deletes the account C(guest), unless C(guest) says that it stays. Tags that the account has, it keeps.
 options:
   user: {type: str, required: true, description: Name of the account.}
   password: {type: str, required: true, description: Any characters.}
   vhost: {type: str, default: /, description: Virtual host that the account may use.}
+  guest: {type: str, choices: [delete, keep], default: delete, description: What becomes of the account guest.}
   host: {type: str, required: true, description: Address that RabbitMQ listens on.}
   port: {type: int, default: 5672, description: TCP port that RabbitMQ listens on.}
 """
@@ -38,6 +39,10 @@ PERMISSIONS = [".*", ".*", ".*"]
 # Made at the server's first start.
 DATA = "/var/lib/rabbitmq/mnesia"
 USERS = "[N || U <- rabbit_auth_backend_internal:list_users(), {user, N} <- U]"
+TAGS = (
+    "[[N, $\\t, lists:join($,, [atom_to_list(T) || T <- G])] || U <- rabbit_auth_backend_internal:list_users(),"
+    " {user, N} <- U, {tags, G} <- U]"
+)
 RIGHTS = (
     "[[U, $\\t, V, $\\t, C, $\\t, W, $\\t, R] || P <- rabbit_auth_backend_internal:list_permissions(),"
     " {user, U} <- P, {vhost, V} <- P, {configure, C} <- P, {write, W} <- P, {read, R} <- P]"
@@ -59,15 +64,15 @@ def password_hash(password, salt):
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
-def import_account(module, params):
-    """Create or correct the user and its permissions."""
+def import_account(module, params, tags):
+    """Create or correct the user and its permissions; its tags are what they were."""
     definitions = {
         "users": [
             {
                 "name": params["user"],
                 "password_hash": password_hash(params["password"], os.urandom(4)),
                 "hashing_algorithm": "rabbit_password_hashing_sha256",
-                "tags": [],
+                "tags": tags,
             }
         ],
         "permissions": [
@@ -80,6 +85,12 @@ def import_account(module, params):
         # rabbitmqctl changes to its own user before it reads.
         shutil.chown(stream.name, "rabbitmq", "rabbitmq")
         rabbitmqctl(module, "import_definitions", stream.name)
+
+
+def present_tags(user):
+    """Tags of a user."""
+    rows = dict(row.partition("\t")[::2] for row in rabbitmq.rows(TAGS))
+    return [tag for tag in rows.get(user, "").split(",") if tag]
 
 
 def listens(params):
@@ -114,6 +125,7 @@ def main():
             "user": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
             "vhost": {"type": "str", "default": "/"},
+            "guest": {"type": "str", "choices": ["delete", "keep"], "default": "delete"},
             "host": {"type": "str", "required": True},
             "port": {"type": "int", "default": 5672},
         },
@@ -141,8 +153,8 @@ def main():
     if permissions.get((p["user"], p["vhost"])) != PERMISSIONS:
         actions.append("grant %(user)s all permissions on vhost %(vhost)s" % p)
     if actions and not module.check_mode:
-        import_account(module, p)
-    if "guest" in users:
+        import_account(module, p, present_tags(p["user"]) if p["user"] in users else [])
+    if "guest" in users and p["guest"] == "delete" and p["user"] != "guest":
         actions.append("delete user guest")
         if not module.check_mode:
             rabbitmqctl(module, "delete_user", "guest")

@@ -15,7 +15,7 @@ description:
   - The guide's C(CREATE DATABASE nova_api; GRANT ALL PRIVILEGES ON nova_api.* TO 'nova'@'localhost' IDENTIFIED BY ...).
   - Connects as the operating system's root by the local socket (unix_socket), so there is no root password.
   - Repairs a changed password and a missing grant. Accounts of the same user for hosts that are not listed are removed,
-    so that a former C('%') does not stay behind. Databases are never dropped.
+    so that a former C('%') does not stay behind, unless C(others) says that they stay. Databases are never dropped.
 options:
   accounts:
     type: list
@@ -28,6 +28,11 @@ options:
     choices: [correct, leave]
     default: correct
     description: What becomes of an account that has another password. Who is left so is not among C(right) of the result.
+  others:
+    type: str
+    choices: [remove, keep]
+    default: remove
+    description: What becomes of accounts of the same user for hosts that are not listed.
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
 """
 
@@ -52,6 +57,7 @@ def main():
                 },
             },
             "hosts": {"type": "list", "elements": "str", "required": True},
+            "others": {"type": "str", "choices": ["remove", "keep"], "default": "remove"},
             "drifted": {"type": "str", "choices": ["correct", "leave"], "default": "correct"},
             "unix_socket": {"type": "path", "default": database.socket()},
         },
@@ -71,7 +77,7 @@ def main():
             present = {row[0] for row in cursor.fetchall()}
             for account in p["accounts"]:
                 is_right = True
-                for action, statement, arguments in differences(cursor, account, p["hosts"], present):
+                for action, statement, arguments in differences(cursor, account, p["hosts"], present, p["others"]):
                     if action.startswith("set the password") and p["drifted"] == "leave":
                         is_right = False
                         continue
@@ -83,7 +89,7 @@ def main():
     module.exit_json(changed=bool(actions), actions=actions, right=right, diff=shown)
 
 
-def differences(cursor, account, hosts, present):
+def differences(cursor, account, hosts, present, others="remove"):
     """What one account lacks, in order: (action, statement, arguments). `present`: the databases that are there."""
     for name in account["databases"]:
         if name not in present:
@@ -103,7 +109,7 @@ def differences(cursor, account, hosts, present):
                 # An underscore is a wildcard in a GRANT; the guide's own `nova_api` would open `novaXapi` too.
                 statement = "GRANT ALL PRIVILEGES ON `%s`.* TO %%s@%%s" % name.replace("_", r"\_")
                 yield "grant all privileges on %s to %s" % (name, shown), statement, (user, host)
-    for host in sorted(set(known) - set(hosts)):
+    for host in sorted(set(known) - set(hosts)) if others == "remove" else ():
         yield "remove account '%s'@'%s'" % (user, host), "DROP USER %s@%s", (user, host)
 
 

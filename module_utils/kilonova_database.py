@@ -12,6 +12,12 @@ except ImportError:  # check mode on a fresh host: the package comes with this v
 # Debian moved both after its release 13.
 SOCKETS = ("/run/mysqld/mysqld.sock", "/run/mariadbd/mysqld.sock")
 DATA = ("/var/lib/mysql", "/var/lib/mariadb")
+# By password, by plugin, by the host that root may come from.
+REFUSED = (1045, 1698, 1130)
+REMEDY = (
+    "run `ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('...')` there, with "
+    "root's password, which stays valid"
+)
 
 
 def socket():
@@ -28,6 +34,9 @@ def connect(module):
         try:
             return pymysql.connect(unix_socket=path, user="root", charset="utf8mb4", autocommit=True)
         except pymysql.MySQLError as error:
+            # Nothing in a run changes that, so a plan cannot go on as if nobody were there.
+            if error.args and error.args[0] in REFUSED:
+                module.fail_json(msg=f"MariaDB refuses root at {path}: {error}; {REMEDY}")
             problem = f"MariaDB does not answer on {path}: {error}"
     if not module.check_mode:
         module.fail_json(msg=problem)

@@ -406,7 +406,8 @@ def bridges(datapath, *declared):
     """The commands of /usr/local/sbin/openstack-bridges."""
     entry = {"path": "/x", "template": "openstack-bridges.sh.j2",
              "variables": {"bridges": declared, "datapath": datapath, "ip_forward": False}}
-    return [line for line in render(entry).splitlines() if line and not line.startswith(("#", "set "))]
+    made = render(entry).partition("# What is declared.\n")[2]
+    return [line for line in made.splitlines() if line and not line.startswith("#")]
 
 
 def test_a_bridge_for_one_datapath_is_made_there_only():
@@ -416,15 +417,20 @@ def test_a_bridge_for_one_datapath_is_made_there_only():
 
 def test_bridges_are_of_open_vswitch_or_of_the_kernel():
     assert bridges("system", PROVIDER) == [
+        "ovs-vsctl br-exists br-provider || note 'bridge br-provider'",
         "ovs-vsctl --may-exist add-br br-provider -- set bridge br-provider datapath_type=system fail_mode=standalone",
+        "note 'tunnel br-provider br-provider-1'",
         "ovs-vsctl --may-exist add-port br-provider br-provider-1 -- set interface br-provider-1 type=vxlan "
         "options:remote_ip=10.0.1.21 options:dst_port=8472",
         "ip link set br-provider up",
+        "ip -oneline address show dev br-provider | grep --quiet --fixed-strings ' 198.51.100.1/24 ' "
+        "|| note 'address br-provider 198.51.100.1/24'",
         "ip address replace 198.51.100.1/24 dev br-provider",
     ]
     kernel = bridges("linux", PROVIDER)
     assert not any("ovs" in line for line in kernel)
-    assert kernel[0] == "ip link show dev br-provider >/dev/null 2>&1 || ip link add name br-provider type bridge"
+    assert kernel[0] == "if ! ip link show dev br-provider >/dev/null 2>&1; then"
+    assert kernel[1:3] == ["    note 'bridge br-provider'", "    ip link add name br-provider type bridge"]
     assert kernel[-1] == "ip address replace 198.51.100.1/24 dev br-provider"
 
 

@@ -597,7 +597,7 @@ OURS = ["openstack\t/\t.*\t.*\t.*"]
 )
 def test_the_account_is_repaired_and_its_password_in_no_argument(run, monkeypatch, users, rights, right_password, actions):
     code, commands = load("rabbitmq_account"), []
-    monkeypatch.setattr(code.rabbitmq, "rows", {code.USERS: users, code.RIGHTS: rights}.get)
+    monkeypatch.setattr(code.rabbitmq, "rows", {code.USERS: users, code.RIGHTS: rights, code.TAGS: ["openstack\t"]}.get)
     monkeypatch.setattr(code, "rabbitmqctl", lambda _module, *arguments: commands.append(arguments))
     monkeypatch.setattr(code, "login_works", lambda _params: right_password)
     monkeypatch.setattr(code.shutil, "chown", lambda *_arguments: None)
