@@ -62,6 +62,8 @@ class ActionModule(ActionBase):
             problems += preflight.check_host(
                 name, seen, own, host.find("openstack_release"), variables.distributions(inventory)
             )
+            problems += preflight.check_resolved(name, seen, variables.names(host))
+            problems += preflight.check_listening(name, seen, variables.servers(host))
             problems += preflight.check_resources(name, seen, limits)
             problems += preflight.check_packages(name, seen, variables.packages(host))
             problems += preflight.check_units(name, seen, variables.units(host))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -21,6 +20,7 @@ from ansible.module_utils.common import validation
 from jinja2 import TemplateError
 from jinja2.runtime import missing
 
+from kilonova import addresses as addresses_
 from kilonova import config_files, consistency, generate, listening, migration, preflight
 from kilonova.preflight import IMPOSSIBLE, Problem
 
@@ -37,6 +37,8 @@ FORBIDDEN = {part: what for part, what in IMPOSSIBLE.items() if len(part) == 1}
 UNREADABLE = (ValueError, TypeError, TemplateError, AnsibleError)
 URLS = ("openstack_internal_scheme", "openstack_internal_host", "openstack_auth_url")
 MIGRATION_ADDRESS = "nova_compute_migration_address"
+# What may be a name that a host must know, the most general one first.
+NAMING = ("openstack_internal_host", "openstack_auth_url", "openstack_database_host", "openstack_rabbit_host")
 ADDRESSES = ("openstack_management_address", "openstack_tunnel_address", MIGRATION_ADDRESS)
 
 
@@ -73,6 +75,7 @@ def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) 
             told = {problem.variable for problem in problems}
             found = preflight.check_secrets({name: _found(known[host], name) for name in names}, names, group)
             problems += [problem for problem in found if problem.variable not in told]
+    problems += check_foreign_secrets(inventory, known)
     if not problems:
         problems += tls(inventory)
     problems += check_names(inventory, hosts, foreign) + check_overrides(inventory, hosts)
@@ -86,6 +89,27 @@ def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) 
     # With all that in order, every file can be made: is it one that its service reads as meant?
     complaints = generate.complaints(inventory)
     return generate.lines(complaints, "error"), generate.lines(complaints, "warning")
+
+
+def check_foreign_secrets(inventory: generate.Inventory, known: Mapping[str, generate.Host]) -> list[Problem]:
+    """Passwords of servers that somebody else runs: there where one is used, and one that can be used."""
+    problems = []
+    for host in inventory.groups.get("controllers", ())[:1]:
+        for name, user in inventory.role_vars["openstack_foreign_secrets"].items():
+            value, needed = _found(known[host], name), _found(known[host], user)
+            if needed and value in (None, ""):
+                remedy = f"set it to the password of {user} = {needed}, best encrypted by ansible-vault"
+                problems.append(Problem("controllers", name, "", "is not set", remedy))
+            elif not needed and value not in (None, ""):
+                problems.append(Problem("controllers", user, "", f"is not set, and {name} is", f"set it, or remove {name}"))
+            elif needed and not _found(known[host], "openstack_database_is_external"):
+                what = "is of no use: MariaDB on the controller is set up by this run, as root by its local socket"
+                remedy = f"remove it and {name}, or correct openstack_database_host"
+                problems.append(Problem("controllers", user, str(needed), what, remedy))
+        if _found(known[host], "openstack_rabbit_is_external") and "/" in str(_found(known[host], "openstack_rabbit_pass") or ""):
+            what = "contains a slash, which oslo.messaging does not hand on as it is, and the account is somebody else's"
+            problems.append(Problem("controllers", "openstack_rabbit_pass", "", what, "give the account a password without one"))
+    return problems
 
 
 def distributions(inventory: generate.Inventory) -> Mapping[str, Mapping[str, str]]:
@@ -123,6 +147,27 @@ def tls(inventory: generate.Inventory, told: Mapping[str, Any] | None = None) ->
         name: {variable: _found(inventory.host(name), variable) for variable in URLS} for name in inventory.hosts()
     }
     return preflight.check_tls(hosts, lambda host: listening.is_own(host, management, names, told))
+
+
+def names(host: generate.Host) -> dict[str, list[str]]:
+    """Return the names by which a host reaches something, by variable."""
+    found = {name: addresses_.names_of([_found(host, name) or ""]) for name in NAMING}
+    if host.name not in host.inventory.groups.get("controllers", ()):
+        found.pop("openstack_database_host")
+    # One mistake is one line: what follows from another variable is not named again.
+    seen: set[str] = set()
+    return {name: [one for one in texts if one not in seen and not seen.add(one)] for name, texts in found.items()}
+
+
+def servers(host: generate.Host) -> dict[str, tuple[str, str, str]]:
+    """Return the servers of ours that a host runs, by the variable that says where they are reached: (server, host, listens)."""
+    found = {}
+    for role, server, variable in (
+        ("mysql", "MariaDB", "openstack_database_host"), ("rabbitmq", "RabbitMQ", "openstack_rabbit_host"),
+    ):
+        if role in host.roles():
+            found[variable] = server, str(host.find(variable)), str(host.find(f"{role}_bind_address"))
+    return found
 
 
 def packages(host: generate.Host) -> list[str]:
@@ -180,11 +225,7 @@ def override_files() -> dict[str, list[str]]:
 
 
 def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return addresses_.parsed(text) is not None
 
 
 def _is_host(text: str) -> bool:
@@ -206,11 +247,10 @@ def _is_url(text: str) -> bool:
 
 
 def _is_servers(text: str) -> bool:
-    for server in text.split(","):
-        host, _colon, port = server.strip().rpartition(":")
-        if not (_is_host(host.strip("[]")) and _is_number(port) and 0 < int(port) < 65536):
-            return False
-    return True
+    try:
+        return all(_is_host(addresses_.split(server)[0]) for server in text.split(","))
+    except ValueError:
+        return False
 
 
 def _is_range(text: str) -> bool:
@@ -236,6 +276,10 @@ FORMS: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
     (
         "_apt_proxy", lambda text: not text or (_is_url(text) and "@" not in text), "is no URL of a proxy without a login",
         "write one such as http://proxy.example.org:3128; every user of the host can read it",
+    ),
+    (
+        "_vhost", lambda text: text == "/" or bool(re.fullmatch(r"[\w.-]+", text, re.ASCII)), "is no name of a virtual host",
+        "write /, or letters, digits, dots, dashes and underscores, e.g. openstack",
     ),
     ("_vni_ranges", _is_range, "is no range of network identifiers", "write first:last within 1 and 16777215, e.g. 1:1000"),
     (
@@ -376,7 +420,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def check_values(inventory: generate.Inventory, hosts: Iterable[str]) -> list[Problem]:
     """Every variable of every host's roles fits its spec. Secrets and addresses have checks of their own (preflight.py)."""
-    checked_elsewhere = {*inventory.role_vars["openstack_secrets"], *ADDRESSES, "openstack_release"}
+    secrets = {*inventory.role_vars["openstack_secrets"], *inventory.role_vars["openstack_foreign_secrets"]}
+    checked_elsewhere = {*secrets, *ADDRESSES, "openstack_release"}
     found: dict[Wrong, list[str]] = {}
     followed: dict[Wrong, list[str]] = {}
     for name in hosts:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 
-from ansible.module_utils import kilonova_files, kilonova_migration, kilonova_rights, kilonova_services
+from ansible.module_utils import kilonova_address, kilonova_files, kilonova_migration, kilonova_rights, kilonova_services
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -41,6 +41,7 @@ options:
   paths: {type: list, elements: str, default: [], description: Files that the run is going to write.}
   units: {type: list, elements: str, default: ['*'], description: Shell patterns of the units that matter.}
   migration: {type: path, required: true, description: Directory of M(migration_keys).}
+  names: {type: list, elements: str, default: [], description: 'Names to resolve; resolved has the addresses of each.'}
   now: {type: float, description: 'Time where Ansible runs, in seconds since 1970; clock_ahead is compared with it.'}
 """
 
@@ -222,6 +223,7 @@ def main():
             "directories": {"type": "list", "elements": "dict", "default": []},
             "migration": {"type": "path", "required": True},
             "paths": {"type": "list", "elements": "str", "default": []},
+            "names": {"type": "list", "elements": "str", "default": []},
             "units": {"type": "list", "elements": "str", "default": ["*"]},
         },
         supports_check_mode=True,
@@ -242,6 +244,7 @@ def main():
             "root": os.geteuid() == 0,
             "distribution": distribution(),
             "addresses": addresses(),
+            "resolved": {name: kilonova_address.resolved(name) for name in module.params["names"]},
             "packages": installed,
             # What a run of ours left half done, the next one completes.
             "half_installed": {} if interrupted else half,
