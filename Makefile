@@ -17,9 +17,11 @@ extra = -e $(call quote,{"$(1)": "$(subst ",\",$(subst \,\\,$(2)))"})
 export LC_ALL := C.UTF-8
 LOCK ?= requirements/lock.txt
 
-# The sandbox's release and its number of compute nodes: make cloud RELEASE=zed COMPUTES=2, and the same for the targets after it.
+# The sandbox's release, its number of compute nodes, and whether it is IPv6 only: make cloud RELEASE=zed COMPUTES=2 IPV6=1, and the
+# same for the targets after it.
 export KILONOVA_RELEASE := $(or $(RELEASE),$(KILONOVA_RELEASE))
 export KILONOVA_COMPUTES := $(or $(COMPUTES),$(KILONOVA_COMPUTES))
+export KILONOVA_IPV6 := $(or $(IPV6),$(KILONOVA_IPV6))
 
 # Faster on many tasks, never required: make site MITOGEN=1.
 ifdef MITOGEN
@@ -36,7 +38,7 @@ endif
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, COMPUTES=2)
+cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, COMPUTES=2, IPV6=1)
 	$(ANSIBLE) $(INVENTORIES) playbooks/cloud.yml
 
 site: $(VENV)/ready ## install onto the hosts of INVENTORY (LIMIT=localhost,controllers,compute2)

@@ -66,6 +66,7 @@ class ActionModule(ActionBase):
             problems += preflight.check_host(
                 name, seen, own, host.find("openstack_release"), variables.distributions(inventory)
             )
+            problems += preflight.check_listening(name, seen, variables.servers(host))
             problems += preflight.check_resources(name, seen, limits)
             problems += fitness.check_machine(name, seen, inventory.role_vars["openstack_architectures"])
             # With another distribution, these follow.

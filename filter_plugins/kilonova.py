@@ -7,7 +7,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import config_files, listening, migration, releases
+from kilonova import addresses, config_files, listening, migration, releases
 
 
 def _explained(function):
@@ -33,12 +33,17 @@ class FilterModule:
     def filters(self):
         """Return name -> function."""
         return {
+            "canonical_address": _explained(addresses.canonical),
             "config_digests": _explained(config_files.digests),
+            "database_login": _explained(config_files.database_login),
             "for_release": _explained(config_files.for_release),
-            "host_port": _explained(listening.host_port),
+            "host_port": _explained(addresses.host_port),
             "instances_path": _explained(migration.instances_path),
+            "ip_version": _explained(addresses.ip_version),
+            "is_elsewhere": _explained(addresses.is_elsewhere),
             "literal": _explained(config_files.literal),
             "options_for_release": _explained(config_files.options_for_release),
+            "names_of": _explained(addresses.names_of),
             "nova_version": _explained(lambda value: releases.find(str(value)).nova),
             "one_address": _explained(listening.one_address),
             "own_addresses": _explained(listening.own_addresses),
@@ -47,5 +52,6 @@ class FilterModule:
             "role_packages": _explained(config_files.role_packages),
             "service_url": _explained(service_url),
             "sockets": _explained(listening.sockets),
+            "url_host": _explained(addresses.url_host),
             "units_with_digests": _explained(config_files.units_with_digests),
         }

@@ -18,7 +18,7 @@ from urllib.parse import quote as percent_encode
 import jinja2
 import yaml
 
-from kilonova import conf, releases
+from kilonova import addresses, conf, releases
 from kilonova.masking import mask as mask
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -334,5 +334,16 @@ def url(scheme: str, host: str, port: int, user: str, password: str, path: str =
         password = str(password).encode().decode("latin-1")
     def encode(text: str) -> str:
         return percent_encode(str(text), safe="")
-    bracketed = f"[{host}]" if ":" in str(host) else host
-    return f"{scheme}://{encode(user)}:{encode(password)}@{bracketed}:{int(port)}/{path}"
+    return f"{scheme}://{encode(user)}:{encode(password)}@{addresses.host_port(host, port)}/{encode(path)}"
+
+
+def database_login(user: str, logins: Mapping[str, Any], administrator: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a module looks into the databases of `user`, one of the accounts of `logins`.
+
+    `administrator` is {} for our own server, which root reaches by its socket; without a `user`, it is a server whose
+    administrator nobody knows, and the account itself looks.
+    """
+    if not administrator or administrator.get("user"):
+        return dict(administrator)
+    account = next(one for one in logins["accounts"] if one["user"] == user)
+    return {**administrator, "user": user, "password": account["password"]}

@@ -121,7 +121,7 @@ def check_shared(inventory: generate.Inventory, hosts: Iterable[str]) -> list[Pr
     from kilonova.variables import specs
 
     hosts = list(hosts)
-    secrets = inventory.role_vars["openstack_secrets"]
+    secrets = {*inventory.role_vars["openstack_secrets"], *inventory.role_vars["openstack_foreign_secrets"]}
     own = re.compile(r"(?<!_controller)_address(es)?$")
     names = [name for name in specs()["openstack"] if name not in PER_HOST and not own.search(name)]
     first: dict[str, tuple[str, Any]] = {}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from kilonova.addresses import canonical, host_port, parsed
 
 
 def own_addresses(management: str, hosts: Iterable[str], told: Mapping[str, Any] | None) -> list[str]:
@@ -14,11 +15,11 @@ def own_addresses(management: str, hosts: Iterable[str], told: Mapping[str, Any]
     the management address is known to be its.
     """
     told = told or {}
-    found = [_plain(management)]
-    present = {_plain(address) for address in told.get("addresses") or ()}
+    found = [canonical(management)]
+    present = {canonical(address) for address in told.get("addresses") or ()}
     for host in map(str, hosts):
         meant = (told.get("resolved") or {}).get(host, [host])
-        found += [_plain(address) for address in meant if _plain(address) in present and not _is_loopback(address)]
+        found += [canonical(address) for address in meant if canonical(address) in present and not _is_loopback(address)]
     return list(dict.fromkeys(found))
 
 
@@ -26,8 +27,8 @@ def is_own(host: str, management: str, names: Iterable[str], told: Mapping[str, 
     """Whether `host` is the machine with this management address, these names, and what it `told` of itself."""
     if host.lower().rstrip(".") in {name.lower() for name in names} | {"localhost"} or _is_loopback(host):
         return True
-    return _plain(host) == _plain(management) or len(own_addresses(management, [host], told)) > 1 or (
-        _plain(management) in map(_plain, ((told or {}).get("resolved") or {}).get(host, ()))
+    return canonical(host) == canonical(management) or len(own_addresses(management, [host], told)) > 1 or (
+        canonical(management) in map(canonical, ((told or {}).get("resolved") or {}).get(host, ()))
     )
 
 
@@ -78,25 +79,11 @@ def _is_local(server: str) -> bool:
 
 def overlap(one: str, other: str) -> bool:
     """Whether two sockets of one port cannot both be bound: one is at every address, or both at the same."""
-    one, other = (_plain(text.strip("[]").partition("%")[0]) for text in (one, other))
+    one, other = (canonical(text.strip("[]").partition("%")[0]) for text in (one, other))
     every = ("*", "0.0.0.0", "::")
     return one in every or other in every or one == other
 
 
-def host_port(host: str, port: int) -> str:
-    """Return host:port as in a URL."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _plain(address: Any) -> str:
-    try:
-        return str(ipaddress.ip_address(str(address)))
-    except ValueError:
-        return str(address)
-
-
 def _is_loopback(address: Any) -> bool:
-    try:
-        return ipaddress.ip_address(str(address)).is_loopback
-    except ValueError:
-        return False
+    found = parsed(address)
+    return found is not None and found.is_loopback

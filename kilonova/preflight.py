@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from kilonova import listening, releases
+from kilonova import addresses, listening, releases
 
 GROUPS = ("controllers", "computes")
 SHORTEST = 16
@@ -202,7 +202,7 @@ def check_secrets(values: Mapping[str, Any], descriptions: Mapping[str, str], wh
     return problems
 
 
-def check_host(host: str, seen: Mapping[str, Any], addresses: Mapping[str, Any], release: Any,
+def check_host(host: str, seen: Mapping[str, Any], wanted_addresses: Mapping[str, Any], release: Any,
                distributions: Mapping[str, Mapping[str, str]]) -> list[Problem]:
     """What a host says of itself fits the inventory: its distribution, and addresses that are on an interface."""
     problems = check_release(release, distributions)
@@ -217,11 +217,25 @@ def check_host(host: str, seen: Mapping[str, Any], addresses: Mapping[str, Any],
         what = f"needs {wanted['title']}, and this host is {found['title'] or found['id'] or 'an unknown system'}"
         problems.append(Problem(host, "openstack_release", str(release), what, remedy))
     present = {_address(text): interface for text, interface in seen["addresses"].items()}
-    for variable, value in addresses.items():
+    for variable, value in wanted_addresses.items():
         if _address(value) not in present:
             there = ", ".join(f"{address} ({interface})" for address, interface in present.items() if _is_shown(address))
             what, remedy = "is on no interface of the host", f"set one of: {there or 'none found'}"
             problems.append(Problem(host, variable, str(value), what, remedy))
+    return problems
+
+
+def check_listening(host: str, seen: Mapping[str, Any], used: Mapping[str, tuple[str, str, str]]) -> list[Problem]:
+    """Our own servers are reached where they listen. `used`: variable -> (server, its host, where it listens)."""
+    problems = []
+    for variable, (server, name, bound) in used.items():
+        address = addresses.parsed(bound)
+        there = (seen.get("resolved") or {}).get(name, [addresses.canonical(name)])
+        if not there or address is None or address.is_unspecified or addresses.canonical(bound) in there:
+            continue
+        means = "" if name in there else f" is {', '.join(there)} on this host, where"
+        what = f"{means.strip()} {server} does not listen" if means else f"is not where {server} listens"
+        problems.append(Problem(host, variable, name, f"{what}, but at {bound}", f"let it be {bound}, or write that address"))
     return problems
 
 

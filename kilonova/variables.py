@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -21,6 +20,7 @@ from ansible.module_utils.common import validation
 from jinja2 import TemplateError
 from jinja2.runtime import missing
 
+from kilonova import addresses as addresses_
 from kilonova import config_files, consistency, generate, listening, migration, preflight, sources
 from kilonova.conf import kind
 from kilonova.preflight import IMPOSSIBLE, Problem
@@ -38,10 +38,9 @@ FORBIDDEN = {part: what for part, what in IMPOSSIBLE.items() if len(part) == 1}
 UNREADABLE = (ValueError, TypeError, TemplateError, AnsibleError)
 URLS = ("openstack_internal_scheme", "openstack_internal_host", "openstack_auth_url")
 MIGRATION_ADDRESS = "nova_compute_migration_address"
+# What may be a name that a host must know, the most general one first.
+NAMING = ("openstack_internal_host", "openstack_auth_url", "openstack_database_host", "openstack_rabbit_host")
 ADDRESSES = ("openstack_management_address", "openstack_tunnel_address", MIGRATION_ADDRESS)
-
-HOSTS = ("openstack_internal_host", "openstack_public_host", "openstack_database_host", "openstack_rabbit_host")
-
 
 # A compute node never sees a database password, nor what only the controller's services know.
 NOT_ON_COMPUTES = re.compile(r"_dbpass$|_admin_|_metadata_|_glance_|_memcache_")
@@ -94,6 +93,7 @@ def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) 
                     what = "looks like a list or a mapping, which ansible-core before 2.19 makes of it"
                     found.append(Problem(group, name, "", what, "choose another value, or install ansible-core 2.19"))
             problems += [problem for problem in found if problem.variable not in told]
+    problems += check_foreign_secrets(inventory, known)
     if not problems:
         problems += tls(inventory)
     problems += check_names(inventory, hosts, foreign) + check_overrides(inventory, hosts)
@@ -108,6 +108,27 @@ def check_inventory(inventory: generate.Inventory, foreign: Iterable[str] = ()) 
     # With all that in order, every file can be made: is it one that its service reads as meant?
     complaints = generate.complaints(inventory)
     return generate.lines(complaints, "error"), generate.lines(complaints, "warning")
+
+
+def check_foreign_secrets(inventory: generate.Inventory, known: Mapping[str, generate.Host]) -> list[Problem]:
+    """Passwords of servers that somebody else runs: there where one is used, and one that can be used."""
+    problems = []
+    for host in inventory.groups.get("controllers", ())[:1]:
+        for name, user in inventory.role_vars["openstack_foreign_secrets"].items():
+            value, needed = _found(known[host], name), _found(known[host], user)
+            if needed and value in (None, ""):
+                remedy = f"set it to the password of {user} = {needed}, best encrypted by ansible-vault"
+                problems.append(Problem("controllers", name, "", "is not set", remedy))
+            elif not needed and value not in (None, ""):
+                problems.append(Problem("controllers", user, "", f"is not set, and {name} is", f"set it, or remove {name}"))
+            elif needed and not _found(known[host], "openstack_database_is_external"):
+                what = "is of no use: MariaDB on the controller is set up by this run, as root by its local socket"
+                remedy = f"remove it and {name}, or correct openstack_database_host"
+                problems.append(Problem("controllers", user, str(needed), what, remedy))
+        if _found(known[host], "openstack_rabbit_is_external") and "/" in str(_found(known[host], "openstack_rabbit_pass") or ""):
+            what = "contains a slash, which oslo.messaging does not hand on as it is, and the account is somebody else's"
+            problems.append(Problem("controllers", "openstack_rabbit_pass", "", what, "give the account a password without one"))
+    return problems
 
 
 def distributions(inventory: generate.Inventory) -> Mapping[str, Mapping[str, str]]:
@@ -157,9 +178,11 @@ def _unreadable_addresses(host: generate.Host) -> list[Problem]:
 
 
 def hosts(host: generate.Host) -> dict[str, Any]:
-    """Return what the host is to reach by name or address, by variable; only the controller needs the database."""
-    is_controller = host.name in host.inventory.groups.get("controllers", ())
-    return {name: _found(host, name) for name in HOSTS if is_controller or "_database_" not in name}
+    """Return the names by which a host reaches something, by variable; only the controller needs the database."""
+    found = {name: addresses_.names_of([_found(host, name) or ""]) for name in NAMING}
+    if host.name not in host.inventory.groups.get("controllers", ()):
+        found.pop("openstack_database_host")
+    return {name: texts[0] for name, texts in found.items() if texts}
 
 
 def datapath(host: generate.Host, seen: Mapping[str, Any]) -> str:
@@ -168,6 +191,17 @@ def datapath(host: generate.Host, seen: Mapping[str, Any]) -> str:
         return "linux"
     asked = str(host.find("openstack_datapath"))
     return asked if asked != "auto" else str(seen["datapath"])
+
+
+def servers(host: generate.Host) -> dict[str, tuple[str, str, str]]:
+    """Return the servers of ours that a host runs, by the variable that says where they are reached: (server, host, listens)."""
+    found = {}
+    for role, server, variable in (
+        ("mysql", "MariaDB", "openstack_database_host"), ("rabbitmq", "RabbitMQ", "openstack_rabbit_host"),
+    ):
+        if role in host.roles():
+            found[variable] = server, str(host.find(variable)), str(host.find(f"{role}_bind_address"))
+    return found
 
 
 def packages(host: generate.Host) -> list[str]:
@@ -207,11 +241,7 @@ def specs() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return addresses_.parsed(text) is not None
 
 
 def _is_host(text: str) -> bool:
@@ -233,11 +263,10 @@ def _is_url(text: str) -> bool:
 
 
 def _is_servers(text: str) -> bool:
-    for server in text.split(","):
-        host, _colon, port = server.strip().rpartition(":")
-        if not (_is_host(host.strip("[]")) and _is_number(port) and 0 < int(port) < 65536):
-            return False
-    return True
+    try:
+        return all(_is_host(addresses_.split(server)[0]) for server in text.split(","))
+    except ValueError:
+        return False
 
 
 def _is_range(text: str) -> bool:
@@ -263,6 +292,10 @@ FORMS: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
     (
         "_apt_proxy", lambda text: not text or (_is_url(text) and "@" not in text), "is no URL of a proxy without a login",
         "write one such as http://proxy.example.org:3128; every user of the host can read it",
+    ),
+    (
+        "_vhost", lambda text: text == "/" or bool(re.fullmatch(r"[\w.-]+", text, re.ASCII)), "is no name of a virtual host",
+        "write /, or letters, digits, dots, dashes and underscores, e.g. openstack",
     ),
     ("_vni_ranges", _is_range, "is no range of network identifiers", "write first:last within 1 and 16777215, e.g. 1:1000"),
     (
@@ -412,7 +445,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def check_values(inventory: generate.Inventory, hosts: Iterable[str]) -> list[Problem]:
     """Every variable of every host's roles fits its spec. Secrets and addresses have checks of their own (preflight.py)."""
-    checked_elsewhere = {*inventory.role_vars["openstack_secrets"], *ADDRESSES, "openstack_release"}
+    secrets = {*inventory.role_vars["openstack_secrets"], *inventory.role_vars["openstack_foreign_secrets"]}
+    checked_elsewhere = {*secrets, *ADDRESSES, "openstack_release"}
     found: dict[Wrong, list[str]] = {}
     followed: dict[Wrong, list[str]] = {}
     for name in hosts:

@@ -5,16 +5,16 @@ import json
 import socket
 import ssl
 
+from ansible.module_utils import kilonova_database
+from ansible.module_utils import kilonova_rabbitmq as rabbitmq
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_address import host_port, split
+from ansible.module_utils.kilonova_database import AGAIN, port_answers, problem
 from ansible.module_utils.kilonova_http import NoAnswer, ask
 
 try:
-    import pymysql
-except ImportError:  # a fresh host: then only the port is tried
-    pymysql = None
-try:
     import amqp
-except ImportError:
+except ImportError:  # a fresh host: then only the port is tried
     amqp = None
 
 DOCUMENTATION = r"""
@@ -24,89 +24,40 @@ description:
   - Changes nothing. Returns C(problems), each with variable, value, what and remedy; a password is never part of one.
   - Where the host has no client library yet, only the port is tried.
 options:
-  database: {type: dict, description: 'host, port, accounts (user, password, variable, databases).'}
-  queue: {type: dict, description: 'host, port, user, password, vhost.'}
+  database:
+    type: dict
+    description: >-
+      host, port, accounts (user, password, variable, databases), external (whether somebody else runs it), and hosts, where
+      accounts come from.
+  queue: {type: dict, description: 'host, port, user, password, vhost, external.'}
   identity: {type: dict, description: 'auth_url, region, users (name, password, variable, project).'}
   cache: {type: str, description: 'Memcached servers, host:port with commas between.'}
   timeout: {type: int, default: 5, description: Seconds that each may take to answer.}
 """
 
-AGAIN = "or run site.yml without --limit, which does"
 CORRECT = "start it, or correct openstack_%(what)s_host and openstack_%(what)s_port"
-
-
-def problem(variable, value, what, remedy):
-    """One thing that is wrong, as kilonova.preflight.Problem has it."""
-    return {"variable": variable, "value": str(value), "what": what, "remedy": remedy}
-
-
-def port_answers(host, port, timeout):
-    """None when somebody listens, else what the system says."""
-    try:
-        with socket.create_connection((host, port), timeout=timeout):
-            return None
-    except OSError as error:
-        return error.strerror or str(error)
-
-
-def database(params, timeout):
-    """The four errors that a MariaDB account can run into: 2002, 1045, 1049, 1044."""
-    host, port = params["host"], int(params["port"])
-    where = "MariaDB at %s:%d" % (host, port)
-    silent = port_answers(host, port, timeout)
-    if silent:
-        what = "%s does not answer (2002: %s)" % (where, silent)
-        return [problem("openstack_database_host", host, what, CORRECT % {"what": "database"})]
-    problems = []
-    for account in params["accounts"] if pymysql else ():
-        user = account["user"]
-        for name in account["databases"]:
-            try:
-                pymysql.connect(
-                    host=host, port=port, user=user, password=account["password"].encode(), database=name,
-                    connect_timeout=timeout,
-                ).close()
-                continue
-            except pymysql.MySQLError as error:
-                code, said = [*error.args, "", ""][:2]
-            if code == 1045:
-                what = "%s refuses the password of account %s (1045)" % (where, user)
-                problems.append(problem(account["variable"], "", what, "give it the account's password, " + AGAIN))
-                break
-            if code == 1049:
-                what = "%s has no database %s (1049)" % (where, name)
-                problems.append(problem("database", name, what, "create it, " + AGAIN))
-            elif code == 1044:
-                what = "%s does not let account %s use database %s (1044)" % (where, user, name)
-                problems.append(problem("database", name, what, "grant the account all privileges on it, " + AGAIN))
-            else:
-                problems.append(problem("openstack_database_host", host, "%s: %s %s" % (where, code, said), "look at its log"))
-    return problems
 
 
 def queue(params, timeout):
     """A login to RabbitMQ and to the virtual host."""
-    host, port = params["host"], int(params["port"])
-    where = "RabbitMQ at %s:%d" % (host, port)
+    host, port, external = params["host"], int(params["port"]), params["external"]
+    where = "RabbitMQ at %s" % host_port(host, port)
     silent = port_answers(host, port, timeout)
     if silent:
         what = "%s does not answer (%s)" % (where, silent)
         return [problem("openstack_rabbit_host", host, what, CORRECT % {"what": "rabbit"})]
     if amqp is None:
         return []
-    connection = amqp.Connection(
-        host="%s:%d" % (host, port), userid=params["user"], password=params["password"], virtual_host=params["vhost"],
-        connect_timeout=timeout, read_timeout=timeout, login_method="PLAIN",
-    )
+    connection = rabbitmq.connection(amqp, params, timeout)
     try:
         connection.connect()
         connection.close()
     except amqp.exceptions.AccessRefused:
         what = "%s refuses the password of account %s (403)" % (where, params["user"])
-        return [problem("openstack_rabbit_pass", "", what, "give it the account's password, " + AGAIN)]
+        return [problem("openstack_rabbit_pass", "", what, "give it the account's password" + ("" if external else ", " + AGAIN))]
     except amqp.exceptions.NotAllowed:
         what = "%s does not let account %s use the virtual host %s (530)" % (where, params["user"], params["vhost"])
-        remedy = "run `rabbitmqctl set_permissions`, " + AGAIN
+        remedy = "run `rabbitmqctl set_permissions`" + (" there" if external else ", " + AGAIN)
         return [problem("openstack_rabbit_user", params["user"], what, remedy)]
     except (amqp.exceptions.AMQPError, OSError) as error:
         return [problem("openstack_rabbit_host", host, "%s: %s" % (where, error), "look at its log")]
@@ -162,9 +113,8 @@ def cache(servers, timeout):
     """Every memcached server tells its version."""
     problems = []
     for server in servers.split(","):
-        host, _colon, port = server.strip().rpartition(":")
         try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=timeout) as connection:
+            with socket.create_connection(split(server), timeout=timeout) as connection:
                 connection.sendall(b"version\r\n")
                 reply = connection.recv(64)
             said = None if reply.startswith(b"VERSION") else "answers, but is no memcached"
@@ -185,6 +135,8 @@ def main():
                 "options": {
                     "host": {"type": "str", "required": True},
                     "port": {"type": "int", "required": True},
+                    "external": {"type": "bool", "default": False},
+                    "hosts": {"type": "list", "elements": "str", "default": []},
                     "accounts": {
                         "type": "list",
                         "elements": "dict",
@@ -193,21 +145,12 @@ def main():
                             "user": {"type": "str", "required": True},
                             "password": {"type": "str", "required": True, "no_log": True},
                             "variable": {"type": "str", "required": True},
-                            "databases": {"type": "list", "elements": "str", "required": True},
+                            "databases": {"type": "list", "elements": "str", "default": []},
                         },
                     },
                 },
             },
-            "queue": {
-                "type": "dict",
-                "options": {
-                    "host": {"type": "str", "required": True},
-                    "port": {"type": "int", "required": True},
-                    "user": {"type": "str", "required": True},
-                    "password": {"type": "str", "required": True, "no_log": True},
-                    "vhost": {"type": "str", "default": "/"},
-                },
-            },
+            "queue": {"type": "dict", "options": rabbitmq.LOGIN},
             "identity": {
                 "type": "dict",
                 "options": {
@@ -231,7 +174,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    asks = {"database": database, "queue": queue, "identity": identity, "cache": cache}
+    asks = {"database": kilonova_database.problems, "queue": queue, "identity": identity, "cache": cache}
     problems = []
     for name, wrong in asks.items():
         if module.params[name]:

@@ -38,6 +38,7 @@ options:
   runs: {type: bool, default: false, description: Whether the host answers and nova-compute runs there or starts with it.}
   state: {type: str, choices: [vacated, absent], required: true, description: What to reach.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
+  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
 """
 
 # Services have UUIDs since 2.53.
@@ -152,7 +153,7 @@ class Host:
 
     def cell(self):
         """UUID of the cell that it is mapped to, or None."""
-        connection = pymysql.connect(unix_socket=self.module.params["unix_socket"], user="root")
+        connection = pymysql.connect(**database.arguments(self.module))
         with connection, connection.cursor() as cursor:
             cursor.execute(MAPPING, (self.name,))
             return (cursor.fetchone() or (None,))[0]
@@ -230,6 +231,7 @@ def main():
             "runs": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["vacated", "absent"], "required": True},
             "unix_socket": {"type": "path", "default": database.socket()},
+            "login": database.LOGIN,
         },
         supports_check_mode=True,
     )

@@ -12,7 +12,14 @@ import socket
 import subprocess
 import time
 
-from ansible.module_utils import kilonova_files, kilonova_migration, kilonova_rights, kilonova_services, kilonova_there
+from ansible.module_utils import (
+    kilonova_address,
+    kilonova_files,
+    kilonova_migration,
+    kilonova_rights,
+    kilonova_services,
+    kilonova_there,
+)
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -271,7 +278,7 @@ def main():
             "machine": os.uname().machine,
             "interfaces": kilonova_there.interfaces(),
             "default_routes": kilonova_there.default_routes(),
-            "resolved": kilonova_there.resolved(names),
+            "resolved": {name: kilonova_address.resolved(name) for name in names},
             "candidate": "" if "nova-common" in installed else kilonova_there.candidate("nova-common"),
             "backends": kilonova_there.backends(module.params["roles"], {*state, *known}, hostname),
             "compute_nodes": kilonova_there.compute_nodes() if "nova_controller" in module.params["roles"] else None,

@@ -38,6 +38,7 @@ options:
   endpoints: {type: dict, required: true, description: 'public, internal and admin URL of the Identity service.'}
   database: {type: str, default: keystone, description: Database of the Identity service.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
+  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
 """
 
 # Each repository begins with two keys; with one, the setup was killed in between, and would not go on.
@@ -58,9 +59,9 @@ def administrator_is_right(module):
     """Whether user, project and role `admin` exist and the stored hash fits the password."""
     params = module.params
     try:
-        connection = pymysql.connect(unix_socket=params["unix_socket"], user="root")
+        connection = pymysql.connect(**database.arguments(module))
     except pymysql.MySQLError:
-        if not module.check_mode or not database.on_disk(params["database"], "password"):
+        if not module.check_mode or not database.on_disk(module, params["database"], "password"):
             return False
         database.warn_of_guess(module, "the administrator")
         return True
@@ -100,6 +101,7 @@ def main():
             "endpoints": {"type": "dict", "required": True},
             "database": {"type": "str", "default": "keystone"},
             "unix_socket": {"type": "path", "default": database.socket()},
+            "login": database.LOGIN,
         },
         supports_check_mode=True,
     )

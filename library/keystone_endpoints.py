@@ -41,6 +41,7 @@ options:
   project: {type: str, default: service, description: Project of the service users.}
   roles: {type: list, elements: str, default: [], description: Roles that must exist beside those that a service's user gets.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: 'MariaDB''s local socket, asked in check mode only.'}
+  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
   services:
     type: list
     elements: dict
@@ -228,13 +229,14 @@ def ensure_user(connection, registry, entry, auth_url, domain, project, roles, u
             registry.change("add role %s to user %s in project %s" % (role_name, name, project["name"]), "PUT", path)
 
 
-def registered(params):
+def registered(module):
     """Types of the services that the Identity service's database has; None when its server cannot be asked.
 
     With the project among them, since both are made by the same call.
     """
+    params = module.params
     try:
-        connection = pymysql.connect(unix_socket=params["unix_socket"], user="root")
+        connection = pymysql.connect(**database.arguments(module))
     except UNREADABLE:
         return None
     with connection, connection.cursor() as cursor:
@@ -251,10 +253,10 @@ def registered(params):
 def foresee(module):
     """What a run does once there is a Keystone to ask: everything, where its database has nothing of it yet."""
     params = module.params
-    known = registered(params)
+    known = registered(module)
     actions, guessed = [], []
     for entry in params["services"]:
-        if entry["type"] in known if known is not None else database.on_disk("keystone", "endpoint"):
+        if entry["type"] in known if known is not None else database.on_disk(module, "keystone", "endpoint"):
             guessed.append(entry["name"])
             continue
         if entry["type"] == "identity":
@@ -282,6 +284,7 @@ def main():
             "project": {"type": "str", "default": "service"},
             "roles": {"type": "list", "elements": "str", "default": []},
             "unix_socket": {"type": "path", "default": database.socket()},
+            "login": database.LOGIN,
             "services": {
                 "type": "list",
                 "elements": "dict",

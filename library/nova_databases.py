@@ -9,6 +9,7 @@ from ansible.module_utils import kilonova_lock
 from ansible.module_utils import kilonova_manage as manage
 from ansible.module_utils import kilonova_schema as schema
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_address import bare, resolved, url_host
 
 DOCUMENTATION = r"""
 module: nova_databases
@@ -25,22 +26,25 @@ options:
   api_migrations: {type: path, required: true, description: Directory of the alembic scripts of nova_api.}
   migrations: {type: path, required: true, description: Directory of the alembic scripts of nova and nova_cell0.}
   host: {type: str, required: true, description: Host of the databases. A mapping of another host is another cell.}
+  queue_host: {type: str, required: true, description: Host of the message queue.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
+  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
 """
 
 PROGRAM = ("nova-manage", "nova.cmd.manage")
 CELL0 = "00000000-0000-0000-0000-000000000000"
 NETLOC = "{scheme}://{username}:{password}@{hostname}:{port}/"
-DATABASE = {"cell0": NETLOC + "nova_cell0?{query}", "cell1": NETLOC + "nova?{query}"}
-TRANSPORT = {"cell0": "none:///", "cell1": NETLOC + "{path}?{query}"}
+NO_TRANSPORT = "none:///"
+
+
+def template(host, path):
+    """The template of a URL at `host`. Nova takes an IPv6 address out of its brackets, so they stand in the template."""
+    return NETLOC.replace("{hostname}", url_host(host).replace(bare(host), "{hostname}")) + path + "?{query}"
 
 
 def addresses(host):
     """The addresses of a host; its name where it has none."""
-    try:
-        return {row[4][0] for row in socket.getaddrinfo(host, None)}
-    except OSError:
-        return {host}
+    return set(resolved(host)) or {host}
 
 
 def is_ours(url, name, host):
@@ -49,7 +53,7 @@ def is_ours(url, name, host):
     place, _separator, rest = url.partition("://")[2].rpartition("@")[2].partition("/")
     if rest.partition("?")[0] != name:
         return False
-    if place.startswith("{hostname}"):
+    if place.startswith(("{hostname}", "[{hostname}]")):
         return True
     there = urlsplit("//" + place).hostname or ""
     return bool(addresses(there) & (addresses(host) | addresses("localhost") | addresses(socket.gethostname())))
@@ -70,8 +74,10 @@ def doubles(rows, host):
     return problems
 
 
-def cell_commands(rows, host):
+def cell_commands(rows, host, queue_host):
     """What has to be done to the mappings (uuid, name, transport URL, database connection): action -> arguments."""
+    database0, database1 = template(host, "nova_cell0"), template(host, "nova")
+    transport1 = template(queue_host, "{path}")
     cell0 = next((row for row in rows if row[0] == CELL0), None)
     # By its name where no mapping leads to our database: the database has moved.
     cell1 = next((row for row in rows if row[0] != CELL0 and is_ours(row[3], "nova", host)), None) or next(
@@ -79,14 +85,14 @@ def cell_commands(rows, host):
     )
     commands = {}
     if cell0 is None:
-        commands["map cell0"] = ["cell_v2", "map_cell0", "--database_connection", DATABASE["cell0"]]
-    elif cell0[3] != DATABASE["cell0"]:
-        arguments = ["--transport-url", TRANSPORT["cell0"], "--database_connection", DATABASE["cell0"]]
+        commands["map cell0"] = ["cell_v2", "map_cell0", "--database_connection", database0]
+    elif cell0[3] != database0:
+        arguments = ["--transport-url", NO_TRANSPORT, "--database_connection", database0]
         commands["correct the mapping of cell0"] = ["cell_v2", "update_cell", "--cell_uuid", CELL0, *arguments]
-    arguments = ["--transport-url", TRANSPORT["cell1"], "--database_connection", DATABASE["cell1"]]
+    arguments = ["--transport-url", transport1, "--database_connection", database1]
     if cell1 is None:
         commands["create cell1"] = ["cell_v2", "create_cell", "--name", "cell1", *arguments]
-    elif tuple(cell1[2:4]) != (TRANSPORT["cell1"], DATABASE["cell1"]):
+    elif tuple(cell1[2:4]) != (transport1, database1):
         what = "correct the mapping of %s" % (cell1[1] or "the cell without a name, %s" % cell1[0])
         # The name is the operator's.
         name = ["--name", cell1[1]] if cell1[1] else []
@@ -109,7 +115,9 @@ def main():
             "api_migrations": {"type": "path", "required": True},
             "migrations": {"type": "path", "required": True},
             "host": {"type": "str", "required": True},
+            "queue_host": {"type": "str", "required": True},
             "unix_socket": {"type": "path", "default": database.socket()},
+            "login": database.LOGIN,
         },
         supports_check_mode=True,
     )
@@ -123,7 +131,7 @@ def main():
     connection = database.connect(module)
     if connection is None:
         api, main_ = (schema.guess(module, names) for names, _wanted, _command in parts)
-        cells = cell_commands((), module.params["host"]) if api else {}
+        cells = cell_commands((), module.params["host"], module.params["queue_host"]) if api else {}
     else:
         with connection, connection.cursor() as cursor:
             schema.lock(module, cursor, [name for names, _wanted, _command in parts for name in names])
@@ -138,7 +146,7 @@ def main():
                 if row[4]:
                     enable = "nova-manage cell_v2 update_cell --cell_uuid %s --enable" % row[0]
                     module.warn("cell %s is disabled: Nova starts no instance there; %s" % (row[1] or "without a name", enable))
-            cells = cell_commands(rows, module.params["host"])
+            cells = cell_commands(rows, module.params["host"], module.params["queue_host"])
             if not module.check_mode:
                 for behind, (_names, wanted, _command) in zip((api, main_), parts):
                     schema.begin(cursor, behind, wanted)

@@ -28,6 +28,7 @@ options:
     description: Compute hosts that must be mapped; waits for their first report.
   timeout: {type: int, default: 120, description: Seconds to wait for the first report of a host.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
+  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
 """
 
 
@@ -43,7 +44,7 @@ def nova_manage(module, *arguments):
 def answers(module):
     """Whether there is a server to ask."""
     try:
-        pymysql.connect(unix_socket=module.params["unix_socket"], user="root").close()
+        pymysql.connect(**database.arguments(module)).close()
     except UNREADABLE:
         return False
     return True
@@ -52,14 +53,14 @@ def answers(module):
 def query(module, statement, arguments=()):
     """Rows of a statement; in check mode no rows while there is no such database."""
     try:
-        connection = pymysql.connect(unix_socket=module.params["unix_socket"], user="root", autocommit=True)
+        connection = pymysql.connect(autocommit=True, **database.arguments(module))
         with connection, connection.cursor() as cursor:
             cursor.execute(statement, arguments)
             return cursor.fetchall()
     except UNREADABLE as error:
         if module.check_mode:
             return ()
-        module.fail_json(msg="reading Nova's databases by %s: %s" % (module.params["unix_socket"], error))
+        module.fail_json(msg="reading Nova's databases %s: %s" % (database.where(module), error))
 
 
 def discover_hosts(module):
@@ -99,11 +100,12 @@ def main():
             "hosts": {"type": "list", "elements": "str", "required": True},
             "timeout": {"type": "int", "default": 120},
             "unix_socket": {"type": "path", "default": database.socket()},
+            "login": database.LOGIN,
         },
         supports_check_mode=True,
     )
     kilonova_lock.take(module)
-    if module.check_mode and not answers(module) and database.on_disk("nova_api", "host_mappings"):
+    if module.check_mode and not answers(module) and database.on_disk(module, "nova_api", "host_mappings"):
         database.warn_of_guess(module, "nova_api.host_mappings")
         actions = []
     else:

@@ -10,7 +10,13 @@ from ansible.module_utils import kilonova_files, kilonova_lock, kilonova_there
 from ansible.module_utils import kilonova_rabbitmq as rabbitmq
 from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_address import split
 from ansible.module_utils.kilonova_http import NoAnswer, ask
+
+try:
+    import amqp
+except ImportError:  # comes with every service that has queues
+    amqp = None
 
 DOCUMENTATION = r"""
 module: openstack_services
@@ -43,6 +49,7 @@ options:
       Units (name, answers, invocation) whose first start was not waited for so far, or that only their process could be asked.
       Those of this call are added in the fact openstack_services_unasked, for the last play to ask.
   timeout: {type: int, default: 180, description: Seconds to wait for all answers.}
+  queue: {type: dict, description: 'Where RabbitMQ is somebody else''s - its host, port, user, password and vhost.'}
   settle:
     type: int
     default: 10
@@ -93,17 +100,18 @@ def answer(target):
         if target.startswith("http"):
             status = ask(target, most=1)[0]
             return "HTTP status %d" % status if status >= 500 else None
-        host, _separator, port = target.rpartition(":")
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
+        with socket.create_connection(split(target), timeout=5):
             return None
     except (OSError, NoAnswer) as error:
         return "no answer: %s" % error
 
 
-def consumed_queues():
-    """Names of the RabbitMQ queues that somebody listens to; none while RabbitMQ does not say."""
+def consumed_queues(module, names):
+    """Those of the RabbitMQ queues `names` that somebody listens to; none while RabbitMQ does not say."""
+    if module.params["queue"]:
+        return rabbitmq.consumed(amqp, module.params["queue"], names)
     try:
-        return set(rabbitmq.rows(CONSUMED))
+        return set(names) & set(rabbitmq.rows(CONSUMED))
     except RuntimeError:
         return set()
 
@@ -131,6 +139,7 @@ def main():
                 },
             },
             "unasked": {"type": "list", "elements": "dict", "default": []},
+            "queue": {"type": "dict", "options": rabbitmq.LOGIN},
             "timeout": {"type": "int", "default": 180},
             "settle": {"type": "int", "default": 10},
         },
@@ -257,7 +266,7 @@ def wait(module, units, acted, state):
             if active == "active":
                 problem = answer(target) if target else None
                 if problem is None and name in queues:
-                    idle = sorted(set(queues[name]) - consumed_queues())
+                    idle = sorted(set(queues[name]) - consumed_queues(module, queues[name]))
                     problem = "no consumer of %s" % ", ".join(idle) if idle else None
                 if problem is None:
                     del waiting[name]

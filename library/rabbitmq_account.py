@@ -29,7 +29,7 @@ description:
 options:
   user: {type: str, required: true, description: Name of the account.}
   password: {type: str, required: true, description: Any characters.}
-  vhost: {type: str, default: /, description: Virtual host that the account may use.}
+  vhost: {type: str, default: /, description: Virtual host that the account may use; made when it is missing.}
   guest: {type: str, choices: [delete, keep], default: delete, description: What becomes of the account guest.}
   host: {type: str, required: true, description: Address that RabbitMQ listens on.}
   port: {type: int, default: 5672, description: TCP port that RabbitMQ listens on.}
@@ -38,6 +38,7 @@ options:
 PERMISSIONS = [".*", ".*", ".*"]
 # Made at the server's first start.
 DATA = "/var/lib/rabbitmq/mnesia"
+VHOSTS = "rabbit_vhost:list_names()"
 USERS = "[N || U <- rabbit_auth_backend_internal:list_users(), {user, N} <- U]"
 TAGS = (
     "[[N, $\\t, lists:join($,, [atom_to_list(T) || T <- G])] || U <- rabbit_auth_backend_internal:list_users(),"
@@ -65,8 +66,9 @@ def password_hash(password, salt):
 
 
 def import_account(module, params, tags):
-    """Create or correct the user and its permissions; its tags are what they were."""
+    """Create or correct the virtual host, the user and its permissions; its tags are what they were."""
     definitions = {
+        "vhosts": [{"name": params["vhost"]}],
         "users": [
             {
                 "name": params["user"],
@@ -106,10 +108,7 @@ def login_works(params):
     """Whether a service could connect with the account now."""
     if amqp is None:
         return False
-    connection = amqp.Connection(
-        host="%(host)s:%(port)s" % params, userid=params["user"], password=params["password"], virtual_host=params["vhost"],
-        connect_timeout=10, login_method="PLAIN",
-    )
+    connection = rabbitmq.connection(amqp, params)
     try:
         connection.connect()
         connection.close()
@@ -135,17 +134,18 @@ def main():
     p = module.params
     if module.check_mode and not (os.path.isdir(DATA) and os.listdir(DATA)):
         # Not installed, or never started: this very run does so.
-        users, permissions = ["guest"], {}
+        users, permissions, vhosts = ["guest"], {}, ["/"]
     elif module.check_mode and not listens(p):
         module.warn("RabbitMQ does not answer yet: its users cannot be compared and count as what they were when it stopped")
         module.exit_json(changed=False, actions=[])
     else:
         try:
-            users, rights = rabbitmq.rows(USERS), [row.split("\t") for row in rabbitmq.rows(RIGHTS)]
+            vhosts, users = rabbitmq.rows(VHOSTS), rabbitmq.rows(USERS)
+            rights = [row.split("\t") for row in rabbitmq.rows(RIGHTS)]
         except RuntimeError as error:
             module.fail_json(msg=str(error))
         permissions = {(user, vhost): row for user, vhost, *row in rights}
-    actions = []
+    actions = ["create vhost %(vhost)s" % p] if p["vhost"] not in vhosts else []
     if p["user"] not in users:
         actions.append("create user %(user)s" % p)
     elif not login_works(p):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 import math
@@ -84,14 +85,14 @@ options:
         type: int
         default: 1500
       addresses:
-        description: Address of each host, in the order of O(hosts).
+        description: Address of each host, in the order of O(hosts). Without them, podman gives each one.
         type: list
         elements: str
-        required: true
+        default: []
       address_variable:
         description: Variable that holds a host's address, for messages.
         type: str
-        required: true
+        default: ""
   cache_dir:
     description: Directory that keeps downloaded packages.
     type: path
@@ -222,15 +223,18 @@ def init_command(systemd: str, unified: bool) -> list[str]:
 
 
 def hardware_address(address: str) -> str:
-    """Return a stable, locally administered hardware address for an IPv4 address."""
-    return HARDWARE_PREFIX + "".join(f":{byte:02x}" for byte in ipaddress.IPv4Address(address).packed)
+    """Return a stable, locally administered hardware address for an IP address."""
+    found = ipaddress.ip_address(address)
+    # The four bytes of IPv4, or as many of all that IPv6 has.
+    parts = found.packed if found.version == 4 else hashlib.blake2b(found.packed, digest_size=4).digest()
+    return HARDWARE_PREFIX + "".join(f":{byte:02x}" for byte in parts)
 
 
 def address_problem(address: str, subnet: str) -> str:
     """Say what is wrong with a host's address on a subnet, "" if nothing is."""
     try:
-        network = ipaddress.IPv4Network(subnet)
-        found = ipaddress.IPv4Address(address)
+        network = ipaddress.ip_network(subnet)
+        found = type(network.network_address)(address)
     except ValueError as error:
         return str(error)
     if found not in network or found in (network.network_address, network.broadcast_address):
@@ -242,9 +246,10 @@ def address_problem(address: str, subnet: str) -> str:
 
 def overlapping(subnet: str, taken: dict[str, str]) -> tuple[str, str] | None:
     """Return the first (network, who has it) that shares addresses with the subnet."""
-    wanted = ipaddress.IPv4Network(subnet)
+    wanted = ipaddress.ip_network(subnet)
     for network, owner in taken.items():
-        if wanted.overlaps(ipaddress.IPv4Network(network, strict=False)):
+        other = ipaddress.ip_network(network, strict=False)
+        if other.version == wanted.version and wanted.overlaps(other):
             return network, owner
     return None
 
@@ -296,12 +301,13 @@ class Sandbox:
                 "one compute, as inventories/sandbox/hosts.yml does."))
         for network in self.params["networks"]:
             try:
-                ipaddress.IPv4Network(network["subnet"])
+                ipaddress.ip_network(network["subnet"])
             except ValueError as error:
                 self.module.fail_json(msg=(
-                    f"{network['variable']} is {network['subnet']!r}: {error}. Give a network such as 10.20.0.0/24."))
+                    f"{network['variable']} is {network['subnet']!r}: {error}. Give a network such as 10.20.0.0/24, or "
+                    "fd4b:10:20::/64."))
             seen: dict[str, str] = {}
-            for host, address in zip(hosts, network["addresses"], strict=True):
+            for host, address in zip(hosts if network["addresses"] else (), network["addresses"], strict=True):
                 problem = address_problem(address, network["subnet"])
                 if address in seen:
                     problem = f"{seen[address]} has it already"
@@ -334,11 +340,12 @@ class Sandbox:
             return
         taken = {}
         routes = []
-        if shutil.which("ip"):
-            code, out, _err = self.module.run_command(["ip", "-json", "-4", "route", "show", "table", "main"])
-            routes = json.loads(out or "[]") if code == 0 else []
+        for family in ("-4", "-6") if shutil.which("ip") else ():
+            code, out, _err = self.module.run_command(["ip", "-json", family, "route", "show", "table", "main"])
+            routes += json.loads(out or "[]") if code == 0 else []
         for route in routes:
-            if route.get("dst", "default") != "default":
+            # Every interface has the network fe80::/64.
+            if not route.get("dst", "default").startswith(("default", "fe80:")):
                 taken[route["dst"]] = f"this machine's route over {route.get('dev', 'another interface')}"
         for entry in existing.values():
             for subnet in entry.get("subnets") or []:
@@ -357,7 +364,8 @@ class Sandbox:
         """Return what a container was made with and keeps for its life, as labels."""
         facts = {"kilonova.distribution": self.params["distribution"]}
         for network in self.params["networks"]:
-            facts[f"kilonova.{network['address_variable']}"] = network["addresses"][index]
+            if network["addresses"]:
+                facts[f"kilonova.{network['address_variable']}"] = network["addresses"][index]
         return facts
 
     # -- creating -------------------------------------------------------------------------------------------------
@@ -421,9 +429,11 @@ class Sandbox:
         if os.path.isdir("/lib/modules"):
             command.append("--volume=/lib/modules:/lib/modules:ro")
         for network in self.params["networks"]:
-            address = network["addresses"][index]
-            command.append(f"--network={network['name']}:ip={address},mac={hardware_address(address)},"
-                           f"interface_name={network['interface']}")
+            options = [f"interface_name={network['interface']}"]
+            if network["addresses"]:
+                address = network["addresses"][index]
+                options += [f"ip={address}", f"mac={hardware_address(address)}"]
+            command.append(f"--network={network['name']}:{','.join(options)}")
         return [*command, self.params["image"], *init]
 
     def run_together(self, commands: dict[str, list[str]]) -> None:
@@ -495,7 +505,8 @@ class Sandbox:
             return result
         for network in self.params["networks"]:
             if network["name"] not in networks:
-                # Names come from /etc/hosts and the host's name servers, so podman's own one stays away.
+                # Names come from /etc/hosts and the host's name servers, so podman's own one stays away. With --ipv6 it would add
+                # a network of IPv4.
                 options = ["--disable-dns", f"--subnet={network['subnet']}", f"--label={self.label}",
                            f"--opt=mtu={network['mtu']}"]
                 self.podman("network", "create", *options, *["--internal"] * network["internal"], network["name"])
@@ -542,8 +553,8 @@ def main() -> None:
         "interface": {"type": "str", "required": True},
         "internal": {"type": "bool", "default": False},
         "mtu": {"type": "int", "default": 1500},
-        "addresses": {"type": "list", "elements": "str", "required": True},
-        "address_variable": {"type": "str", "required": True},
+        "addresses": {"type": "list", "elements": "str", "default": []},
+        "address_variable": {"type": "str", "default": ""},
     }
     module = AnsibleModule(
         argument_spec={

@@ -28,6 +28,7 @@ options:
     description: Tables in which the migrations themselves put rows, and how many at most.
   user: {type: str, required: true, description: Operating system user that runs them.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
+  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
 """
 
 
@@ -41,6 +42,7 @@ def main():
             "seeds": {"type": "dict", "default": {}},
             "user": {"type": "str", "required": True},
             "unix_socket": {"type": "path", "default": database.socket()},
+            "login": database.LOGIN,
         },
         supports_check_mode=True,
     )

@@ -7,6 +7,7 @@ import re
 from ansible.module_utils import kilonova_database as database
 from ansible.module_utils import kilonova_lock
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_address import canonical
 
 DOCUMENTATION = r"""
 module: service_database
@@ -16,12 +17,16 @@ description:
   - Connects as the operating system's root by the local socket (unix_socket), so there is no root password.
   - Repairs a changed password and a missing grant. Accounts of the same user for hosts that are not listed are removed,
     so that a former C('%') does not stay behind, unless C(others) says that they stay. Databases are never dropped.
+  - On a server that somebody else runs, the administrator of C(login) does the same, and nobody else's account is removed.
+    Without an administrator, the databases and accounts must be there; what is missing is said, with the SQL that makes it.
 options:
   accounts:
     type: list
     elements: dict
     required: true
-    description: user (name of an account), password (any characters), databases (that it gets all privileges on).
+    description: >-
+      user (name of an account), password (any characters), databases (that it gets all privileges on), variable (that has its
+      password).
   hosts: {type: list, elements: str, required: true, description: 'Hosts that the account may come from; % is any.'}
   drifted:
     type: str
@@ -34,6 +39,7 @@ options:
     default: remove
     description: What becomes of accounts of the same user for hosts that are not listed.
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
+  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
 """
 
 
@@ -53,6 +59,7 @@ def main():
                 "options": {
                     "user": {"type": "str", "required": True},
                     "password": {"type": "str", "required": True, "no_log": True},
+                    "variable": {"type": "str", "default": ""},
                     "databases": {"type": "list", "elements": "str", "required": True},
                 },
             },
@@ -60,12 +67,16 @@ def main():
             "others": {"type": "str", "choices": ["remove", "keep"], "default": "remove"},
             "drifted": {"type": "str", "choices": ["correct", "leave"], "default": "correct"},
             "unix_socket": {"type": "path", "default": database.socket()},
+            "login": database.LOGIN,
         },
         supports_check_mode=True,
     )
     kilonova_lock.take(module)
     p = module.params
+    p["hosts"] = [canonical(host) for host in p["hosts"]]
     actions, right = [], []
+    if database.is_external(module) and not p["login"]["user"]:
+        expect(module)
     connection = database.connect(module)
     if connection is None:
         for account in p["accounts"]:
@@ -77,7 +88,7 @@ def main():
             present = {row[0] for row in cursor.fetchall()}
             for account in p["accounts"]:
                 is_right = True
-                for action, statement, arguments in differences(cursor, account, p["hosts"], present, p["others"]):
+                for action, statement, arguments in differences(module, cursor, account, present):
                     if action.startswith("set the password") and p["drifted"] == "leave":
                         is_right = False
                         continue
@@ -89,8 +100,25 @@ def main():
     module.exit_json(changed=bool(actions), actions=actions, right=right, diff=shown)
 
 
-def differences(cursor, account, hosts, present, others="remove"):
+def expect(module):
+    """Nobody who may create anything is known: end here, well when everything is there."""
+    p = module.params
+    if database.pymysql is None:
+        if not module.check_mode:
+            module.fail_json(msg=database.MISSING)
+        module.warn("MariaDB %s cannot be asked before python3-pymysql is installed" % database.where(module))
+    wanted = {**p["login"], "accounts": p["accounts"], "external": True, "hosts": p["hosts"]}
+    found = database.problems(wanted, 10)
+    if found:
+        lines = ["%(what)s; %(remedy)s" % one for one in found]
+        why = "openstack_database_admin_user is not set, so what is missing there is not made here"
+        module.fail_json(msg="%s. %s" % (why, " | ".join(lines)), problems=found)
+    module.exit_json(changed=False, actions=[], right=[account["user"] for account in p["accounts"]])
+
+
+def differences(module, cursor, account, present):
     """What one account lacks, in order: (action, statement, arguments). `present`: the databases that are there."""
+    hosts = module.params["hosts"]
     for name in account["databases"]:
         if name not in present:
             yield "create database %s" % name, "CREATE DATABASE `%s`" % name, ()
@@ -102,21 +130,37 @@ def differences(cursor, account, hosts, present, others="remove"):
         granted = grants(cursor, (user, host)) if host in known else set()
         if host not in known:
             yield "create account %s" % shown, "CREATE USER %s@%s IDENTIFIED BY %s", (user, host, account["password"])
-        elif known[host] != ("mysql_native_password", native_hash(account["password"])):
+        elif not password_is_right(module, account, known[host]):
             yield "set the password of %s" % shown, "ALTER USER %s@%s IDENTIFIED BY %s", (user, host, account["password"])
         for name in account["databases"]:
             if name not in granted:
                 # An underscore is a wildcard in a GRANT; the guide's own `nova_api` would open `novaXapi` too.
                 statement = "GRANT ALL PRIVILEGES ON `%s`.* TO %%s@%%s" % name.replace("_", r"\_")
                 yield "grant all privileges on %s to %s" % (name, shown), statement, (user, host)
-    for host in sorted(set(known) - set(hosts)) if others == "remove" else ():
+    # Somebody else's server may have more of them, for somebody else.
+    keep = module.params["others"] == "keep" or database.is_external(module)
+    for host in () if keep else sorted(set(known) - set(hosts)):
         yield "remove account '%s'@'%s'" % (user, host), "DROP USER %s@%s", (user, host)
+
+
+def password_is_right(module, account, stored):
+    """Whether what is stored (plugin, text) is this password; on somebody else's server, by another plugin as well."""
+    if stored[0] == "mysql_native_password" or not database.is_external(module):
+        return stored == ("mysql_native_password", native_hash(account["password"]))
+    login = {"user": account["user"], "password": account["password"].encode()}
+    try:
+        database.pymysql.connect(**{**database.arguments(module), **login}).close()
+    except database.pymysql.MySQLError:
+        return False
+    return True
 
 
 def foresee(module, account):
     """What will be done for an account, where there is no server to ask yet."""
-    missing = [name for name in account["databases"] if not database.on_disk(name)]
+    missing = [name for name in account["databases"] if not database.on_disk(module, name)]
     actions = ["create database %s" % name for name in missing]
+    if database.is_external(module):
+        database.warn_of_guess(module, "account %s" % account["user"])
     if missing == account["databases"]:
         for host in module.params["hosts"]:
             shown = "'%s'@'%s'" % (account["user"], host)

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 """Collect what a host's logs, journal, database and message queue say of one launch. Changes nothing."""
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -27,6 +28,7 @@ options:
   words: {type: list, elements: str, default: [], description: 'Request ids, the instance, its ports, hardware and IP addresses.'}
   access: {type: list, elements: str, default: [], description: Regular expressions of access log lines without a request id.}
   instance: {type: str, description: Id of the instance, for the databases.}
+  databases: {type: dict, description: 'host, port and accounts (user, password) of a database that somebody else runs.'}
   domain: {type: str, description: Name of the instance at the hypervisor.}
   image: {type: str, description: Id of the image, for the image cache of nova-compute.}
   state_path: {type: str, default: /var/lib/nova, description: C(state_path) of nova.conf.}
@@ -134,24 +136,44 @@ def rabbitmq_queues(process):
         return {}
 
 
+def queries_of(instance):
+    """Every query for an instance."""
+    queries = QUERIES.format(id=instance)
+    for database in ("nova", "nova_cell0"):
+        queries += CELL_QUERIES.format(db=database, id=instance)
+    return queries
+
+
 def ask_databases(instance):
     """Start the client as root over the socket, where the server is."""
     if not instance or not os.path.exists(kilonova_database.socket()):
         return None, ""
-    queries = QUERIES.format(id=instance)
-    for database in ("nova", "nova_cell0"):
-        queries += CELL_QUERIES.format(db=database, id=instance)
+    queries = queries_of(instance)
     # --force: a database that this cloud has not (another release, another name) does not end the others.
     return start("mysql", "--batch", "--skip-column-names", "--raw", "--force"), queries
 
 
-def rows(process, queries):
+def printed_elsewhere(instance, databases):
+    """What somebody else's server says: each query to whichever account may ask it."""
+    pymysql, lines = kilonova_database.pymysql, []
+    for account in databases["accounts"] if instance and pymysql else ():
+        login = {"host": databases["host"], "port": databases["port"], "user": account["user"]}
+        with contextlib.suppress(pymysql.MySQLError):
+            connection = pymysql.connect(password=account["password"].encode(), connect_timeout=10, **login)
+            with connection, connection.cursor() as cursor:
+                for query in queries_of(instance).split(";"):
+                    # A database of another account, or one that this cloud has not.
+                    with contextlib.suppress(pymysql.MySQLError):
+                        cursor.execute(query)
+                        lines += [row[0] for row in cursor.fetchall()]
+    return lines
+
+
+def rows(process, queries, more=()):
     """The rows as mappings."""
-    if process is None:
-        return []
-    printed = process.communicate(queries.encode(), timeout=60)[0].decode("utf-8", "replace")
+    printed = process.communicate(queries.encode(), timeout=60)[0].decode("utf-8", "replace") if process else ""
     found = []
-    for line in printed.splitlines():
+    for line in [*printed.splitlines(), *more]:
         try:
             row = json.loads(line)
         except ValueError:
@@ -182,6 +204,14 @@ def main():
             "words": {"type": "list", "elements": "str", "default": []},
             "access": {"type": "list", "elements": "str", "default": []},
             "instance": {"type": "str"},
+            "databases": {
+                "type": "dict",
+                "options": {
+                    "host": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                    "accounts": {"type": "list", "elements": "dict", "required": True, "no_log": True},
+                },
+            },
             "domain": {"type": "str"},
             "image": {"type": "str"},
             "state_path": {"type": "str", "default": "/var/lib/nova"},
@@ -196,7 +226,7 @@ def main():
         module.fail_json(msg="instance must be an id, not %r" % p["instance"])
     # Started first, read last: a look at RabbitMQ costs a second or two.
     queues = start("rabbitmqctl", "-q", "--formatter", "json", "list_queues", "name", "messages", "consumers")
-    database, queries = ask_databases(p["instance"])
+    database, queries = (None, "") if p["databases"] else ask_databases(p["instance"])
     journal = start("journalctl", "--no-pager", "--quiet", "--output", "short-iso-precise", "--since", "@%d" % p["since"]["time"])
     words = [word for word in p["words"] if word]
     access = [re.compile(pattern) for pattern in p["access"]]
@@ -223,7 +253,7 @@ def main():
             "utc_offset": time.localtime().tm_gmtoff,
             "lines": lines[: p["limit"]],
             "dropped": max(0, len(lines) - p["limit"]),
-            "rows": rows(database, queries),
+            "rows": rows(database, queries, printed_elsewhere(p["instance"], p["databases"]) if p["databases"] else ()),
             "rabbitmq": {"queues": rabbitmq_queues(queues)} if queues else {},
             "image_cache": image_cache(p["state_path"], p["image"]),
         },

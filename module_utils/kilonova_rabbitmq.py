@@ -1,7 +1,20 @@
-"""Questions to the RabbitMQ server of this host."""
+"""Questions to the RabbitMQ server of this host; and to one that somebody else runs, as a client."""
 
+import contextlib
 import os
 import subprocess
+
+from ansible.module_utils.kilonova_address import host_port
+
+# How to log in to one of somebody else's.
+LOGIN = {
+    "host": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+    "user": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+    "vhost": {"type": "str", "default": "/"},
+    "external": {"type": "bool", "default": False},
+}
 
 # What `rabbitmqctl eval` would run, asked by Erlang's own client: milliseconds instead of the start of an Erlang VM.
 # The node is asked at its port, by no name: the client would look for that at an address where nobody listens.
@@ -34,3 +47,23 @@ def rows(statement):
         if done.returncode or END not in answer:
             raise RuntimeError(f"rabbitmqctl eval failed: {answer.strip()[-400:]}")
     return answer.partition(END)[0].splitlines()
+
+
+def connection(amqp, login, timeout=10):
+    """A connection that is not open yet. `amqp` is that library, which is not everywhere."""
+    return amqp.Connection(
+        host=host_port(login["host"], login["port"]), userid=login["user"], password=login["password"],
+        virtual_host=login["vhost"], connect_timeout=timeout, read_timeout=timeout, login_method="PLAIN",
+    )
+
+
+def consumed(amqp, login, names):
+    """Those of the queues `names` that have a consumer, as a client is told."""
+    found = set()
+    for name in names:
+        # A question for a queue that is not there closes the channel.
+        with contextlib.suppress(amqp.exceptions.AMQPError, OSError), connection(amqp, login) as opened:
+            opened.connect()
+            if opened.channel().queue_declare(name, passive=True).consumer_count:
+                found.add(name)
+    return found

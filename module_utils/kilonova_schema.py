@@ -140,7 +140,7 @@ def quoted(name):
 
 def guess(module, names):
     """Which of the databases have no schema on the disk, where there is no server to ask."""
-    behind = [name for name in names if not database.on_disk(name, "alembic_version")]
+    behind = [name for name in names if not database.on_disk(module, name, "alembic_version")]
     if behind != names:
         database.warn_of_guess(module, f"the schema of {', '.join(names)}")
     return dict.fromkeys(behind, ())

@@ -74,17 +74,6 @@ def default_routes():
     return found
 
 
-def resolved(names):
-    """Name -> its addresses here, in order; none when it does not resolve."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = sorted({entry[4][0] for entry in socket.getaddrinfo(name, None, 0, socket.SOCK_STREAM)})
-        except (OSError, UnicodeError):
-            found[name] = []
-    return found
-
-
 def candidate(package):
     """The version that apt would install; empty when it knows none."""
     match = re.search(r"^ +Candidate: (\S+)", command("apt-cache", "policy", package)[1], re.MULTILINE)

@@ -563,3 +563,118 @@ def test_a_value_that_contains_itself_is_named(text):
     # Something that is used twice is no such thing.
     twice = generate.Inventory({"a": {"openstack_bridges": yaml.safe_load("[&a {x: 1}, *a]")}}, {"controllers": ["a"]})
     assert twice.host("a").find("openstack_bridges") == [{"x": 1}, {"x": 1}]
+
+
+# ---------------------------------------------------------------------------------------------- addresses, servers of others
+
+SIX = {
+    "controller": {"openstack_management_address": "fd00:a::11", "openstack_tunnel_address": "FD00:B::11"},
+    "compute1": {"openstack_management_address": "fd00:a::31", "openstack_tunnel_address": "fd00:b::31"},
+}
+# An address without brackets before a port, in whatever is written for a program.
+BARE = re.compile(r"(?<![\[0-9a-f:])fd00:a::[0-9a-f]+:\d{3,}", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("release", ["zed", "epoxy", "hibiscus"])
+@pytest.mark.parametrize("backend", ["ovn", "openvswitch"])
+def test_a_cloud_of_ipv6_addresses(release, backend):
+    if (release, backend) == ("zed", "ovn"):
+        pytest.skip("Zed has no OVN here")
+    made = texts(inventory(release=release, hosts=SIX, openstack_network_backend=backend))
+    for (host, path), text in made.items():
+        if path != "/etc/rabbitmq/rabbitmq.conf":  # the port is what follows the last colon there
+            assert not BARE.search(text), (host, path, BARE.search(text))
+    nova, compute = made["controller", "/etc/nova/nova.conf"], made["compute1", "/etc/nova/nova.conf"]
+    assert "auth_url = http://[fd00:a::11]:5000/v3" in nova
+    assert "@[fd00:a::11]:3306/nova_api" in nova
+    assert "my_ip = fd00:a::11" in nova
+    assert "@[fd00:a::11]:5672/" in compute
+    assert "novncproxy_base_url = http://[fd00:a::11]:6080/vnc_lite.html" in compute
+    assert "listeners.tcp.openstack = fd00:a::11:5672" in made["controller", "/etc/rabbitmq/rabbitmq.conf"]
+    assert "bind-address = fd00:a::11" in made["controller", "/etc/mysql/mariadb.conf.d/99-openstack.cnf"]
+    assert "overlay_ip_version = 6" in made["controller", "/etc/neutron/plugins/ml2/ml2_conf.ini"]
+    if backend == "ovn":
+        assert "--db-sb-addr=[fd00:a::11] " in made["controller", "/etc/default/ovn-central"]
+        assert "tcp:[fd00:a::11]:6642" in made["compute1", "/etc/neutron/neutron_ovn_metadata_agent.ini"]
+
+
+def test_the_kind_of_the_tunnels_is_not_that_of_management():
+    hosts = {"controller": {"openstack_tunnel_address": "10.0.1.11"}, "compute1": {"openstack_tunnel_address": "10.0.1.31"}}
+    hosts = {name: {**SIX[name], **values} for name, values in hosts.items()}
+    assert "overlay_ip_version = 4" in texts(inventory(hosts=hosts))["controller", "/etc/neutron/plugins/ml2/ml2_conf.ini"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "roles", "url"),
+    [
+        ({"openstack_database_host": "10.0.0.110"}, {"rabbitmq"}, "@10.0.0.110:3306/nova_api"),
+        ({"openstack_database_host": "db.test", "openstack_database_port": 3307}, {"rabbitmq"}, "@db.test:3307/nova_api"),
+        ({"openstack_rabbit_host": "fd00::99", "openstack_rabbit_vhost": "cloud"}, {"mysql"}, "@[fd00::99]:5672/cloud"),
+        ({"openstack_database_port": 3307}, {"mysql", "rabbitmq"}, "@10.0.0.11:3307/nova_api"),
+        ({"openstack_database_host": "controller", "openstack_rabbit_host": "CTL"}, {"mysql"}, "@CTL:5672/"),
+        ({"openstack_database_host": "a", "openstack_rabbit_host": "b"}, set(), "@b:5672/"),
+    ],
+)
+def test_servers_of_others_are_not_installed(variables, roles, url):
+    source = inventory(**variables)
+    assert set(source.host("controller").roles()) & {"mysql", "rabbitmq"} == roles
+    made = texts(source)
+    assert url in made["controller", "/etc/nova/nova.conf"]
+    ours = made.get(("controller", "/etc/mysql/mariadb.conf.d/99-openstack.cnf"), "")
+    assert ("mysql" in roles) == bool(ours)
+    assert not ours or f"port = {variables.get('openstack_database_port', 3306)}" in ours
+
+
+def test_a_name_is_the_controllers_when_it_says_so():
+    resolved = {"db.example.org": ["10.0.0.11"], "mq.example.org": ["10.0.0.110"]}
+    told = {"hostname": "ctl", "addresses": {"10.0.0.11": "eth0"}, "resolved": resolved}
+    names = {"openstack_database_host": "db.example.org", "openstack_rabbit_host": "mq.example.org"}
+    source = inventory(hosts={"controller": {"openstack_host": told}}, **names)
+    assert set(source.host("controller").roles()) & {"mysql", "rabbitmq"} == {"mysql"}
+
+
+ASKS = yaml.safe_load((ROLES / "preflight" / "vars" / "main.yml").read_text(encoding="utf-8"))
+ADMIN = {"openstack_database_admin_user": "root", "openstack_database_admin_pass": "of-an-administrator"}
+RUNS = {"services": {"busy": ["keystone"], "resting": {"keystone": {}}}}
+
+
+@pytest.mark.parametrize(
+    ("variables", "told", "asked"),
+    [
+        ({}, {}, set()),
+        # A fresh host whose services are reached by its own name, or by another address of it.
+        ({"openstack_internal_host": "vm"}, {"resolved": {"vm": ["127.0.1.1"]}}, set()),
+        ({"openstack_internal_host": "api"}, {"addresses": {"192.0.2.9": "eth1"}, "resolved": {"api": ["192.0.2.9"]}}, set()),
+        # A proxy in front: Keystone is asked once it runs.
+        ({"openstack_internal_host": "10.0.0.110"}, {}, set()),
+        ({"openstack_internal_host": "10.0.0.110"}, RUNS, {"identity"}),
+        ({"openstack_internal_host": "vip"}, {**RUNS, "resolved": {"vip": ["10.0.0.110"]}}, {"identity"}),
+        ({"openstack_internal_host": "10.0.0.11"}, RUNS, set()),
+        ({"openstack_database_host": "10.0.0.110"}, {}, {"database"}),
+        ({"openstack_database_host": "db"}, {"resolved": {"db": ["10.0.0.11"]}}, set()),
+        ({"openstack_database_host": "db"}, {"resolved": {"db": ["10.0.0.9"]}}, {"database"}),
+        ({"openstack_rabbit_host": "mq"}, {}, {"queue"}),
+        ({"ansible_play_hosts_all": ["compute1"]}, RUNS, {"database", "queue", "identity"}),
+    ],
+)
+def test_who_is_asked_before_anything_is_changed(variables, told, asked):
+    host = {"addresses": {"10.0.0.11": "eth0"}, "hostname": "vm", **told}
+    given = {"preflight_backends": "auto", "ansible_play_hosts_all": ["controller", "compute1"], **ASKS, **variables}
+    source = inventory(hosts={"controller": {"openstack_host": host}}, **given).host("controller")
+    found = {name for name in ("database", "queue", "identity") if source.find(f"__preflight_asks_{name}")}
+    assert found == asked
+
+
+@pytest.mark.parametrize(
+    ("variables", "users"),
+    [
+        ({}, ["keystone", "glance", "placement", "nova", "neutron"]),
+        ({"openstack_database_host": "10.0.0.9"}, ["keystone", "glance", "placement", "nova", "neutron"]),
+        ({"openstack_database_host": "10.0.0.9", **ADMIN}, ["root"]),
+    ],
+)
+def test_who_logs_in_to_the_database_beforehand(variables, users):
+    """An administrator makes the accounts, so they are not asked for; but on our own server nobody else's counts."""
+    logins = inventory(**ASKS, **variables).host("controller").find("__preflight_database_logins")
+    assert [account["user"] for account in logins["accounts"]] == users
+    assert logins["external"] is ("openstack_database_host" in variables)

@@ -10,6 +10,7 @@ from kilonova.preflight import (
     check_groups,
     check_host,
     check_hostnames,
+    check_listening,
     check_release,
     check_secrets,
 )
@@ -273,3 +274,24 @@ def test_two_hosts_with_one_name():
     assert check_hostnames({"a": "node", "b": "other"}) == []
     (problem,) = lines(check_hostnames({"a": "node", "b": "node"}))
     assert problem == "b: hostname = node: is also the host name of a; run `hostnamectl set-hostname b` on it"
+
+
+# ------------------------------------------------------------------------------------------------------ names and servers
+
+RESOLVED = {"resolved": {"db": ["10.0.0.90"], "nowhere": [], "ctl": ["127.0.1.1"], "both": ["10.0.0.11", "fd00::11"]}}
+
+
+@pytest.mark.parametrize(
+    ("host", "bound", "what"),
+    [
+        ("10.0.0.11", "10.0.0.11", ""), ("both", "10.0.0.11", ""), ("both", "FD00:0::11", ""),
+        ("ctl", "0.0.0.0", ""), ("ctl", "::", ""),
+        ("nowhere", "10.0.0.11", ""),  # said by fitness.check_names
+        ("ctl", "10.0.0.11", "is 127.0.1.1 on this host, where MariaDB does not listen, but at 10.0.0.11"),
+        ("192.0.2.11", "10.0.0.11", "is not where MariaDB listens, but at 10.0.0.11"),
+        ("10.0.0.110", "10.0.0.11", "is not where MariaDB listens, but at 10.0.0.11"),
+    ],
+)
+def test_our_servers_are_reached_where_they_listen(host, bound, what):
+    found = check_listening("controller", RESOLVED, {"openstack_database_host": ("MariaDB", host, bound)})
+    assert [problem.what for problem in found] == ([what] if what else [])

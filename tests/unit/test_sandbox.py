@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from subprocess import CompletedProcess
 from types import ModuleType
@@ -84,6 +85,10 @@ def test_recipe_follows_every_part() -> None:
 
 def test_hardware_address_is_stable_and_local() -> None:
     assert containers.hardware_address("10.20.0.11") == "02:4b:0a:14:00:0b"
+    six = [containers.hardware_address(f"fd4b:10:20{middle}::{host}") for middle in ("", ":1") for host in (11, 21)]
+    assert len(set(six)) == 4
+    assert all(re.fullmatch("02:4b(:[0-9a-f]{2}){4}", address) for address in six)
+    assert containers.hardware_address("fd4b:10:20:0::11") == six[0]
 
 
 @pytest.mark.parametrize(("address", "problem"), [
@@ -94,8 +99,18 @@ def test_address_problem(address: str, problem: str) -> None:
     assert problem in found and bool(found) == bool(problem)
 
 
+@pytest.mark.parametrize(("address", "problem"), [
+    ("fd4b:10:20::11", ""), ("fd4b:10:20::1", "gateway"), ("fd4b:10:20::", "no host address"),
+    ("fd4b:10:20:1::11", "no host address"), ("10.20.0.11", "At least 3 parts")])
+def test_address_problem_of_ipv6(address: str, problem: str) -> None:
+    found = containers.address_problem(address, "fd4b:10:20::/64")
+    assert problem in found and bool(found) == bool(problem)
+
+
 def test_overlapping() -> None:
-    taken = {"192.0.2.0/24": "eth0", "10.0.0.0/8": "vpn0"}
+    taken = {"192.0.2.0/24": "eth0", "10.0.0.0/8": "vpn0", "fd4b:10:20::/48": "vpn1"}
+    assert containers.overlapping("fd4b:10:20:1::/64", taken) == ("fd4b:10:20::/48", "vpn1")
+    assert containers.overlapping("fd4b:10:21::/64", taken) is None
     assert containers.overlapping("10.20.0.0/24", taken) == ("10.0.0.0/8", "vpn0")
     assert containers.overlapping("172.16.0.0/24", taken) is None
 

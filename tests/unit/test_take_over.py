@@ -36,7 +36,8 @@ def test_accounts_of_others_stay_in_a_database_that_is_taken_over(others, remove
     code = load("service_database")
     account = {"user": "glance", "password": "x", "databases": []}
     known = [("localhost", "mysql_native_password", code.native_hash("x")), ("%", "", ""), ("vault", "", "")]
-    found = code.differences(Cursor(known), account, ["localhost"], set(), others)
+    module = type("Fake", (), {"params": {"hosts": ["localhost"], "others": others, "login": None}})()
+    found = code.differences(module, Cursor(known), account, set())
     assert [action for action, *_rest in found] == removed
 
 
@@ -60,7 +61,7 @@ def test_a_plan_does_not_foresee_what_a_refused_root_cannot_do(run, monkeypatch,
         raise Failed(msg)
 
     fake.fail_json = fail
-    with pytest.raises(Failed, match=rf"MariaDB refuses root at /run/x: \({code}, .*run `ALTER USER root@localhost IDENTIFIED"):
+    with pytest.raises(Failed, match=rf"MariaDB refuses root on /run/x: \({code}, .*run `ALTER USER root@localhost IDENTIFIED"):
         module.database.connect(fake)
     monkeypatch.setattr(Driver, "connect", classmethod(lambda cls, **_more: (_ for _ in ()).throw(cls.MySQLError(2002, "none"))))
     assert module.database.connect(fake) is None
@@ -75,7 +76,7 @@ def test_a_plan_does_not_foresee_what_a_refused_root_cannot_do(run, monkeypatch,
 ])
 def test_guest_and_tags_stay_in_a_message_queue_that_is_taken_over(run, monkeypatch, tags, kept):  # noqa: F811
     code, imported = load("rabbitmq_account"), []
-    rows = {code.USERS: ["openstack", "guest", "ops"], code.RIGHTS: [], code.TAGS: tags}
+    rows = {code.USERS: ["openstack", "guest", "ops"], code.VHOSTS: ["/"], code.RIGHTS: [], code.TAGS: tags}
     monkeypatch.setattr(code.rabbitmq, "rows", rows.__getitem__)
     monkeypatch.setattr(code, "login_works", lambda _params: True)
     monkeypatch.setattr(code.shutil, "chown", lambda *_arguments: None)

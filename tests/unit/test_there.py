@@ -45,12 +45,6 @@ def test_interfaces_of_default_routes(there):
     assert there.default_routes() == ["eth0", "eth1", "eth2"]
 
 
-def test_names_with_their_addresses(there):
-    assert there.resolved(["127.0.0.1", "no-such-name.invalid", "a" * 70]) == {
-        "127.0.0.1": ["127.0.0.1"], "no-such-name.invalid": [], "a" * 70: [],
-    }
-
-
 @pytest.mark.parametrize(("said", "version"), [
     ("nova-common:\n  Installed: (none)\n  Candidate: 2:26.2.2-1~deb12u3\n", "2:26.2.2-1~deb12u3"),
     ("nova-common:\n  Installed: (none)\n  Candidate: (none)\n", ""), ("", ""),
