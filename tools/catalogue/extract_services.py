@@ -20,7 +20,7 @@ import types as pytypes
 from typing import Any
 
 import extract
-from extract import AUTH, AUTH_PLUGINS, ignored, load
+from extract import AUTH, KEYSTONEAUTH, RUNTIME, auth_plugins, ignored, load, misplaced
 
 # What these services import besides, and what defines no option of a file; of their own code, all but the option modules.
 extract.STUBS |= frozenset(
@@ -100,11 +100,23 @@ def listed() -> Parts:
         name = name if name == "DEFAULT" else name.lower()
         found.setdefault(part, []).extend((name, option) for option in options if not ignored(option))
 
+    elsewhere = misplaced()
     for part, entries in PARTS.items():
         for entry in entries:
             lister = load(entry)
             for section, options in lister() if lister else ():
-                add(part, section, options)
+                of_messaging = part == "oslo.messaging"
+                add(part, section, [o for o in options if not (of_messaging and (section, o.name) in elsewhere)])
+    for section, entry in RUNTIME:
+        add("oslo.messaging" if entry.startswith("oslo_messaging") else "keystonemiddleware", section, load(entry) or ())
+    for module, (section, kinds) in KEYSTONEAUTH.items():
+        loading = load(module + ":loading")
+        for kind in kinds if loading else ():
+            part = "oslo.limit" if module.startswith("oslo_limit") else "castellan"
+            add(part, section, getattr(loading, f"get_{kind}_conf_options")())
+    cors = load("oslo_middleware.cors:CORS")
+    if "list_all_sections" in cors._init_conf.__code__.co_names:  # until 2025.2: any section named so
+        add("oslo.middleware", "cors.*", load("oslo_middleware.cors:CORS_OPTS"))
     for name in ("eventlet_backdoor_opts", "service_opts", "periodic_opts", "wsgi_opts"):
         add("oslo.service", "DEFAULT", load("oslo_service._options:" + name) or ())
     add("oslo.service", "ssl", load("oslo_service.sslutils:ssl_opts") or ())
@@ -112,10 +124,8 @@ def listed() -> Parts:
     for part, sections in PRIVSEP.items():
         for section in sections:
             add(part, section, privsep)
-    for name, entry in AUTH_PLUGINS:
-        loader = load("keystoneauth1.loading._plugins." + entry)
-        if loader:
-            add("keystoneauth", AUTH % name, [o._to_oslo_opt() for o in loader().get_options()])
+    for name, loader in sorted(auth_plugins().items()):
+        add("keystoneauth", AUTH % name, [option._to_oslo_opt() for option in loader().get_options()])
     for section in ("nova", "ironic", "placement", "designate"):  # as neutron.common.config registers them
         for name in ("auth_common", "session", *(("adapter",) if section == "ironic" else ())):
             add("neutron", section, load(f"keystoneauth1.loading:get_{name}_conf_options")())
