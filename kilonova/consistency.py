@@ -36,7 +36,6 @@ PORT_VARIABLES = {
 SERVERS = {
     "mysql_bind_address": ("openstack_database_host", "mariadb"),
     "rabbitmq_bind_address": ("openstack_rabbit_host", "rabbitmq-server"),
-    "memcached_bind_address": ("openstack_memcached_servers", "memcached"),
 }
 KEYSTONE = 5000
 # oslo.db's [database] max_pool_size; and each of these has `openstack_workers` processes: keystone, glance-api, placement-api,
@@ -329,19 +328,16 @@ def _servers(host: generate.Host) -> Iterator[Wrong]:
         if bind is None or bind.is_unspecified or unit not in running:
             continue
         text = str(_value(host, asked, ""))
-        names = [server.strip().rpartition(":")[0].strip("[]") for server in text.split(",")] if "servers" in asked else [text]
-        for name in names:
-            address = _ip(name)
-            missed = not bind.is_loopback if address is None else address != bind
-            if (address in own or is_loopback(name)) and missed:
-                bound = host.is_set(variable) or not host.is_set(asked)
-                if bound:
-                    what = f"is not where the services ask {unit}, which is {name} ({asked})"
-                    yield variable, str(bind), what, f"set {name}, or 0.0.0.0 for all addresses of the host"
-                else:
-                    what = f"is not where {unit} listens, which is {bind} ({variable})"
-                    yield asked, text, what, f"set {bind}, or {variable} as well"
-                break
+        address = _ip(text)
+        missed = not bind.is_loopback if address is None else address != bind
+        if not ((address in own or is_loopback(text)) and missed):
+            continue
+        if host.is_set(variable) or not host.is_set(asked):
+            what = f"is not where the services ask {unit}, which is {text} ({asked})"
+            yield variable, str(bind), what, f"set {text}, or 0.0.0.0 for all addresses of the host"
+        else:
+            what = f"is not where {unit} listens, which is {bind} ({variable})"
+            yield asked, text, what, f"set {bind}, or {variable} as well"
 
 
 def _connections(host: generate.Host) -> Iterator[Wrong]:

@@ -107,9 +107,11 @@ def test_every_api_listens_on_the_management_address(groups, release):
         assert line.startswith(f'DAEMON_ARGS="--http-socket 10.0.0.11:{port} --ini /etc/')
         assert line.endswith(f'/{ini}"')
         assert (controller, line.rpartition(" ")[2].strip('"')) in made
-    assert conf.read(made[controller, "/etc/glance/glance-api.conf"]).values("DEFAULT", "bind_host") == ["10.0.0.11"]
     assert conf.read(made[controller, "/etc/nova/nova.conf"]).values("vnc", "novncproxy_host") == ["10.0.0.11"]
-    assert (release == "hibiscus") is ((controller, "/etc/default/glance-api") in made)
+    # Under uwsgi since 2026.2, a server of its own before.
+    glance = conf.read(made[controller, "/etc/glance/glance-api.conf"]).values("DEFAULT", "bind_host")
+    assert glance == ([] if release == "hibiscus" else ["10.0.0.11"])
+    assert ("--http-socket 10.0.0.11:9292 " in made.get((controller, "/etc/default/glance-api"), "")) is (not glance)
 
 
 def test_a_public_address_of_the_controller():
@@ -196,7 +198,9 @@ def test_an_override_that_opens_a_cache_is_refused(role):
     file = file or ("neutron.conf" if role == "neutron_controller" else "nova.conf")
     section, option = ("cache", "memcache_servers") if role == "keystone" else ("keystone_authtoken", "memcached_servers")
     given = {f"{role}_overrides": {file: {section: {option: "192.0.2.1:11211"}}}}
-    (error,) = generate.lines(generate.complaints(inventory(release="epoxy", **given)), "error")
+    errors = generate.lines(generate.complaints(inventory(release="epoxy", **given)), "error")
+    # Another one may be that the variable is where to say it.
+    (error,) = [line for line in errors if preflight.OPEN_CACHE in line]
     assert f"/{file} [{section}] {option} = 192.0.2.1:11211: {preflight.OPEN_CACHE}" in error
 
 
