@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
             ]
             if problems:
                 raise ValueError(" | ".join(map(str, preflight.merged(problems))))
-            checked = generate.Checked(generate.files(inventory, hide=secrets == "hide"))
+            checked = generate.Checked(generate.files(inventory, hide=secrets == "hide"), hide=secrets == "hide")
             if out:
                 done = generate.write(checked, Path(str(out)), check_mode=self._task.check_mode)
                 result["changed"] = bool(done.new or done.changed or done.removed)
