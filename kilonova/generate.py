@@ -899,8 +899,10 @@ def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[
     found = _check_types(host, entry)
     wanted = entry.get("catalogue")
     if not wanted:
-        wrong = plain.check(str(entry["path"]), config_files.sections_of(entry)) if entry.get("layers") is not None else ()
-        return [*found, *(Complaint(host, f"{entry['path']} {what}") for what in wrong)]
+        path = str(entry["path"])
+        known = entry.get("layers") is not None and plain.section_of(path)
+        wrong = plain.check(path, config_files.sections_of(entry)) if known else ()
+        return [*found, *(Complaint(host, f"{path} {what}") for what in wrong)]
     source: Any = text
     if text is None:
         source = {

@@ -55,9 +55,14 @@ def names() -> dict[str, list[str]]:
     return yaml.load(NAMES.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
+def section_of(path: str) -> str | None:
+    """Return the section of a file that is looked into; None for other files."""
+    return next((section for end, section in ENDS.items() if path.endswith(end)), None)
+
+
 def check(path: str, sections: Mapping[str, Mapping[str, tuple[Any, str]]]) -> Iterator[str]:
     """Yield what is wrong with a file, by option; `sections` as config_files.sections_of makes them."""
-    wanted = next((section for end, section in ENDS.items() if path.endswith(end)), None)
+    wanted = section_of(path)
     for section, options in sections.items() if wanted else ():
         if wanted == "uwsgi" and section != wanted:
             yield f"[{section}]: uWSGI reads the section [uwsgi] only; move it there"
