@@ -16,6 +16,11 @@ ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "
 from ansible.module_utils import kilonova_lock, kilonova_services  # noqa: E402 - found by the line above
 
 
+def pytest_configure():
+    """No standard input: Ansible refuses one that does not block, as a job in the background may have."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+
 @pytest.fixture
 def over_tls(tmp_path):
     """Serve by a handler over TLS, with a certificate that nobody knows: over_tls(handler) -> (URL, the certificate's file)."""

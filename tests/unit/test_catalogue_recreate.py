@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kilonova.catalogue import catalogue, errors, store, validate
+from kilonova.catalogue import catalogue, errors, grammar, store, validate
 from kilonova.releases import find
 
 TOOL = Path(__file__).parents[2] / "tools" / "catalogue"
@@ -95,6 +95,9 @@ def test_nova_and_we_agree_about_values(tool, cache, name):
     wrong = []
     for (section, option, lines), answer in zip(cases, json.loads(done.stdout), strict=True):
         refused = errors(validate("\n".join(lines), release))
+        # What Nova parses itself when it starts, oslo.config takes for a text.
+        if answer is True and grammar.wrong(catalogue(release).sections[section][option], lines[1].partition(" = ")[2], release):
+            continue
         if bool(refused) is (answer is True):
             wrong.append((section, option, lines[1], answer, [f.message for f in refused]))
     assert not wrong, f"{len(wrong)} of {len(cases)}: {wrong[:20]}"

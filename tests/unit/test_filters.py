@@ -44,7 +44,7 @@ def test_digests_are_by_path_and_section():
     [
         ("release_name", ("zad",), "unknown release 'zad'"),
         ("for_release", ({"zed": []}, "yoga"), "'yoga' is older"),
-        ("literal", (None,), "None is no value"),
+        ("literal", (None,), "empty is no value of an option"),
         ("literal", ("a\\$b",), "choose another secret"),
         ("config_digests", ([{"path": "/x", "layers": {"guide": {"a": "b"}}}],), "not a mapping"),
         ("units_with_digests", ([{"name": "u", "reads": ["/y"]}], [FILE]), "unit u reads /y"),
