@@ -66,7 +66,6 @@ NAMED = {
     "correct enabled of user neutron",
     "add role service to user placement in project service",
     "restart nova-scheduler (changed: [scheduler] of /etc/nova/nova.conf)",
-    "restart nova-conductor (changed: [scheduler] of /etc/nova/nova.conf)",
     "restart memcached (changed: /etc/memcached.conf)",
     "STARTED",
     "write /etc/systemd/network/10-openstack-hybrid.link",
