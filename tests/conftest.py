@@ -17,8 +17,13 @@ from ansible.module_utils import kilonova_lock, kilonova_services  # noqa: E402 
 
 
 def pytest_configure():
-    """No standard input: Ansible refuses one that does not block, as a job in the background may have."""
+    """No standard input: nobody is there to answer."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+
+def pytest_runtest_setup():
+    """ssh leaves the standard input that it shares with us unable to block, and Ansible refuses such a one."""
+    os.set_blocking(0, True)
 
 
 @pytest.fixture
