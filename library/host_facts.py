@@ -21,6 +21,7 @@ from ansible.module_utils import (
     kilonova_there,
 )
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova_there import read
 
 DOCUMENTATION = r"""
 module: host_facts
@@ -147,15 +148,6 @@ def unit(pid):
     """The systemd service that a process belongs to, as its control group says; empty when to none."""
     match = re.search(r"([^/\n]+\.service)(?:/[^/\n]*)*$", read("/proc/%s/cgroup" % pid), re.MULTILINE)
     return match.group(1) if match else ""
-
-
-def read(path):
-    """Text of a file; empty when there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
-    except OSError:
-        return ""
 
 
 def memory_mib():
