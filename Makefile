@@ -51,10 +51,10 @@ remove-compute: $(VENV)/ready ## take the compute node COMPUTE out of the cloud;
 	$(ANSIBLE) $(INVENTORIES) playbooks/remove_compute.yml $(call extra,remove_compute_name,$(COMPUTE))
 
 secrets: $(VENV)/ready ## generate the secrets that INVENTORY lacks
-	$(VENV)/bin/python -m kilonova.secrets $(SOURCES)
+	$(VENV)/bin/python -m kilonova.run.secrets $(SOURCES)
 
 rotate-secrets: $(VENV)/ready ## give secrets new values, on every host (ONLY=nova_pass,fernet_keys; VALUES=file.yml has your own)
-	$(VENV)/bin/python -m kilonova.secrets $(SOURCES) --rotate $(call quote,$(or $(ONLY),all)) $(if $(VALUES),--values $(call quote,$(VALUES)))
+	$(VENV)/bin/python -m kilonova.run.secrets $(SOURCES) --rotate $(call quote,$(or $(ONLY),all)) $(if $(VALUES),--values $(call quote,$(VALUES)))
 	$(ANSIBLE) $(INVENTORIES) playbooks/rotate_secrets.yml $(call extra,rotate_secrets_only,$(or $(ONLY),all))
 
 destroy: $(VENV)/ready ## remove the sandbox (IMAGE=1: its base image too)
@@ -66,7 +66,7 @@ test-trust: $(VENV)/ready ## plans, crashes, rollbacks, removed hosts, secrets a
 	$(VENV)/bin/python -m pytest tests/trust
 
 lint: $(VENV)/ready ## ansible-lint, yamllint and ruff
-	$(VENV)/bin/ruff check . && $(VENV)/bin/yamllint --strict . && $(VENV)/bin/ansible-lint --strict --offline
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/yamllint --strict . && $(VENV)/bin/ansible-lint --strict --offline
 
 unit: $(VENV)/ready ## tests of the Python parts and of the roles' data
 	$(VENV)/bin/python -m pytest
@@ -119,4 +119,4 @@ bench-config: $(VENV)/ready ## measure `make config` for 1,000 and 5,000 hosts
 	$(VENV)/bin/python -m tools.bench_config
 
 guide: $(VENV)/ready ## the install guide line by line: the task, what it becomes (RELEASE=...), and why; writes docs/guide.md
-	$(VENV)/bin/python -m kilonova.guide --release $(call quote,$(RELEASE))
+	$(VENV)/bin/python -m kilonova.config.guide --release $(call quote,$(RELEASE))

@@ -10,8 +10,10 @@ from ansible.utils.display import Display
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import generate, preflight, sources, variables
-from kilonova.secrets import names as secret_names
+from kilonova.config import checking, generate, inventories, sources, tree
+from kilonova.problems import merged
+from kilonova.run import variables
+from kilonova.run.secrets import names as secret_names
 
 
 class ActionModule(ActionBase):
@@ -29,19 +31,20 @@ class ActionModule(ActionBase):
         try:
             if secrets not in ("show", "hide"):
                 raise ValueError(f"config_secrets (SECRETS=...) = {secrets}: must be one of show, hide")
-            inventory = generate.Inventory.of_ansible(task_vars, release=arguments.get("release") or None)
+            inventory = inventories.Inventory.of_ansible(task_vars, release=arguments.get("release") or None)
             if not inventory.hosts():
                 raise ValueError("the inventory has no hosts in the groups controllers and computes")
             problems = sources.check_keys(inventory) or [
-                *variables.check_overrides(inventory, inventory.hosts()), *sources.check_overrides(inventory)
+                *variables.check_overrides(inventory, inventory.hosts()),
+                *sources.check_overrides(inventory),
             ]
             if problems:
-                raise ValueError(" | ".join(map(str, preflight.merged(problems))))
-            checked = generate.Checked(generate.files(inventory, hide=secrets == "hide"), hide=secrets == "hide")
+                raise ValueError(" | ".join(map(str, merged(problems))))
+            checked = checking.Checked(generate.files(inventory, hide=secrets == "hide"), hide=secrets == "hide")
             if out:
-                done = generate.write(checked, Path(str(out)), check_mode=self._task.check_mode)
+                done = tree.write(checked, Path(str(out)), check_mode=self._task.check_mode)
                 result["changed"] = bool(done.new or done.changed or done.removed)
-                text = generate.report(done, Path(str(out)))
+                text = tree.report(done, Path(str(out)))
             else:
                 for _file in checked:
                     pass
@@ -50,9 +53,9 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": f"{error}{_remedy(str(error), task_vars)}"}
         except OSError as error:
             return {**result, "failed": True, "msg": f"{error.filename or out}: {error.strerror}"}
-        for line in generate.lines(checked.complaints, "warning"):
+        for line in checking.lines(checked.complaints, "warning"):
             Display().warning(line)
-        errors = generate.lines(checked.complaints, "error")
+        errors = checking.lines(checked.complaints, "error")
         if out or not errors:
             Display().display("\n".join(text))
         if errors:
@@ -66,5 +69,5 @@ def _remedy(message, task_vars):
     if not lacking or lacking[1] not in secret_names():
         return ""
     sources = shlex.join(map(str, task_vars.get("ansible_inventory_sources") or ["INVENTORY"]))
-    command = f"cd {shlex.quote(str(generate.TREE))} && {shlex.quote(sys.executable)} -m kilonova.secrets {sources}"
+    command = f"cd {shlex.quote(str(inventories.TREE))} && {shlex.quote(sys.executable)} -m kilonova.run.secrets {sources}"
     return f"; make the secrets of this inventory: {command}"

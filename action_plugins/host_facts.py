@@ -7,7 +7,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import hosts
+from kilonova.run import answers
 
 
 class ActionModule(ActionBase):
@@ -19,5 +19,5 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         """Return the module's result."""
         result = super().run(tmp, task_vars)
-        arguments = {**self._task.args, "key": hosts.KEY.hex()}
+        arguments = {**self._task.args, "key": answers.KEY.hex()}
         return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars)}

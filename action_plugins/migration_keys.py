@@ -7,7 +7,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import hosts
+from kilonova.run import answers
 
 
 class ActionModule(ActionBase):
@@ -25,15 +25,15 @@ class ActionModule(ActionBase):
         digests, more = arguments.pop("digests", None), {name: arguments.pop(name, None) for name in ("addresses", "port")}
         unchanged = {**result, "changed": False, "actions": []}
         if arguments.get("state") == "absent":
-            if not hosts.takes_part_in_migrations(task_vars):
+            if not answers.takes_part_in_migrations(task_vars):
                 return unchanged
         elif arguments.get("lists") is None:
-            peer = hosts.migration_peer(task_vars)
+            peer = answers.migration_peer(task_vars)
             if peer:
                 return {**unchanged, "peer": {**more, **peer}}
-        elif hosts.lets_in(digests, task_vars):
+        elif answers.lets_in(digests, task_vars):
             return unchanged
-        result.update(hosts.noted(self._execute_module(module_args=arguments, task_vars=task_vars)))
+        result.update(answers.noted(self._execute_module(module_args=arguments, task_vars=task_vars)))
         if "peer" in result:
             result["peer"] = {**more, **result["peer"]}
         return result

@@ -7,7 +7,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import migration
+from kilonova.config import migration
 
 
 class ActionModule(ActionBase):

@@ -1,4 +1,4 @@
-"""Run the checks of kilonova.preflight over an inventory, or over what its hosts said of themselves; changes nothing."""
+"""Run the checks of kilonova.run.preflight over an inventory, or over what its hosts said of themselves; changes nothing."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,9 @@ from ansible.utils.display import Display
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import fitness, generate, migration, preflight, settings, variables
+from kilonova.config import inventories, migration
+from kilonova.problems import Problem, merged
+from kilonova.run import fitness, preflight, settings, variables
 
 
 class ActionModule(ActionBase):
@@ -21,7 +23,7 @@ class ActionModule(ActionBase):
         """Fail with every problem at once, one line each."""
         result = super().run(tmp, task_vars)
         arguments, hostvars = self._task.args, task_vars["hostvars"]
-        inventory = generate.Inventory.of_ansible(task_vars)
+        inventory = inventories.Inventory.of_ansible(task_vars)
         if arguments["part"] == "inventory":
             problems = self._inventory(arguments, inventory)
         else:
@@ -63,9 +65,7 @@ class ActionModule(ActionBase):
             host = inventory.host(name)
             limits = {key: hostvars[name].get(key, value) for key, value in arguments["limits"].items()}
             own = {**variables.addresses(host), **(variables.listened(host) if name in controllers else {})}
-            problems += preflight.check_host(
-                name, seen, own, host.find("openstack_release"), variables.distributions(inventory)
-            )
+            problems += preflight.check_host(name, seen, own, host.find("openstack_release"), variables.distributions(inventory))
             problems += preflight.check_listening(name, seen, variables.servers(host))
             problems += preflight.check_resources(name, seen, limits)
             problems += fitness.check_machine(name, seen, inventory.role_vars["openstack_architectures"])
@@ -73,9 +73,7 @@ class ActionModule(ActionBase):
             if not any(problem.where == name and problem.variable == "openstack_release" for problem in problems):
                 problems += fitness.check_version(name, seen, host.find("openstack_release"))
             bridges = host.find("openstack_bridges") or []
-            problems += fitness.check_bridges(
-                name, seen, variables.addresses(host), bridges, variables.datapath(host, seen)
-            )
+            problems += fitness.check_bridges(name, seen, variables.addresses(host), bridges, variables.datapath(host, seen))
             mapped = (host.find("openstack_bridge_mappings") or {}).values()
             problems += fitness.check_backends(
                 name, seen, host.find("openstack_take_over") or [], [*(bridge["name"] for bridge in bridges), *mapped]
@@ -86,7 +84,7 @@ class ActionModule(ActionBase):
             problems += preflight.check_files(name, seen)
             problems += migration.check_host(name, seen, host)
             asked = hostvars[name].get("__preflight_backends", {}).get("problems") or []
-            problems += [preflight.Problem(name, **row) for row in asked]
+            problems += [Problem(name, **row) for row in asked]
             kvm = hostvars[name].get("__preflight_kvm", {})
             if kvm.get("works") is False:
                 problems.append(preflight.no_kvm(name, kvm["reason"]))
@@ -101,7 +99,7 @@ class ActionModule(ActionBase):
                 lost.update({name: identity} if identity else {})
         problems += doubles
         problems += fitness.check_names(heard, given)
-        return preflight.merged(problems), lost
+        return merged(problems), lost
 
     def _compute_nodes(self, inventory, hostvars):
         """What Nova's database says of compute nodes; `--limit` may leave out the controller, which was then asked for itself."""

@@ -11,7 +11,7 @@ from ansible.utils.display import Display
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import translate
+from kilonova.config import translate
 
 
 class ActionModule(ActionBase):
@@ -21,7 +21,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
-        """Run kilonova.translate as its command line does."""
+        """Run kilonova.config.translate as its command line does."""
         result = super().run(tmp, task_vars)
         arguments = {name: str(self._task.args.get(name) or "") for name in ("conf", "from", "to", "out")}
         missing = [name.upper() for name, value in arguments.items() if not value]

@@ -15,7 +15,7 @@ from ansible.utils.display import Display
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import console
+from kilonova.proof import console
 
 COLORS = {"passed": "green", "failed": "red", "skipped": "cyan"}
 # Seconds until the state's first sight, and between two looks.

@@ -14,7 +14,7 @@ from ansible.plugins.callback import CallbackBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import hosts, runs
+from kilonova.run import answers, changes
 
 DOCUMENTATION = """
 name: stages
@@ -44,11 +44,11 @@ class CallbackModule(CallbackBase):
         """Begin with no stage."""
         super().__init__()
         # Made here, in the process that Ansible's workers are forked from: so all of them have the same.
-        self._key = hosts.KEY
+        self._key = answers.KEY
         self._stages: list[tuple[str, float]] = []
         self._tasks: list[tuple[str, float]] = []
-        self._changes: list[runs.Change] = []
-        self._failures: list[runs.Failure] = []
+        self._changes: list[changes.Change] = []
+        self._failures: list[changes.Failure] = []
         self._playbook = ""
         self._record = os.environ.get("KILONOVA_RECORD")
 
@@ -57,9 +57,9 @@ class CallbackModule(CallbackBase):
         self._playbook = os.path.relpath(playbook._file_name)
         if self._record:
             Path(self._record).write_text("")
-        if os.path.basename(self._playbook) in runs.CHANGING and not context.CLIARGS.get("check"):
+        if os.path.basename(self._playbook) in changes.CHANGING and not context.CLIARGS.get("check"):
             # Open as long as this process and its workers live.
-            self._inventories = runs.hold(context.CLIARGS.get("inventory") or (), self._display.warning)
+            self._inventories = changes.hold(context.CLIARGS.get("inventory") or (), self._display.warning)
 
     def v2_playbook_on_play_start(self, play):
         """A play begins; the one before it has ended."""
@@ -74,8 +74,8 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_ok(self, result):
         """Remember what was changed."""
         host, task = result._host.get_name(), result._task.get_name().strip()
-        for item in runs.items(result._result):
-            self._changes.append(runs.Change(host, task, item))
+        for item in changes.items(result._result):
+            self._changes.append(changes.Change(host, task, item))
             if self._record:
                 self._write({"host": host, "task": task, "item": item})
 
@@ -92,7 +92,7 @@ class CallbackModule(CallbackBase):
     def _failed(self, result, how):
         host = result._host
         needed = host.get_name() == "localhost" or "controllers" in (group.name for group in host.get_groups())
-        self._failures.append(runs.Failure(host.get_name(), result._task.get_name().strip(), how, needed))
+        self._failures.append(changes.Failure(host.get_name(), result._task.get_name().strip(), how, needed))
 
     def _write(self, line):
         with open(self._record, "a", encoding="utf-8") as stream:
@@ -115,12 +115,12 @@ class CallbackModule(CallbackBase):
         self._display.display(f"{'total':<{width}} {ends[-1] - self._stages[0][1]:7.1f} s")
         if context.CLIARGS.get("check") and not self._failures:
             self._display.display("\nPLAN", color="bright blue")
-            for line in runs.plan(self._changes):
+            for line in changes.plan(self._changes):
                 self._display.display(line, color="yellow" if self._changes else "green")
         elif stats.processed and not self._failures and not any(stats.changed.get(host) for host in stats.processed):
             self._display.display("Nothing had to be changed on any host.", color="green")
         if self._failures:
             command = ["ansible-playbook", *(part for path in context.CLIARGS.get("inventory") or () for part in ("-i", path))]
             self._display.display("\nNOT FINISHED", color="bright red")
-            for line in runs.unfinished(self._failures, shlex.join([*command, self._playbook])):
+            for line in changes.unfinished(self._failures, shlex.join([*command, self._playbook])):
                 self._display.display(line, color="red")

@@ -1,4 +1,4 @@
-"""Filters of the project: thin names over kilonova.config_files and its neighbours, where the logic is and is tested."""
+"""Filters of the project: thin names over kilonova.config.config_files and its neighbours, where the logic is and is tested."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import addresses, config_files, listening, migration, releases
+from kilonova.config import addresses, config_files, listening, migration, releases
 
 
 def _explained(function):

@@ -1,11 +1,11 @@
-"""Filters over kilonova.trace, where the logic is and is tested."""
+"""Filters over kilonova.proof.trace, where the logic is and is tested."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import trace
+from kilonova.proof import trace
 
 
 class FilterModule:

@@ -1,11 +1,11 @@
-"""Filters of the role verify: names over kilonova.verification, where the logic is and is tested."""
+"""Filters of the role verify: names over kilonova.proof.verification, where the logic is and is tested."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova import verification
+from kilonova.proof import verification
 
 
 class FilterModule:

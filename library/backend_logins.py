@@ -5,12 +5,11 @@ import json
 import socket
 import ssl
 
-from ansible.module_utils import kilonova_database
-from ansible.module_utils import kilonova_rabbitmq as rabbitmq
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_address import host_port, split
-from ansible.module_utils.kilonova_database import AGAIN, port_answers, problem
-from ansible.module_utils.kilonova_http import NoAnswer, ask
+from ansible.module_utils.kilonova import database, rabbitmq
+from ansible.module_utils.kilonova.address import host_port, split
+from ansible.module_utils.kilonova.database import AGAIN, port_answers, problem
+from ansible.module_utils.kilonova.http import NoAnswer, ask
 
 try:
     import amqp
@@ -174,7 +173,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    asks = {"database": kilonova_database.problems, "queue": queue, "identity": identity, "cache": cache}
+    asks = {"database": database.problems, "queue": queue, "identity": identity, "cache": cache}
     problems = []
     for name, wrong in asks.items():
         if module.params[name]:

@@ -5,11 +5,10 @@ import shutil
 import subprocess
 import time
 
-from ansible.module_utils import kilonova_database as database
-from ansible.module_utils import kilonova_lock
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_auth import AUTH
-from ansible.module_utils.kilonova_http import connect
+from ansible.module_utils.kilonova import database, lock
+from ansible.module_utils.kilonova.auth import AUTH
+from ansible.module_utils.kilonova.http import connect
 
 try:
     import openstack
@@ -116,10 +115,14 @@ class Host:
         rows = self.compute.get("/os-hypervisors/detail", headers=VERSION).json()["hypervisors"]
         others = {row["hypervisor_hostname"] for row in rows if row["service"]["host"] != self.name}
         found = self.placement.get("/resource_providers", headers=PLACEMENT).json()["resource_providers"]
-        return next((
-            one for one in found
-            if one["name"] not in others and (one["name"] == self.name or one["name"].startswith(self.name + "."))
-        ), None)
+        return next(
+            (
+                one
+                for one in found
+                if one["name"] not in others and (one["name"] == self.name or one["name"].startswith(self.name + "."))
+            ),
+            None,
+        )
 
     def delete_provider(self, root):
         """Delete a resource provider with those below it, after everybody's allocations from them."""
@@ -235,7 +238,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    kilonova_lock.take(module)
+    lock.take(module)
     p = module.params
     connection = connect(openstack, auth=p["auth"], region_name=p["region"], compute_api_version="2")
     host = Host(module, connection)

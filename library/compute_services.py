@@ -4,8 +4,8 @@
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_auth import AUTH
-from ansible.module_utils.kilonova_http import connect
+from ansible.module_utils.kilonova.auth import AUTH
+from ansible.module_utils.kilonova.http import connect
 
 try:
     import openstack
@@ -38,7 +38,8 @@ def disabled(services):
     """(binary, host) of those that somebody has disabled; nova-compute gives a reason of this form when it does so itself."""
     return {
         (s["binary"], s["host"])
-        for s in services if s["status"] == "disabled" and not (s.get("disabled_reason") or "").startswith("AUTO:")
+        for s in services
+        if s["status"] == "disabled" and not (s.get("disabled_reason") or "").startswith("AUTO:")
     }
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Give configuration directories, and what is in them, to root and to the service that reads them."""
 
-from ansible.module_utils import kilonova_files, kilonova_lock, kilonova_rights
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova import files, lock, rights
 
 DOCUMENTATION = r"""
 module: config_rights
@@ -42,15 +42,15 @@ def main():
         },
         supports_check_mode=True,
     )
-    kilonova_lock.take(module)
+    lock.take(module)
     actions, corrected = [], []
     for directory in module.params["directories"]:
         try:
-            found = kilonova_rights.wrong(directory, correct=not module.check_mode)
-        except kilonova_files.Refused as error:
+            found = rights.wrong(directory, correct=not module.check_mode)
+        except files.Refused as error:
             module.fail_json(msg=str(error), actions=actions)
         except OSError as error:
-            module.fail_json(msg=str(kilonova_files.unwritable(directory["path"], error)), actions=actions)
+            module.fail_json(msg=str(files.unwritable(directory["path"], error)), actions=actions)
         if module.check_mode:
             loose = bool(found) or directory["package"] in module.params["installed"]
         else:
@@ -60,7 +60,9 @@ def main():
             actions.append("give %(path)s to %(owner)s:%(group)s" % directory)
             corrected.append(directory)
     module.exit_json(
-        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)},
+        changed=bool(actions),
+        actions=actions,
+        diff={"before": "", "after": "".join("%s\n" % action for action in actions)},
         ansible_facts={"config_rights_corrected": corrected},
     )
 

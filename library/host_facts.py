@@ -12,16 +12,9 @@ import socket
 import subprocess
 import time
 
-from ansible.module_utils import (
-    kilonova_address,
-    kilonova_files,
-    kilonova_migration,
-    kilonova_rights,
-    kilonova_services,
-    kilonova_there,
-)
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_there import read
+from ansible.module_utils.kilonova import address, files, foreign, migration, rights, unit_state
+from ansible.module_utils.kilonova.foreign import read
 
 DOCUMENTATION = r"""
 module: host_facts
@@ -32,10 +25,10 @@ description:
     (installed, name to version), install_interrupted (a run was killed inside apt), half_installed (packages that are so for
     another reason, name to status), held, masked (units), listening (TCP ports with their processes), compute_id, clock_ahead
     (seconds), memory_mib, disk_free_mib, kernel, datapath (C(system) when the kernel has Open vSwitch, else C(netdev)), files (of
-    the files that M(oslo_config) wrote, path to a keyed digest, owner, group and mode), services (busy, those that run or start
+    the files that M(config_files) wrote, path to a keyed digest, owner, group and mode), services (busy, those that run or start
     with the host, and resting, those with nothing left to do, name to path to a keyed digest of what each was last restarted
     with) and migration (what M(migration_keys) made), so that none of these is asked for again, loose (those of
-    C(directories) whose owners or modes are not right), refused (what M(oslo_config) and M(config_rights) would not touch
+    C(directories) whose owners or modes are not right), refused (what M(config_files) and M(config_rights) would not touch
     because it is a link, a device or a directory - path, what, remedy), nova_sqlite (whether Nova's package left its SQLite
     database), machine (architecture), interfaces (to the bridge or bond that each is a part of), default_routes (interfaces),
     resolved (each of C(names) to its addresses), candidate (version of nova-common that apt would install, where none is
@@ -137,10 +130,10 @@ def listening():
     found = []
     for line in command("ss", "--tcp", "--listening", "--numeric", "--processes", "--no-header").splitlines():
         words = line.split(None, 5)
-        address, _colon, port = words[3].rpartition(":")
+        where, _colon, port = words[3].rpartition(":")
         match = re.search(r'\(\("([^"]*)",pid=(\d+)', words[5] if len(words) > 5 else "")
         name, pid = match.groups() if match else ("an unknown process", "0")
-        found.append({"port": int(port), "address": address, "name": name, "pid": int(pid), "unit": unit(pid)})
+        found.append({"port": int(port), "address": where, "name": name, "pid": int(pid), "unit": unit(pid)})
     return found
 
 
@@ -175,20 +168,20 @@ def install_interrupted():
     return os.path.lexists("/usr/share/python3/bcep/kilonova") or "Written by Kilonova" in read("/usr/sbin/policy-rc.d")
 
 
-def files(paths, key):
+def file_digests(paths, key):
     """Path -> digest, owner, group and mode of files."""
     found = {}
     for path in paths:
         try:
-            with kilonova_files.Place(path) as place:
+            with files.Place(path) as place:
                 content, state = place.read()
             if content is None:
                 continue
             digest = hashlib.blake2b(content, key=key, digest_size=16).hexdigest()
-            rights = [pwd.getpwuid(state.st_uid).pw_name, grp.getgrgid(state.st_gid).gr_name, "%04o" % (state.st_mode & 0o7777)]
-        except (OSError, KeyError, kilonova_files.Refused):
+            owned = [pwd.getpwuid(state.st_uid).pw_name, grp.getgrgid(state.st_gid).gr_name, "%04o" % (state.st_mode & 0o7777)]
+        except (OSError, KeyError, files.Refused):
             continue
-        found[path] = [digest, *rights]
+        found[path] = [digest, *owned]
     return found
 
 
@@ -197,9 +190,9 @@ def loose(directories):
     found, refused = [], []
     for entry in directories:
         try:
-            if kilonova_rights.wrong(entry):
+            if rights.wrong(entry):
                 found.append(entry["path"])
-        except kilonova_files.Refused as error:
+        except files.Refused as error:
             refused.append(error)
     return found, refused
 
@@ -209,12 +202,12 @@ def services(state, key, states, active):
     busy = {*active, *(unit for unit, known in states.items() if known in ("enabled", "enabled-runtime"))}
     resting = {}
     for name, reads in state.items():
-        unit = kilonova_services.unit_name(name)
-        enabled = kilonova_services.is_enabled(name, states.get(unit))
-        if enabled and active.get(unit) == "active" and all(map(kilonova_services.is_good, reads)):
-            resting[name] = {path: kilonova_services.keyed(sections, key) for path, sections in reads.items()}
+        unit = unit_state.unit_name(name)
+        enabled = unit_state.is_enabled(name, states.get(unit))
+        if enabled and active.get(unit) == "active" and all(map(unit_state.is_good, reads)):
+            resting[name] = {path: unit_state.keyed(sections, key) for path, sections in reads.items()}
     ending = ".service"
-    return {"busy": sorted(unit[:-len(ending)] for unit in busy if unit.endswith(ending)), "resting": resting}
+    return {"busy": sorted(unit[: -len(ending)] for unit in busy if unit.endswith(ending)), "resting": resting}
 
 
 def main():
@@ -236,12 +229,12 @@ def main():
     disk = os.statvfs("/var")
     installed, half, held = packages()
     states = unit_files(module.params["units"])
-    state = kilonova_services.load_state(module.warn)
+    state = unit_state.load_state(module.warn)
     not_right, refused = loose(module.params["directories"])
-    refused += kilonova_files.refusals(module.params["paths"])
+    refused += files.refusals(module.params["paths"])
     key = bytes.fromhex(module.params["key"])
     interrupted = install_interrupted()
-    hostname, known = socket.gethostname(), kilonova_services.load_files(module.warn)
+    hostname, known = socket.gethostname(), unit_state.load_files(module.warn)
     names = [name for name in dict.fromkeys([hostname, *module.params["names"]]) if name]
     module.exit_json(
         changed=False,
@@ -256,24 +249,24 @@ def main():
             "held": held,
             "masked": [name for name, unit_state in states.items() if unit_state == "masked"],
             "listening": listening(),
-            "compute_id": (kilonova_files.read("/var/lib/nova/compute_id") or b"").decode("utf-8", "replace").strip(),
+            "compute_id": (files.read("/var/lib/nova/compute_id") or b"").decode("utf-8", "replace").strip(),
             "clock_ahead": clock - module.params["now"] if module.params["now"] else 0,
             "memory_mib": memory_mib(),
             "disk_free_mib": disk.f_bavail * disk.f_frsize // 2**20,
-            "files": files(known, key),
+            "files": file_digests(known, key),
             "services": services(state, key, states, active_services()),
-            "migration": kilonova_migration.told(module.params["migration"]),
+            "migration": migration.told(module.params["migration"]),
             "loose": not_right,
             "refused": [{"path": error.path, "what": error.what, "remedy": error.remedy} for error in refused],
             "nova_sqlite": os.path.exists("/var/lib/nova/nova.sqlite"),
             "kernel": os.uname().release,
             "machine": os.uname().machine,
-            "interfaces": kilonova_there.interfaces(),
-            "default_routes": kilonova_there.default_routes(),
-            "resolved": {name: kilonova_address.resolved(name) for name in names},
-            "candidate": "" if "nova-common" in installed else kilonova_there.candidate("nova-common"),
-            "backends": kilonova_there.backends(module.params["roles"], {*state, *known}, hostname),
-            "compute_nodes": kilonova_there.compute_nodes() if "nova_controller" in module.params["roles"] else None,
+            "interfaces": foreign.interfaces(),
+            "default_routes": foreign.default_routes(),
+            "resolved": {name: address.resolved(name) for name in names},
+            "candidate": "" if "nova-common" in installed else foreign.candidate("nova-common"),
+            "backends": foreign.backends(module.params["roles"], {*state, *known}, hostname),
+            "compute_nodes": foreign.compute_nodes() if "nova_controller" in module.params["roles"] else None,
             "install_interrupted": bool(half) or interrupted,
             "datapath": "system" if openvswitch_in_kernel() else "netdev",
         },

@@ -3,10 +3,8 @@
 
 import os
 
-from ansible.module_utils import kilonova_database as database
-from ansible.module_utils import kilonova_files, kilonova_lock
-from ansible.module_utils import kilonova_manage as manage
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova import database, files, lock, manage
 
 try:
     import pymysql
@@ -78,10 +76,10 @@ def administrator_is_right(module):
 def begun(module, directory):
     """Whether a repository of keys is missing, or was left with one key by a run that was killed; that key is removed."""
     try:
-        here, _safe = kilonova_files.open_directory(directory)
+        here, _safe = files.open_directory(directory)
     except FileNotFoundError:
         return True
-    except kilonova_files.Refused as error:
+    except files.Refused as error:
         module.fail_json(msg=str(error))
     try:
         keys = os.listdir(here)
@@ -105,7 +103,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    kilonova_lock.take(module)
+    lock.take(module)
     p = module.params
     actions, commands, bootstrap = [], [], []
     for command, directory in KEYS.items():

@@ -5,11 +5,10 @@ import sys
 import unicodedata
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from ansible.module_utils import kilonova_database as database
-from ansible.module_utils import kilonova_lock
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_auth import AUTH
-from ansible.module_utils.kilonova_http import connect
+from ansible.module_utils.kilonova import database, lock
+from ansible.module_utils.kilonova.auth import AUTH
+from ansible.module_utils.kilonova.http import connect
 
 # keystoneauth1 would import the profiler and eventlet with it, which takes longer than a registration.
 sys.modules.setdefault("osprofiler", None)
@@ -101,7 +100,8 @@ class Registry:
             made = self.change("create %s %s" % (kind, shown), "POST", "/%s" % plural, {kind: wanted})
             return {**wanted, "id": "(new)", **made}
         wrong = {
-            name: value for name, value in wanted.items()
+            name: value
+            for name, value in wanted.items()
             if existing.get(name) != value and not (name == "name" and alike(existing.get(name), value))
         }
         if wrong:
@@ -307,7 +307,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    kilonova_lock.take(module)
+    lock.take(module)
     params = module.params
     actions = None
     if openstack is None:
@@ -317,7 +317,10 @@ def main():
     else:
         try:
             connection = connect(
-                openstack, auth=params["auth"], region_name=params["region"], identity_api_version="3",
+                openstack,
+                auth=params["auth"],
+                region_name=params["region"],
+                identity_api_version="3",
                 identity_endpoint_override=params["auth"]["auth_url"],
             )
             registry = Registry(connection.identity, module.check_mode)

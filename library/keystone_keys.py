@@ -6,9 +6,8 @@ import re
 import subprocess
 import time
 
-from ansible.module_utils import kilonova_files, kilonova_lock
-from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova import files, lock, unit_state
 
 DOCUMENTATION = r"""
 module: keystone_keys
@@ -28,15 +27,17 @@ COMMANDS = {"fernet": ["fernet_rotate"], "credential": ["credential_migrate", "c
 CONFIGURATION = "/etc/keystone/keystone.conf"
 # Keystone's own defaults.
 DEFAULTS = {
-    ("fernet_tokens", "key_repository"): "/etc/keystone/fernet-keys/", ("fernet_tokens", "max_active_keys"): 3,
-    ("token", "expiration"): 3600, ("token", "allow_expired_window"): 172800,
+    ("fernet_tokens", "key_repository"): "/etc/keystone/fernet-keys/",
+    ("fernet_tokens", "max_active_keys"): 3,
+    ("token", "expiration"): 3600,
+    ("token", "allow_expired_window"): 172800,
 }
 
 
 def settings():
     """The options of keystone.conf that say which keys are purged, and how long tokens are accepted."""
     found = dict(DEFAULTS)
-    for section, lines in services.sections(kilonova_files.read(CONFIGURATION) or b"").items():
+    for section, lines in unit_state.sections(files.read(CONFIGURATION) or b"").items():
         for line in lines:
             name, separator, value = (part.strip() for part in line.partition("="))
             # Keystone does not start with a word for a number.
@@ -69,12 +70,10 @@ def too_early(made, most, accepted, now):
 def main():
     """Entry point."""
     module = AnsibleModule(
-        argument_spec={
-            "repositories": {"type": "list", "elements": "str", "choices": list(COMMANDS), "required": True},
-        },
+        argument_spec={"repositories": {"type": "list", "elements": "str", "choices": list(COMMANDS), "required": True}},
         supports_check_mode=True,
     )
-    kilonova_lock.take(module)
+    lock.take(module)
     repositories = list(module.params["repositories"])
     if "fernet" in repositories:
         said, now = settings(), time.time()

@@ -23,7 +23,7 @@ options:
 
 KEPT = "/run/kilonova-kvm-probe.json"
 # 16-bit code: mov ecx, 0x2000000; loop: dec ecx; jnz loop; mov dx, 0xf4; mov al, 0x10; out dx, al; hlt; jmp hlt.
-BOOT_SECTOR = bytes.fromhex("66b900000002" "6649" "75fc" "baf400" "b010" "ee" "f4" "ebfd").ljust(510, b"\0") + b"\x55\xaa"
+BOOT_SECTOR = bytes.fromhex("66b900000002664975fcbaf400b010eef4ebfd").ljust(510, b"\0") + b"\x55\xaa"
 # movz x0, #0x200, lsl #16; loop: subs x0, x0, #1; b.ne loop; movz w0, #8; movk w0, #0x8400, lsl #16; hvc #0 (SYSTEM_OFF); b .
 ARM_IMAGE = b"".join(
     word.to_bytes(4, "little") for word in (0xD2A04000, 0xF1000400, 0x54FFFFE1, 0x52800100, 0x72B08000, 0xD4000002, 0x14000000)
@@ -34,8 +34,16 @@ GUESTS = {
         "emulator": "qemu-system-x86_64",
         "image": BOOT_SECTOR + bytes(1474560 - 512),
         "options": [
-            "-machine", "pc", "-m", "16", "-drive", "file=%s,format=raw,if=floppy,readonly=on", "-boot", "a",
-            "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
+            "-machine",
+            "pc",
+            "-m",
+            "16",
+            "-drive",
+            "file=%s,format=raw,if=floppy,readonly=on",
+            "-boot",
+            "a",
+            "-device",
+            "isa-debug-exit,iobase=0xf4,iosize=0x04",
         ],
         "done": 0x10 << 1 | 1,  # what isa-debug-exit makes of 0x10
     },

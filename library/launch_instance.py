@@ -6,8 +6,8 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_auth import AUTH
-from ansible.module_utils.kilonova_http import NoAnswer, ask, connect
+from ansible.module_utils.kilonova.auth import AUTH
+from ansible.module_utils.kilonova.http import NoAnswer, ask, connect
 
 try:
     import openstack
@@ -82,8 +82,13 @@ class Launch:
             if not os.path.exists(image["path"]):
                 self.module.fail_json(msg="image file %(path)s is not on this host" % image)
             return self.cloud.create_image(
-                image["name"], filename=image["path"], disk_format=image["disk_format"], container_format="bare",
-                visibility="public", wait=True, timeout=self.p["timeout"],
+                image["name"],
+                filename=image["path"],
+                disk_format=image["disk_format"],
+                container_format="bare",
+                visibility="public",
+                wait=True,
+                timeout=self.p["timeout"],
             )
 
         return self.make("create image %(name)s" % image, self.cloud.image.find_image(image["name"]), create)
@@ -101,18 +106,26 @@ class Launch:
             "create provider network %(network)s" % provider,
             network.find_network(provider["network"]),
             lambda: network.create_network(
-                name=provider["network"], is_shared=True, is_router_external=True, provider_network_type="flat",
+                name=provider["network"],
+                is_shared=True,
+                is_router_external=True,
+                provider_network_type="flat",
                 provider_physical_network=provider["physical_network"],
             ),
         )
         self.make(
             "create subnet %(subnet)s of %(network)s" % provider,
             network.find_subnet(provider["network"]),
-            lambda: self.served(network.create_subnet(
-                name=provider["network"], network_id=outside.id, ip_version=4, cidr=provider["subnet"],
-                gateway_ip=provider["gateway"],
-                allocation_pools=[{"start": provider["pool"][0], "end": provider["pool"][1]}],
-            )),
+            lambda: self.served(
+                network.create_subnet(
+                    name=provider["network"],
+                    network_id=outside.id,
+                    ip_version=4,
+                    cidr=provider["subnet"],
+                    gateway_ip=provider["gateway"],
+                    allocation_pools=[{"start": provider["pool"][0], "end": provider["pool"][1]}],
+                )
+            ),
         )
         inside = self.make(
             "create self-service network %(network)s" % own,
@@ -122,8 +135,9 @@ class Launch:
         subnet = self.make(
             "create subnet %(subnet)s of %(network)s" % own,
             network.find_subnet(own["network"]),
-            lambda: self.served(network.create_subnet(
-                name=own["network"], network_id=inside.id, ip_version=4, cidr=own["subnet"])),
+            lambda: self.served(
+                network.create_subnet(name=own["network"], network_id=inside.id, ip_version=4, cidr=own["subnet"])
+            ),
         )
 
         def create_router():
@@ -163,8 +177,12 @@ class Launch:
                 "admit %s%s" % (protocol, " port %d" % port if port else ""),
                 (protocol, port) in present,
                 lambda protocol=protocol, port=port: network.create_security_group_rule(
-                    security_group_id=group.id, direction="ingress", ether_type="IPv4", protocol=protocol,
-                    port_range_min=port, port_range_max=port,
+                    security_group_id=group.id,
+                    direction="ingress",
+                    ether_type="IPv4",
+                    protocol=protocol,
+                    port_range_min=port,
+                    port_range_max=port,
                 ),
             )
 
@@ -187,8 +205,9 @@ class Launch:
             fault = server.fault or {}
             message = "instance %s: %s" % (server.name, fault.get("message", "no fault given"))
             said = last_host_fault(server_id)
-            self.module.fail_json(msg="%s The last host that tried it said: %s" % (message, said) if said else message,
-                                  actions=self.actions)
+            self.module.fail_json(
+                msg="%s The last host that tried it said: %s" % (message, said) if said else message, actions=self.actions
+            )
         return server if server.status == "ACTIVE" else None
 
     def floating_address(self, server, outside):
@@ -263,7 +282,11 @@ def main():
             module.exit_json(changed=True, actions=["launch instance %(name)s" % p])
         module.fail_json(msg="python3-openstacksdk is missing on this host; the role keystone installs it")
     cloud = connect(
-        openstack, auth=p["auth"], region_name=p["region"], compute_api_version="2", image_api_version="2",
+        openstack,
+        auth=p["auth"],
+        region_name=p["region"],
+        compute_api_version="2",
+        image_api_version="2",
         network_api_version="2",
     )
     launch = Launch(module, cloud)
@@ -285,8 +308,10 @@ def main():
             module.fail_json(msg=str(error), actions=launch.actions)
         launch.actions.append("launch instance %(name)s" % p)
     module.exit_json(
-        changed=bool(launch.actions), actions=launch.actions,
-        diff={"before": "", "after": "".join("%s\n" % action for action in launch.actions)}, **result
+        changed=bool(launch.actions),
+        actions=launch.actions,
+        diff={"before": "", "after": "".join("%s\n" % action for action in launch.actions)},
+        **result,
     )
 
 

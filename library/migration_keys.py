@@ -5,10 +5,8 @@ import json
 import os
 import pwd
 
-from ansible.module_utils import kilonova_files, kilonova_lock
-from ansible.module_utils import kilonova_migration as migration
-from ansible.module_utils import kilonova_services as services
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova import files, lock, migration, unit_state
 
 DOCUMENTATION = r"""
 module: migration_keys
@@ -48,7 +46,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    kilonova_lock.take(module)
+    lock.take(module)
     try:
         if module.params["state"] == "absent":
             remove(module)
@@ -56,7 +54,7 @@ def main():
             write(module)
         else:
             key(module)
-    except kilonova_files.Refused as refused:
+    except files.Refused as refused:
         module.fail_json(msg=str(refused))
 
 
@@ -121,7 +119,7 @@ def write(module):
         actions.append("write %s" % path)
         diffs.append({"before_header": path, "after_header": path, "before": before, "after": wanted})
         if not module.check_mode:
-            kilonova_files.write(path, wanted.encode(), os.geteuid(), os.getegid(), 0o644)
+            files.write(path, wanted.encode(), os.geteuid(), os.getegid(), 0o644)
     module.exit_json(changed=bool(actions), actions=actions, diff=diffs)
 
 
@@ -136,9 +134,9 @@ def remove(module):
         *early, last = found if os.path.isdir(found[-1]) else [*found, ""]
         for path in early:
             os.unlink(path)
-        state = services.load_state()
+        state = unit_state.load_state()
         if state.pop(SERVICE, None):
-            services.save_state(state)
+            unit_state.save_state(state)
         rc, output, errors = module.run_command(["systemctl", "try-reload-or-restart", SERVICE])
         if rc:
             module.fail_json(msg="systemctl try-reload-or-restart %s: %s" % (SERVICE, (errors or output).strip()))

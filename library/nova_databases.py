@@ -4,12 +4,9 @@
 import socket
 from urllib.parse import urlsplit
 
-from ansible.module_utils import kilonova_database as database
-from ansible.module_utils import kilonova_lock
-from ansible.module_utils import kilonova_manage as manage
-from ansible.module_utils import kilonova_schema as schema
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_address import bare, resolved, url_host
+from ansible.module_utils.kilonova import database, lock, manage, schema
+from ansible.module_utils.kilonova.address import bare, resolved, url_host
 
 DOCUMENTATION = r"""
 module: nova_databases
@@ -121,11 +118,12 @@ def main():
         },
         supports_check_mode=True,
     )
-    kilonova_lock.take(module)
+    lock.take(module)
     parts = [
         (names, schema.installed(module, module.params[option]), command)
         for names, option, command in (
-            (["nova_api"], "api_migrations", ["api_db", "sync"]), (["nova", "nova_cell0"], "migrations", ["db", "sync"]),
+            (["nova_api"], "api_migrations", ["api_db", "sync"]),
+            (["nova", "nova_cell0"], "migrations", ["db", "sync"]),
         )
     ]
     connection = database.connect(module)

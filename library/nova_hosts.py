@@ -4,9 +4,8 @@
 import subprocess
 import time
 
-from ansible.module_utils import kilonova_database as database
-from ansible.module_utils import kilonova_lock
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova import database, lock
 
 try:
     import pymysql
@@ -104,7 +103,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    kilonova_lock.take(module)
+    lock.take(module)
     if module.check_mode and not answers(module) and database.on_disk(module, "nova_api", "host_mappings"):
         database.warn_of_guess(module, "nova_api.host_mappings")
         actions = []

@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 import time
 
-from ansible.module_utils import kilonova_lock
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova import lock
 
 DOCUMENTATION = r"""
 module: openstack_packages
@@ -126,7 +126,8 @@ class Apt:
         self.module = module
         self.deadline = time.monotonic() + module.params["lock_timeout"]
         self.options = [
-            "--option=DPkg::Lock::Timeout=%d" % module.params["lock_timeout"], "--option=Dpkg::Options::=--force-confdef",
+            "--option=DPkg::Lock::Timeout=%d" % module.params["lock_timeout"],
+            "--option=Dpkg::Options::=--force-confdef",
             "--option=Dpkg::Options::=--force-confold",
         ]
         # In a plan, apt's file of it may not be there yet.
@@ -172,8 +173,11 @@ def simulate_apart(module, names):
         os.chmod(directory, 0o755)  # apt reads the network as a user of its own
         os.makedirs(os.path.join(directory, "partial"))
         apt = Apt(module)
-        apt.options += ["--option=Dir::State::lists=%s" % directory, "--option=Dir::Cache::pkgcache=",
-                        "--option=Dir::Cache::srcpkgcache="]
+        apt.options += [
+            "--option=Dir::State::lists=%s" % directory,
+            "--option=Dir::Cache::pkgcache=",
+            "--option=Dir::Cache::srcpkgcache=",
+        ]
         apt.run("update")
         return apt.simulate(*names)
     finally:
@@ -218,10 +222,11 @@ def main():
         },
         supports_check_mode=True,
     )
-    kilonova_lock.take(module)
+    lock.take(module)
     present = statuses()
     left = {
-        "the services that it held back": MARK in held_text(), "the modules that it did not compile": os.path.exists(EXCLUSIONS),
+        "the services that it held back": MARK in held_text(),
+        "the modules that it did not compile": os.path.exists(EXCLUSIONS),
     }
     unfinished = sorted(name for name, (status, again) in present.items() if again or status not in SETTLED)
     installed = {name.partition(":")[0] for name, (status, _again) in present.items() if status == "installed"}
@@ -245,7 +250,9 @@ def main():
     # For the roles after this one, whose own packages have come with it.
     there = sorted((installed | {*new, *module.params["names"]}) - gone)
     module.exit_json(
-        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % line for line in summary)},
+        changed=bool(actions),
+        actions=actions,
+        diff={"before": "", "after": "".join("%s\n" % line for line in summary)},
         ansible_facts={"openstack_packages_new": new, "openstack_packages_installed": there},
     )
 

@@ -10,9 +10,8 @@ import socket
 import subprocess
 import tempfile
 
-from ansible.module_utils import kilonova_lock
-from ansible.module_utils import kilonova_rabbitmq as rabbitmq
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova import lock, rabbitmq
 
 try:
     import amqp
@@ -77,9 +76,7 @@ def import_account(module, params, tags):
                 "tags": tags,
             }
         ],
-        "permissions": [
-            dict(zip(("configure", "write", "read"), PERMISSIONS), user=params["user"], vhost=params["vhost"])
-        ],
+        "permissions": [dict(zip(("configure", "write", "read"), PERMISSIONS), user=params["user"], vhost=params["vhost"])],
     }
     with tempfile.NamedTemporaryFile("w", suffix=".json") as stream:
         json.dump(definitions, stream)
@@ -130,7 +127,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    kilonova_lock.take(module)
+    lock.take(module)
     p = module.params
     if module.check_mode and not (os.path.isdir(DATA) and os.listdir(DATA)):
         # Not installed, or never started: this very run does so.

@@ -164,9 +164,11 @@ PODMANS_OWN = {"nofile": 1048576, "nproc": 32768}
 # of the unified hierarchy becomes all that its systemd sees; it starts units without limits then, as a host would.
 UNIFIED_SYSTEMD = 258
 UNIFIED_INIT = (
-    "unshare", "--cgroup", "/bin/sh", "-c",
-    "umount --recursive /sys/fs/cgroup && mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup && "
-    "exec /sbin/init",
+    "unshare",
+    "--cgroup",
+    "/bin/sh",
+    "-c",
+    "umount --recursive /sys/fs/cgroup && mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup && exec /sbin/init",
 )
 # Printed by one shell in the container: the hosts file, the limits of systemd, its state, the units that failed.
 STATE_SCRIPT = (
@@ -177,9 +179,16 @@ STATE_SCRIPT = (
 
 # Lines of /proc/PID/limits, by the name of the limit.
 LIMIT_LINES = {
-    "as": "Max address space", "core": "Max core file size", "cpu": "Max cpu time", "data": "Max data size",
-    "fsize": "Max file size", "memlock": "Max locked memory", "nofile": "Max open files",
-    "nproc": "Max processes", "rss": "Max resident set", "stack": "Max stack size",
+    "as": "Max address space",
+    "core": "Max core file size",
+    "cpu": "Max cpu time",
+    "data": "Max data size",
+    "fsize": "Max file size",
+    "memlock": "Max locked memory",
+    "nofile": "Max open files",
+    "nproc": "Max processes",
+    "rss": "Max resident set",
+    "stack": "Max stack size",
 }
 
 
@@ -296,42 +305,57 @@ class Sandbox:
     def check_input(self) -> None:
         hosts = self.params["hosts"]
         if not hosts:
-            self.module.fail_json(msg=(
-                "The inventory has no hosts in the groups named by sandbox_groups. Give it at least one controller and "
-                "one compute, as inventories/sandbox/hosts.yml does."))
+            self.module.fail_json(
+                msg=(
+                    "The inventory has no hosts in the groups named by sandbox_groups. Give it at least one controller and "
+                    "one compute, as inventories/sandbox/hosts.yml does."
+                )
+            )
         for network in self.params["networks"]:
             try:
                 ipaddress.ip_network(network["subnet"])
             except ValueError as error:
-                self.module.fail_json(msg=(
-                    f"{network['variable']} is {network['subnet']!r}: {error}. Give a network such as 10.20.0.0/24, or "
-                    "fd4b:10:20::/64."))
+                self.module.fail_json(
+                    msg=(
+                        f"{network['variable']} is {network['subnet']!r}: {error}. Give a network such as 10.20.0.0/24, or "
+                        "fd4b:10:20::/64."
+                    )
+                )
             seen: dict[str, str] = {}
             for host, address in zip(hosts if network["addresses"] else (), network["addresses"], strict=True):
                 problem = address_problem(address, network["subnet"])
                 if address in seen:
                     problem = f"{seen[address]} has it already"
                 if problem:
-                    self.module.fail_json(msg=(
-                        f"{network['address_variable']} of {host} is {address!r}: {problem}. Give it an address of "
-                        f"{network['variable']} ({network['subnet']}) that no other host has."))
+                    self.module.fail_json(
+                        msg=(
+                            f"{network['address_variable']} of {host} is {address!r}: {problem}. Give it an address of "
+                            f"{network['variable']} ({network['subnet']}) that no other host has."
+                        )
+                    )
                 seen[address] = host
 
     def check_containers(self, existing: dict[str, dict]) -> None:
         for name in self.params["containers"]:
             if name in existing and not self.is_ours(existing[name]):
-                self.module.fail_json(msg=(
-                    f"A container named {name} exists and does not belong to the sandbox {self.params['sandbox']!r}. "
-                    "It is left alone: remove it yourself, or set sandbox_container_prefix to another text."))
+                self.module.fail_json(
+                    msg=(
+                        f"A container named {name} exists and does not belong to the sandbox {self.params['sandbox']!r}. "
+                        "It is left alone: remove it yourself, or set sandbox_container_prefix to another text."
+                    )
+                )
         ours = [name for name in self.params["containers"] if name in existing]
         for entry in self.inspect("container", ours):
             have = entry["Config"]["Labels"]
             index = self.params["containers"].index(entry["Name"])
             for key, wanted in self.facts_of(index).items():
                 if have.get(key) != wanted:
-                    self.module.fail_json(msg=(
-                        f"The container {entry['Name']} has {key.split('.')[-1]} {have.get(key)!r}, and {wanted!r} is "
-                        "asked for. A container is not converted: destroy the sandbox first."))
+                    self.module.fail_json(
+                        msg=(
+                            f"The container {entry['Name']} has {key.split('.')[-1]} {have.get(key)!r}, and {wanted!r} is "
+                            "asked for. A container is not converted: destroy the sandbox first."
+                        )
+                    )
 
     def check_subnets(self, existing: dict[str, dict]) -> None:
         """Refuse a subnet that something on this machine already uses."""
@@ -353,10 +377,13 @@ class Sandbox:
         for index, network in enumerate(missing):
             found = overlapping(network["subnet"], taken)
             if found:
-                self.module.fail_json(msg=(
-                    f"{network['variable']} is {network['subnet']}, and {found[1]} already has {found[0]}. Set "
-                    f"{network['variable']} to a free network, and {network['address_variable']} of every host "
-                    "to addresses of it."))
+                self.module.fail_json(
+                    msg=(
+                        f"{network['variable']} is {network['subnet']}, and {found[1]} already has {found[0]}. Set "
+                        f"{network['variable']} to a free network, and {network['address_variable']} of every host "
+                        "to addresses of it."
+                    )
+                )
             if index + 1 < len(missing):
                 taken = {**taken, network["subnet"]: f"{network['variable']} of this sandbox"}
 
@@ -377,15 +404,28 @@ class Sandbox:
             for runtime in runtimes:
                 before = [f"--runtime={runtime}"] if runtime else []
                 code, out, err = self.try_podman(
-                    *before, "run", "--rm", "--systemd=always", "--privileged", "--network=none", *ulimits,
-                    self.params["image"], "systemctl", "--version")
+                    *before,
+                    "run",
+                    "--rm",
+                    "--systemd=always",
+                    "--privileged",
+                    "--network=none",
+                    *ulimits,
+                    self.params["image"],
+                    "systemctl",
+                    "--version",
+                )
                 if code == 0:
                     unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
                     return before, list(ulimits), init_command(out, unified)
                 problems.append(f"{runtime or 'default runtime'} {' '.join(ulimits)}: {err.strip().splitlines()[-1:]}")
-        self.module.fail_json(msg=(
-            "podman starts no privileged container on this machine. What was tried, and what it said:\n"
-            + "\n".join(problems) + "\nIn a container of your own, run it with --privileged."))
+        self.module.fail_json(
+            msg=(
+                "podman starts no privileged container on this machine. What was tried, and what it said:\n"
+                + "\n".join(problems)
+                + "\nIn a container of your own, run it with --privileged."
+            )
+        )
         raise AssertionError
 
     def package_cache(self, container: str) -> tuple[str, str]:
@@ -415,13 +455,22 @@ class Sandbox:
         name, host = self.params["containers"][index], self.params["hosts"][index]
         archives, lists = self.package_cache(name)
         command = [
-            "podman", *before, "run", "--detach", f"--name={name}", f"--hostname={host}", f"--label={self.label}",
-            "--systemd=always", "--privileged", "--pull=never",
+            "podman",
+            *before,
+            "run",
+            "--detach",
+            f"--name={name}",
+            f"--hostname={host}",
+            f"--label={self.label}",
+            "--systemd=always",
+            "--privileged",
+            "--pull=never",
             # Ours to write: podman would rewrite it at every start, without the hosts that came later.
             "--no-hosts",
             # Databases get the time to stop.
             "--stop-timeout=90",
-            f"--volume={archives}:/var/cache/apt/archives", f"--volume={lists}:/var/lib/apt/lists",
+            f"--volume={archives}:/var/cache/apt/archives",
+            f"--volume={lists}:/var/lib/apt/lists",
             *after,
         ]
         command += [f"--label={key}={value}" for key, value in self.facts_of(index).items()]
@@ -438,9 +487,10 @@ class Sandbox:
 
     def run_together(self, commands: dict[str, list[str]]) -> None:
         """Run one command per container, all at once, and fail with what the first unsuccessful one said."""
-        running = {name: subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                          stderr=subprocess.PIPE, text=True)
-                   for name, command in commands.items()}
+        running = {
+            name: subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for name, command in commands.items()
+        }
         results = {name: (process.communicate(), process.returncode) for name, process in running.items()}
         for name, ((_out, err), code) in results.items():
             if code != 0:
@@ -454,24 +504,33 @@ class Sandbox:
             hosts, limits, state, failed = [part.strip() for part in (out + "\n==\n==\n==\n").split("==\n")[:4]]
             too_low = limit_problems(limits)
             if too_low:
-                self.module.fail_json(msg=(
-                    f"The container {name} has hard limits that its services cannot work with: {'; '.join(too_low)}. They come "
-                    "from the shell that started it, and CAP_SYS_RESOURCE is missing to raise them. Raise them there (ulimit -H, "
-                    "/etc/security/limits.conf), then 'make destroy' and try again."))
+                self.module.fail_json(
+                    msg=(
+                        f"The container {name} has hard limits that its services cannot work with: {'; '.join(too_low)}. They "
+                        "come from the shell that started it, and CAP_SYS_RESOURCE is missing to raise them. Raise them there "
+                        "(ulimit -H, /etc/security/limits.conf), then 'make destroy' and try again."
+                    )
+                )
             units = {line.split()[0] for line in failed.splitlines() if line.strip()}
             if state == "running" or (state == "degraded" and units <= accepted):
                 return hosts
             if state == "degraded":
-                self.module.fail_json(msg=(
-                    f"In the container {name} these units failed: {', '.join(sorted(units - accepted))}. Look with "
-                    f"'podman exec {name} systemctl status UNIT'; if that is harmless, add the unit to "
-                    "sandbox_accepted_failed_units."))
+                self.module.fail_json(
+                    msg=(
+                        f"In the container {name} these units failed: {', '.join(sorted(units - accepted))}. Look with "
+                        f"'podman exec {name} systemctl status UNIT'; if that is harmless, add the unit to "
+                        "sandbox_accepted_failed_units."
+                    )
+                )
             if not state and self.inspect("container", [name])[0]["State"]["Status"] == "exited":
                 self.module.fail_json(msg=f"systemd in the container {name} ended at once. {self.last_words(name)}")
             if time.monotonic() > wait_until:
-                self.module.fail_json(msg=(
-                    f"systemd in the container {name} has not finished starting within sandbox_boot_timeout "
-                    f"({self.params['boot_timeout']} s): {state or err.strip()}. {self.last_words(name)}"))
+                self.module.fail_json(
+                    msg=(
+                        f"systemd in the container {name} has not finished starting within sandbox_boot_timeout "
+                        f"({self.params['boot_timeout']} s): {state or err.strip()}. {self.last_words(name)}"
+                    )
+                )
             # The first moments of a container have no systemd to ask yet.
             time.sleep(0.2)
 
@@ -484,9 +543,12 @@ class Sandbox:
         self.check_subnets(networks)
         for name in self.network_names():
             if name in networks and not self.is_ours(networks[name]):
-                self.module.fail_json(msg=(
-                    f"A podman network named {name} exists and does not belong to this sandbox. It is left alone: "
-                    "set sandbox_name to another name."))
+                self.module.fail_json(
+                    msg=(
+                        f"A podman network named {name} exists and does not belong to this sandbox. It is left alone: "
+                        "set sandbox_name to another name."
+                    )
+                )
         return containers, networks
 
     def last_words(self, name: str) -> str:
@@ -497,8 +559,7 @@ class Sandbox:
         containers, networks = self.checked()
         created = [name for name in self.network_names() if name not in networks]
         new = [index for index, name in enumerate(self.params["containers"]) if name not in containers]
-        started = [name for name in self.params["containers"]
-                   if name in containers and containers[name]["State"] != "running"]
+        started = [name for name in self.params["containers"] if name in containers and containers[name]["State"] != "running"]
         created += [self.params["containers"][index] for index in new]
         result = {"changed": bool(created or started), "created": created, "started": started}
         if self.module.check_mode:
@@ -507,8 +568,12 @@ class Sandbox:
             if network["name"] not in networks:
                 # Names come from /etc/hosts and the host's name servers, so podman's own one stays away. With --ipv6 it would add
                 # a network of IPv4.
-                options = ["--disable-dns", f"--subnet={network['subnet']}", f"--label={self.label}",
-                           f"--opt=mtu={network['mtu']}"]
+                options = [
+                    "--disable-dns",
+                    f"--subnet={network['subnet']}",
+                    f"--label={self.label}",
+                    f"--opt=mtu={network['mtu']}",
+                ]
                 self.podman("network", "create", *options, *["--internal"] * network["internal"], network["name"])
         commands = {name: ["podman", "start", name] for name in started}
         if new:
@@ -573,9 +638,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     if os.geteuid() != 0:
-        module.fail_json(msg=(
-            "The sandbox needs root for networks and systemd containers. Run the playbook as root, or give sudo "
-            "without a password, or add --ask-become-pass."))
+        module.fail_json(
+            msg=(
+                "The sandbox needs root for networks and systemd containers. Run the playbook as root, or give sudo "
+                "without a password, or add --ask-become-pass."
+            )
+        )
     sandbox = Sandbox(module)
     if module.params["state"] == "checked":
         sandbox.checked()

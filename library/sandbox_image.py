@@ -140,7 +140,7 @@ def first_address(uri: str) -> str:
     """Return the address itself; a mirror list stands for its first entry."""
     if not uri.startswith("mirror+file:"):
         return uri
-    path = uri[len("mirror+file:"):]
+    path = uri[len("mirror+file:") :]
     with open("/" + path.lstrip("/"), encoding="utf-8") as stream:
         for line in stream:
             if line.strip() and not line.startswith("#"):
@@ -166,8 +166,7 @@ def image_sources(distribution: str, archive: str, security: str, keyring: str) 
     if security and distribution not in ROLLING:
         stanzas.append((security, [f"{distribution}-security"]))
     return "\n".join(
-        f"Types: deb\nURIs: {uri}\nSuites: {' '.join(names)}\nComponents: main\nSigned-By: {keyring}\n"
-        for uri, names in stanzas
+        f"Types: deb\nURIs: {uri}\nSuites: {' '.join(names)}\nComponents: main\nSigned-By: {keyring}\n" for uri, names in stanzas
     )
 
 
@@ -240,15 +239,35 @@ class Image:
         work = tempfile.mkdtemp(prefix="kilonova-image-", dir="/var/tmp")
         root = os.path.join(work, "root")
         try:
-            self.run("debootstrap", "--variant=minbase", f"--cache-dir={archives}",
-                     f"--include={','.join(parts['packages'])}", distribution, root, parts["mirror"], script)
+            self.run(
+                "debootstrap",
+                "--variant=minbase",
+                f"--cache-dir={archives}",
+                f"--include={','.join(parts['packages'])}",
+                distribution,
+                root,
+                parts["mirror"],
+                script,
+            )
             self.configure(root, parts)
             self.upgrade(root, archives, lists)
             partial = f"{archive}.partial"
-            self.run("tar", "--create", f"--file={partial}", f"--directory={root}",
-                     "--use-compress-program=zstd -3 -T0", "--one-file-system", "--numeric-owner", "--xattrs",
-                     "--exclude=./dev/*", "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./run/*",
-                     "--exclude=./tmp/*", ".")
+            self.run(
+                "tar",
+                "--create",
+                f"--file={partial}",
+                f"--directory={root}",
+                "--use-compress-program=zstd -3 -T0",
+                "--one-file-system",
+                "--numeric-owner",
+                "--xattrs",
+                "--exclude=./dev/*",
+                "--exclude=./proc/*",
+                "--exclude=./sys/*",
+                "--exclude=./run/*",
+                "--exclude=./tmp/*",
+                ".",
+            )
             os.replace(partial, archive)
         finally:
             # Never across a mount that a killed debootstrap may have left.
@@ -263,7 +282,8 @@ class Image:
             options += f'Acquire::http::Proxy "{parts["apt_proxy"]}";\n'
         files = {
             "etc/apt/sources.list.d/debian.sources": image_sources(
-                parts["distribution"], parts["mirror"], parts["security_mirror"], f"/{keyring}"),
+                parts["distribution"], parts["mirror"], parts["security_mirror"], f"/{keyring}"
+            ),
             "etc/apt/apt.conf.d/80sandbox": options,
             "etc/hosts": HOSTS,
         }
@@ -306,8 +326,17 @@ class Image:
                 os.unlink(os.path.join(root, name))
 
     def load(self, archive: str, recipe: str) -> None:
-        self.run("podman", "import", "--quiet", "--change", 'CMD ["/sbin/init"]', "--change", f"LABEL {LABEL}={recipe}",
-                 archive, self.params["name"])
+        self.run(
+            "podman",
+            "import",
+            "--quiet",
+            "--change",
+            'CMD ["/sbin/init"]',
+            "--change",
+            f"LABEL {LABEL}={recipe}",
+            archive,
+            self.params["name"],
+        )
 
     # -- states ---------------------------------------------------------------------------------------------------
     def pulled(self) -> dict:
@@ -330,9 +359,12 @@ class Image:
             "apt_options": self.apt_options(),
         }
         if not parts["mirror"]:
-            self.module.fail_json(msg=(
-                "sandbox_mirror is empty and this machine's apt sources name no Debian archive to build from. Set "
-                "sandbox_mirror to the address of a Debian mirror, or sandbox_image to a ready image."))
+            self.module.fail_json(
+                msg=(
+                    "sandbox_mirror is empty and this machine's apt sources name no Debian archive to build from. Set "
+                    "sandbox_mirror to the address of a Debian mirror, or sandbox_image to a ready image."
+                )
+            )
         recipe = recipe_of(parts)
         if self.recipe_in_storage() == recipe:
             return {"changed": False, "source": "storage"}

@@ -3,11 +3,8 @@
 
 import subprocess
 
-from ansible.module_utils import kilonova_database as database
-from ansible.module_utils import kilonova_lock
-from ansible.module_utils import kilonova_manage as manage
-from ansible.module_utils import kilonova_schema as schema
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova import database, lock, manage, schema
 
 DOCUMENTATION = r"""
 module: schema_sync
@@ -46,7 +43,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    kilonova_lock.take(module)
+    lock.take(module)
     p = module.params
     wanted = schema.installed(module, p["migrations"])
     connection = database.connect(module)
@@ -65,7 +62,9 @@ def main():
                 schema.end(module, cursor, p["databases"], wanted)
     actions = schema.actions(behind)
     module.exit_json(
-        changed=bool(behind), actions=actions, diff={"before": "", "after": "".join("%s\n" % line for line in actions)},
+        changed=bool(behind),
+        actions=actions,
+        diff={"before": "", "after": "".join("%s\n" % line for line in actions)},
         commands=p["commands"] if behind else [],
     )
 
@@ -74,8 +73,11 @@ def run(module, command):
     """One command as the service's user; its output only when it fails."""
     done = subprocess.run(
         ["runuser", "-u", module.params["user"], "--", *command],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False,
-        pass_fds=kilonova_lock.descriptors(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd="/",
+        check=False,
+        pass_fds=lock.descriptors(),
     )
     if done.returncode:
         output = manage.without_secrets(done.stdout.decode("utf-8", "replace"))

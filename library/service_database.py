@@ -4,10 +4,9 @@
 import hashlib
 import re
 
-from ansible.module_utils import kilonova_database as database
-from ansible.module_utils import kilonova_lock
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_address import canonical
+from ansible.module_utils.kilonova import database, lock
+from ansible.module_utils.kilonova.address import canonical
 
 DOCUMENTATION = r"""
 module: service_database
@@ -71,7 +70,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    kilonova_lock.take(module)
+    lock.take(module)
     p = module.params
     p["hosts"] = [canonical(host) for host in p["hosts"]]
     actions, right = [], []

@@ -4,8 +4,8 @@
 import configparser
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_auth import AUTH
-from ansible.module_utils.kilonova_http import connect
+from ansible.module_utils.kilonova.auth import AUTH
+from ansible.module_utils.kilonova.http import connect
 
 try:
     import openstack
@@ -32,7 +32,11 @@ options:
 
 # Type in the catalogue -> option of [service_available].
 SERVICES = {
-    "compute": "nova", "network": "neutron", "image": "glance", "volumev3": "cinder", "block-storage": "cinder",
+    "compute": "nova",
+    "network": "neutron",
+    "image": "glance",
+    "volumev3": "cinder",
+    "block-storage": "cinder",
     "object-store": "swift",
 }
 
@@ -118,6 +122,7 @@ class Cloud:
         """tempest.conf without the lines that hold a secret."""
         cloud, p = self.cloud, self.p
         nova = nova_options(p["nova_conf"])
+
         def yes(section, option, default):
             return nova(section, option, default).strip().lower() in ("true", "1", "yes", "on")
 
@@ -142,17 +147,28 @@ class Cloud:
                 "admin_domain_name": p["auth"]["user_domain_name"],
             },
             "identity": {
-                "uri_v3": p["auth"]["auth_url"], "auth_version": "v3", "region": p["region"], "v3_endpoint_type": "public",
+                "uri_v3": p["auth"]["auth_url"],
+                "auth_version": "v3",
+                "region": p["region"],
+                "v3_endpoint_type": "public",
             },
             "identity-feature-enabled": {
-                "api_v2": False, "api_v2_admin": False, "api_v3": True, "project_tags": True, "application_credentials": True,
+                "api_v2": False,
+                "api_v2_admin": False,
+                "api_v3": True,
+                "project_tags": True,
+                "application_credentials": True,
                 "access_rules": True,
             },
             "compute": {
                 "region": p["region"],
-                "image_ref": images[0], "image_ref_alt": images[1], "flavor_ref": flavors[0], "flavor_ref_alt": flavors[1],
+                "image_ref": images[0],
+                "image_ref_alt": images[1],
+                "flavor_ref": flavors[0],
+                "flavor_ref_alt": flavors[1],
                 "min_compute_nodes": len(computes),
-                "min_microversion": compute_versions[0], "max_microversion": compute_versions[-1],
+                "min_microversion": compute_versions[0],
+                "max_microversion": compute_versions[-1],
                 "endpoint_type": "public",
             },
             "compute-feature-enabled": {
@@ -170,7 +186,9 @@ class Cloud:
                 "scheduler_enabled_filters": filters or None,
             },
             "placement": {
-                "region": p["region"], "min_microversion": placement_versions[0], "max_microversion": placement_versions[-1],
+                "region": p["region"],
+                "min_microversion": placement_versions[0],
+                "max_microversion": placement_versions[-1],
             },
             "image": {"region": p["region"]},
             "image-feature-enabled": {"import_image": "glance-direct" in methods},
@@ -215,7 +233,11 @@ def main():
         module.fail_json(msg="python3-openstacksdk is missing on this host; the role keystone installs it")
     try:
         connection = connect(
-            openstack, auth=p["auth"], region_name=p["region"], compute_api_version="2", image_api_version="2",
+            openstack,
+            auth=p["auth"],
+            region_name=p["region"],
+            compute_api_version="2",
+            image_api_version="2",
             network_api_version="2",
         )
         cloud = Cloud(module, connection)

@@ -10,6 +10,7 @@ from ansible.module_utils.basic import AnsibleModule
 try:
     import subunit
     import testtools
+
     MISSING = ""
 except ImportError as error:
     MISSING = str(error)

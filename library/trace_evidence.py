@@ -12,8 +12,8 @@ import socket
 import subprocess
 import time
 
-from ansible.module_utils import kilonova_database, kilonova_files
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova import database, files
 
 DOCUMENTATION = r"""
 module: trace_evidence
@@ -93,14 +93,14 @@ def new_lines(path, mark):
     """The lines that were written after the mark; all of a log that was begun since."""
     inode, size = mark or (0, 0)
     try:
-        with kilonova_files.stream(path) as stream:
+        with files.stream(path) as stream:
             if os.fstat(stream.fileno()).st_ino == inode:
                 stream.seek(size)
             else:
                 # logrotate moved the marked one aside between the two calls.
                 rotated = path + ".1"
                 if inode and os.path.exists(rotated) and os.stat(rotated).st_ino == inode:
-                    with kilonova_files.stream(rotated) as old:
+                    with files.stream(rotated) as old:
                         old.seek(size)
                         yield from old.read().decode("utf-8", "replace").splitlines()
             yield from stream.read().decode("utf-8", "replace").splitlines()
@@ -139,14 +139,14 @@ def rabbitmq_queues(process):
 def queries_of(instance):
     """Every query for an instance."""
     queries = QUERIES.format(id=instance)
-    for database in ("nova", "nova_cell0"):
-        queries += CELL_QUERIES.format(db=database, id=instance)
+    for name in ("nova", "nova_cell0"):
+        queries += CELL_QUERIES.format(db=name, id=instance)
     return queries
 
 
 def ask_databases(instance):
     """Start the client as root over the socket, where the server is."""
-    if not instance or not os.path.exists(kilonova_database.socket()):
+    if not instance or not os.path.exists(database.socket()):
         return None, ""
     queries = queries_of(instance)
     # --force: a database that this cloud has not (another release, another name) does not end the others.
@@ -155,7 +155,7 @@ def ask_databases(instance):
 
 def printed_elsewhere(instance, databases):
     """What somebody else's server says: each query to whichever account may ask it."""
-    pymysql, lines = kilonova_database.pymysql, []
+    pymysql, lines = database.pymysql, []
     for account in databases["accounts"] if instance and pymysql else ():
         login = {"host": databases["host"], "port": databases["port"], "user": account["user"]}
         with contextlib.suppress(pymysql.MySQLError):

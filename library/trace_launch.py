@@ -7,8 +7,8 @@ import time
 import uuid
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_auth import AUTH
-from ansible.module_utils.kilonova_http import connect as connect_to
+from ansible.module_utils.kilonova.auth import AUTH
+from ansible.module_utils.kilonova.http import connect as connect_to
 
 try:
     import openstack
@@ -47,7 +47,11 @@ def now():
 def connect(parameters):
     """A connection with a session of its own."""
     return connect_to(
-        openstack, auth=parameters["auth"], region_name=parameters["region"], compute_api_version="2", image_api_version="2",
+        openstack,
+        auth=parameters["auth"],
+        region_name=parameters["region"],
+        compute_api_version="2",
+        image_api_version="2",
         network_api_version="2",
     )
 
@@ -70,10 +74,18 @@ def launch(cloud, parameters):
     network = cloud.network.find_network(parameters["network"], ignore_missing=False)
     catalogue = {service["type"] for service in cloud.session.auth.get_access(cloud.session).service_catalog.catalog}
     result = {
-        "name": parameters["name"], "global_request_id": "req-%s" % uuid.uuid4(), "image_id": image.id, "image": image.name,
-        "flavor": flavor.name, "network_id": network.id, "project_id": cloud.current_project_id,
+        "name": parameters["name"],
+        "global_request_id": "req-%s" % uuid.uuid4(),
+        "image_id": image.id,
+        "image": image.name,
+        "flavor": flavor.name,
+        "network_id": network.id,
+        "project_id": cloud.current_project_id,
         "volume_service": bool(catalogue & {"volumev3", "block-storage"}),
-        "ports": [], "status": "", "problem": "", "fault": {},
+        "ports": [],
+        "status": "",
+        "problem": "",
+        "fault": {},
     }
     tenant = connect(parameters)
     result["token_asked"] = now()

@@ -8,11 +8,11 @@ import shutil
 import signal
 import time
 
-from ansible.module_utils import kilonova_files
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_verify import atlas, context, engine, rows, tenant
-from ansible.module_utils.kilonova_verify.cloud import Calls, Cloud
-from ansible.module_utils.kilonova_verify.text import mask
+from ansible.module_utils.kilonova import files
+from ansible.module_utils.kilonova.verify import atlas, context, engine, rows, tenant
+from ansible.module_utils.kilonova.verify.cloud import Calls, Cloud
+from ansible.module_utils.kilonova.verify.text import mask
 
 try:
     import keystoneauth1.exceptions
@@ -74,17 +74,17 @@ class State:
     def write(self, **content):
         """Replace the file."""
         text = json.dumps({"pid": os.getpid(), **content})
-        kilonova_files.write(self.path, text.encode(), os.geteuid(), os.getegid(), 0o600)
+        files.write(self.path, text.encode(), os.geteuid(), os.getegid(), 0o600)
 
 
 def login(module):
     """The administrator's login, as the role keystone has written it on this host."""
     path, cloud = module.params["clouds"], module.params["cloud"]
     try:
-        with kilonova_files.Place(path) as place:
+        with files.Place(path) as place:
             auth = yaml.safe_load(place.read()[0] or b"")["clouds"][cloud]["auth"]
             return {"user_domain_name": "Default", "project_domain_name": "Default", "auth_url": auth["auth_url"], **auth}
-    except (kilonova_files.Refused, OSError) as error:
+    except (files.Refused, OSError) as error:
         module.fail_json(msg=str(error))
     except (yaml.YAMLError, KeyError, TypeError, AttributeError):  # whose words may show what is in the file
         module.fail_json(msg="%s: has no login of a cloud %s; run site.yml, which writes it" % (path, cloud))

@@ -6,9 +6,9 @@ import os
 import re
 import subprocess
 
-from ansible.module_utils import kilonova_files
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova_verify.text import hints, mask
+from ansible.module_utils.kilonova import files
+from ansible.module_utils.kilonova.verify.text import hints, mask
 
 DOCUMENTATION = r"""
 module: verify_host
@@ -63,7 +63,7 @@ def run(*argv):
 def tail(path):
     """The end of a file, as lines; none of one that is gone, or that leads elsewhere: its directory is a service's own."""
     try:
-        with kilonova_files.stream(path) as stream:
+        with files.stream(path) as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(0, size - TAIL))
             return stream.read().decode("utf-8", "replace").splitlines()

@@ -13,7 +13,7 @@ import pytest
 
 # Where Ansible looks for the project's own, which its modules import.
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[1] / "module_utils"))
-from ansible.module_utils import kilonova_lock, kilonova_services  # noqa: E402 - found by the line above
+from ansible.module_utils.kilonova import lock, unit_state  # noqa: E402 - found by the line above
 
 
 def pytest_configure():
@@ -58,10 +58,10 @@ def over_tls(tmp_path):
 def of_a_host(tmp_path_factory, monkeypatch):
     """Modules take the lock of a host of their own and keep their state there; nobody's stays behind."""
     host = tmp_path_factory.mktemp("host")
-    monkeypatch.setattr(kilonova_lock, "PATH", str(host / "kilonova.lock"))
-    monkeypatch.setattr(kilonova_services, "DIRECTORY", str(host / "kilonova"))
+    monkeypatch.setattr(lock, "PATH", str(host / "kilonova.onhost.lock"))
+    monkeypatch.setattr(unit_state, "DIRECTORY", str(host / "kilonova"))
     yield
-    kilonova_lock.release()
+    lock.release()
 
 
 @pytest.fixture

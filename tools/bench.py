@@ -19,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from kilonova.config_files import ROLES, for_release, role_packages
+from kilonova.config.config_files import ROLES, for_release, role_packages
 
 PROJECT = Path(__file__).resolve().parent.parent
 RELEASE = "zed"
@@ -33,8 +33,16 @@ SYNCS = {
     "placement": (["placement"], ["placement-manage", "db", "sync"]),
     "nova": (["nova", "nova_cell0"], ["nova-manage", "db", "sync"]),
     "nova (api)": (["nova_api"], ["nova-manage", "api_db", "sync"]),
-    "neutron": (["neutron"], ["neutron-db-manage", "--config-file=/etc/neutron/neutron.conf",
-                              "--config-file=/etc/neutron/plugins/ml2/ml2_conf.ini", "upgrade", "head"]),
+    "neutron": (
+        ["neutron"],
+        [
+            "neutron-db-manage",
+            "--config-file=/etc/neutron/neutron.conf",
+            "--config-file=/etc/neutron/plugins/ml2/ml2_conf.ini",
+            "upgrade",
+            "head",
+        ],
+    ),
 }
 
 
@@ -43,9 +51,7 @@ def playbook(name: str, **environment: str) -> tuple[float, float]:
     argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "inventories/sandbox", f"playbooks/{name}.yml"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
-    done = subprocess.run(
-        argv, cwd=PROJECT, env=os.environ | SANDBOX | environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(argv, cwd=PROJECT, env=os.environ | SANDBOX | environment, capture_output=True, text=True, check=False)
     wall = time.monotonic() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
@@ -94,14 +100,21 @@ def apt_floor() -> None:
     mine = backends[for_release(known["openstack_default_network_backends"], RELEASE)]["roles"]
     others = {role for backend in backends.values() for role in backend["roles"]} - set(mine)
     roles = known["openstack_group_roles"]
-    install = "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; apt-get update -qq; " \
+    install = (
+        "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d; apt-get update -qq; "
         "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "
-    finished([
-        inside(host, "sh", "-c", install + " ".join(role_packages(
-            [role for role in roles[group] if role not in others], RELEASE
-        )))
-        for host, group in (("controller", "controllers"), ("compute1", "computes"))
-    ])
+    )
+    finished(
+        [
+            inside(
+                host,
+                "sh",
+                "-c",
+                install + " ".join(role_packages([role for role in roles[group] if role not in others], RELEASE)),
+            )
+            for host, group in (("controller", "controllers"), ("compute1", "computes"))
+        ]
+    )
 
 
 def sync_floor() -> float:
@@ -153,7 +166,7 @@ fresh / floor                            {fresh / floor:7.2f}
 registration of all Keystone objects     {registration:7.1f} s
 second, unchanged site.yml               {second:7.1f} s ({cpu:.1f} CPU s of Ansible)
 each further unchanged compute node      {(with_more - second) / further:7.1f} s ({(cpu_more - cpu) / further:.1f} CPU s)
-memory (controller, compute1)            {memory['controller']:5d} MiB, {memory['compute1']} MiB""")
+memory (controller, compute1)            {memory["controller"]:5d} MiB, {memory["compute1"]} MiB""")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from kilonova import catalogue, generate
+from kilonova.config import catalogue, generate
 
 TREE = Path(__file__).resolve().parent.parent
 OPTIONS = 100
@@ -65,9 +65,12 @@ def run(inventory: Path, out: Path) -> tuple[float, float, float]:
     arguments = [program, "-i", str(inventory), str(TREE / "playbooks/config.yml"), "-e", f"config_out={out}"]
     started = time.monotonic()
     with (out.parent / "log").open("wb") as log:
-        pid = os.posix_spawn(program, arguments, {**os.environ, "ANSIBLE_CONFIG": str(TREE / "ansible.cfg")}, file_actions=[
-            (os.POSIX_SPAWN_DUP2, log.fileno(), 1), (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
-        ])
+        pid = os.posix_spawn(
+            program,
+            arguments,
+            {**os.environ, "ANSIBLE_CONFIG": str(TREE / "ansible.cfg")},
+            file_actions=[(os.POSIX_SPAWN_DUP2, log.fileno(), 1), (os.POSIX_SPAWN_DUP2, log.fileno(), 2)],
+        )
         _pid, status, usage = os.wait4(pid, 0)
     wall = time.monotonic() - started
     if status:

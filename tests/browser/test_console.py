@@ -4,7 +4,7 @@ import socketserver
 
 import pytest
 
-from kilonova import chromium, console
+from kilonova.proof import chromium, console
 
 pytestmark = pytest.mark.skipif(not chromium.find(), reason="no chromium on this machine (apt-get install chromium)")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kilonova import chromium, report
+from kilonova.proof import chromium, report
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 SIZES = [(360, 740), (768, 1024), (1280, 800)]

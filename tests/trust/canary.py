@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deployment import RELEASE
 
-from kilonova import secrets
+from kilonova.run import secrets
 
 TREE = Path(__file__).resolve().parent.parent.parent
 HOSTS = ("controller", "compute1")
@@ -44,7 +44,10 @@ class Cloud:
     def environment(self) -> dict[str, str]:
         """Environment of Ansible."""
         return {
-            **os.environ, "KILONOVA_SANDBOX": self.name, "KILONOVA_NETWORK": self.network, "KILONOVA_RELEASE": RELEASE,
+            **os.environ,
+            "KILONOVA_SANDBOX": self.name,
+            "KILONOVA_NETWORK": self.network,
+            "KILONOVA_RELEASE": RELEASE,
             "ANSIBLE_CONFIG": str(TREE / "ansible.cfg"),
         }
 
@@ -56,11 +59,23 @@ class Cloud:
     def run(self, playbook: str, *arguments: str, inventory: Path | None = None, log: Path | None = None, timeout: int = 1500):
         """Run a playbook; returns the process with its output (standard output and errors together)."""
         command = [
-            sys.executable, "-m", "ansible", "playbook", "-i", str(inventory or self.inventory), f"playbooks/{playbook}",
+            sys.executable,
+            "-m",
+            "ansible",
+            "playbook",
+            "-i",
+            str(inventory or self.inventory),
+            f"playbooks/{playbook}",
             *arguments,
         ]
         done = subprocess.run(
-            command, cwd=TREE, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout,
+            command,
+            cwd=TREE,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
             check=False,
         )
         if log:
@@ -70,8 +85,11 @@ class Cloud:
     def shell(self, host: str, script: str, check: bool = True) -> str:
         """Run a script on a host, as root."""
         done = subprocess.run(
-            ["podman", "exec", "--interactive", f"{self.prefix}{host}", "bash", "-s"], input=script, capture_output=True,
-            text=True, check=False,
+            ["podman", "exec", "--interactive", f"{self.prefix}{host}", "bash", "-s"],
+            input=script,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert not check or done.returncode == 0, f"{host}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -79,8 +97,11 @@ class Cloud:
     def python(self, host: str, program: str, given: str = "") -> str:
         """Run a Python program on a host, with `given` as its input, so that no secret is in a command line."""
         done = subprocess.run(
-            ["podman", "exec", "--interactive", f"{self.prefix}{host}", "python3", "-c", program], input=given,
-            capture_output=True, text=True, check=False,
+            ["podman", "exec", "--interactive", f"{self.prefix}{host}", "python3", "-c", program],
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, f"{host}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -105,4 +126,3 @@ def watched(cloud: Cloud, playbook: str, *arguments: str, log: Path, words: set[
         said, _errors = watcher.communicate("stop\n", timeout=30)
     cloud.processes += [tuple(line.split(" ", 1)) for line in said.splitlines()]
     return done
-

@@ -32,9 +32,15 @@ class Deployment:
     def __init__(self, name: str, network: str, hosts: tuple[str, ...] = ("controller", "compute1")):
         self.name, self.network, self.hosts = name, network, hosts
         self.environment = {
-            **os.environ, "KILONOVA_SANDBOX": name, "KILONOVA_NETWORK": network, "KILONOVA_RELEASE": RELEASE,
-            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_INVENTORY": str(INVENTORY),
-            "PATH": f"{PROJECT / '.venv/bin'}:{os.environ['PATH']}", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0",
+            **os.environ,
+            "KILONOVA_SANDBOX": name,
+            "KILONOVA_NETWORK": network,
+            "KILONOVA_RELEASE": RELEASE,
+            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+            "ANSIBLE_INVENTORY": str(INVENTORY),
+            "PATH": f"{PROJECT / '.venv/bin'}:{os.environ['PATH']}",
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORCE_COLOR": "0",
         }
 
     def container(self, host: str) -> str:
@@ -49,8 +55,13 @@ class Deployment:
     def playbook(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
         """Run ansible-playbook; with `check`, it must succeed."""
         done = subprocess.run(
-            ["ansible-playbook", *arguments], cwd=PROJECT, env={**self.environment, **environment}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+            ["ansible-playbook", *arguments],
+            cwd=PROJECT,
+            env={**self.environment, **environment},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
         assert not check or done.returncode == 0, done.stdout[-6000:]
         return done
@@ -62,7 +73,7 @@ class Deployment:
 
     def create(self) -> None:
         """Fresh containers."""
-        subprocess.run(["python", "-m", "kilonova.secrets", str(INVENTORY)], cwd=PROJECT, env=self.environment, check=True)
+        subprocess.run(["python", "-m", "kilonova.run.secrets", str(INVENTORY)], cwd=PROJECT, env=self.environment, check=True)
         self.playbook("playbooks/sandbox.yml")
 
     def destroy(self) -> None:
@@ -72,8 +83,11 @@ class Deployment:
     def sh(self, host: str, command: str, check: bool = True) -> str:
         """Run a shell command on a host; returns its output."""
         done = subprocess.run(
-            ["podman", "exec", self.container(host), "bash", "-c", command], text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, check=False,
+            ["podman", "exec", self.container(host), "bash", "-c", command],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
         assert not check or done.returncode == 0, done.stdout[-4000:]
         return done.stdout.strip()
@@ -101,8 +115,12 @@ class Deployment:
         """
         record.write_text("")
         process = subprocess.Popen(
-            ["ansible-playbook", *arguments], cwd=PROJECT, env={**self.environment, "KILONOVA_RECORD": str(record)},
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            ["ansible-playbook", *arguments],
+            cwd=PROJECT,
+            env={**self.environment, "KILONOVA_RECORD": str(record)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             while process.poll() is None and not moment(read(record)):

@@ -4,12 +4,11 @@
 # whose package goes with genisoimage on the distribution that has OVN.
 SERVICES = {
     "openvswitch": {
-        "DISABLED": "neutron-l3-agent", "STOPPED": "neutron-openvswitch-agent",
+        "DISABLED": "neutron-l3-agent",
+        "STOPPED": "neutron-openvswitch-agent",
         "STARTED": "restart nova-compute (changed: [libvirt] of /etc/nova/nova-compute.conf)",
     },
-    "ovn": {
-        "DISABLED": "neutron-periodic-workers", "STOPPED": "neutron-ovn-metadata-agent", "STARTED": "start nova-compute",
-    },
+    "ovn": {"DISABLED": "neutron-periodic-workers", "STOPPED": "neutron-ovn-metadata-agent", "STARTED": "start nova-compute"},
 }
 
 CONTROLLER = r"""

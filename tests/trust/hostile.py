@@ -12,11 +12,17 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-from kilonova import secrets
+from kilonova.run import secrets
 
 # What has broken installers: URLs, interpolation ($ and %), comments, quotes, blanks, Jinja, escapes, and what is not ASCII.
 HOSTILE = (
-    "p@ss:w/ord%41$x'#\"{}", "'{}quoted'", " lead {} trail ", "a,b[c]?d#e&f=g{}", "{{{{7*7}}}}{{%x%}}{}", "50%{}", "a\\b{}",
+    "p@ss:w/ord%41$x'#\"{}",
+    "'{}quoted'",
+    " lead {} trail ",
+    "a,b[c]?d#e&f=g{}",
+    "{{{{7*7}}}}{{%x%}}{}",
+    "50%{}",
+    "a\\b{}",
     "ü€😀{}",
 )
 LENGTH = 24
@@ -41,7 +47,7 @@ def forms(word: str, value: str) -> set[str]:
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + word.encode()).decode()
         # What the neighbours' bits are part of is cut off.
-        found.add(encoded[(0, 2, 3)[shift]:-(4 if encoded.endswith("=") else 1)])
+        found.add(encoded[(0, 2, 3)[shift] : -(4 if encoded.endswith("=") else 1)])
     return found
 
 

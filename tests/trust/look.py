@@ -64,9 +64,17 @@ ROWS = {
 }
 # Written by the services themselves while nothing happens.
 BEATS = {
-    "nova.services", "nova.compute_nodes", "nova.instance_info_caches", "nova.task_log", "neutron.agents",
-    "neutron.ml2_port_binding_levels", "neutron.ovn_hash_ring", "neutron.ovn_revision_numbers", "neutron.resourcedeltas",
-    "placement.resource_providers", "placement.inventories",
+    "nova.services",
+    "nova.compute_nodes",
+    "nova.instance_info_caches",
+    "nova.task_log",
+    "neutron.agents",
+    "neutron.ml2_port_binding_levels",
+    "neutron.ovn_hash_ring",
+    "neutron.ovn_revision_numbers",
+    "neutron.resourcedeltas",
+    "placement.resource_providers",
+    "placement.inventories",
 }
 
 # Directories of guests, leases and locks below /var/lib/<service>.
@@ -152,8 +160,9 @@ def tables():
     """Table -> checksum of all its rows."""
     found = {}
     for name in (*DATABASES, "mysql"):
-        for (table,) in ask(f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{name}'"
-                            " AND table_type = 'BASE TABLE'"):
+        for (table,) in ask(
+            f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{name}' AND table_type = 'BASE TABLE'"
+        ):
             full = f"{name}.{table}"
             if full not in BEATS and not any(word in table for word in ("stats", "gtid", "log")):
                 found[full] = ask(f"CHECKSUM TABLE `{name}`.`{table}`")[0][1]
@@ -165,8 +174,9 @@ def state(network):
     units = properties("ActiveState", "UnitFileState", "LoadState")
     units = {name: unit for name, unit in units.items() if "@" not in name and unit["LoadState"] != "not-found"}
     found = {
-        "files": {path: f"{owner(os.lstat(path))} {content(path, os.lstat(path), network)}"
-                  for path in paths() if os.path.lexists(path)},
+        "files": {
+            path: f"{owner(os.lstat(path))} {content(path, os.lstat(path), network)}" for path in paths() if os.path.lexists(path)
+        },
         "units": {name: "{ActiveState} {UnitFileState}".format(**unit) for name, unit in units.items()},
         "packages": output("dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Abbrev}\n").splitlines(),
         "people": sorted(person.pw_name for person in pwd.getpwall()),

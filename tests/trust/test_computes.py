@@ -142,11 +142,22 @@ def test_a_compute_node_copies_disks_to_another_one(sandbox, compute10):
     assert "Id" in sandbox.sh("compute10", f"virsh -c {uri} list --all")
 
 
-@pytest.mark.parametrize("command", [
-    "", "id", f"scp -t -f /etc/nova/nova.conf {THERE}", f"scp -oProxyCommand=sh${{IFS}}-c${{IFS}}id h:x -t {THERE}",
-    f"scp -S {THERE}/e h:x -t {THERE}", f"scp /etc/nova/nova.conf -t {THERE}", "rm -rf /var/lib/nova/instances//",
-    "rm -rf /var/lib/nova/instances", f"rm -rf {THERE}/", "sudo privsep-helper", "cat /etc/nova/nova.conf",
-])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "id",
+        f"scp -t -f /etc/nova/nova.conf {THERE}",
+        f"scp -oProxyCommand=sh${{IFS}}-c${{IFS}}id h:x -t {THERE}",
+        f"scp -S {THERE}/e h:x -t {THERE}",
+        f"scp /etc/nova/nova.conf -t {THERE}",
+        "rm -rf /var/lib/nova/instances//",
+        "rm -rf /var/lib/nova/instances",
+        f"rm -rf {THERE}/",
+        "sudo privsep-helper",
+        "cat /etc/nova/nova.conf",
+    ],
+)
 def test_a_compute_node_runs_nothing_else_on_another_one(sandbox, compute10, command):
     before = sandbox.sh("compute1", "ls -lR /var/lib/nova/instances")
     status, output = as_nova(sandbox, "ssh", f"{sandbox.network}.0.21 {command!r}")
@@ -195,7 +206,8 @@ def test_a_removed_compute_node_leaves_nothing_and_comes_back(sandbox, compute10
     assert traces(sandbox, "compute1") == ABSENT
     assert traces(sandbox, "compute10") == PRESENT
     assert sandbox.sh("compute1", "systemctl is-active nova-compute; systemctl is-enabled nova-compute", check=False).split() == [
-        "inactive", "disabled",
+        "inactive",
+        "disabled",
     ]
     again = sandbox.playbook("-i", compute10.inventory, REMOVE, "-e", "remove_compute_name=compute1").stdout
     assert "Nothing had to be changed on any host." in again

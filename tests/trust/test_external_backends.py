@@ -9,7 +9,7 @@ import re
 import pytest
 from deployment import INVENTORY, SITE, Deployment
 
-from kilonova import secrets
+from kilonova.run import secrets
 
 ADMIN_PASS = "adm/n'@:%$\" of the database"
 VHOST = "cloud"
@@ -39,9 +39,12 @@ class External(Deployment):
     def __init__(self, name: str, network: str):
         super().__init__(name, network, ("controller", "compute1", "compute2"))
         self.variables = {
-            "openstack_database_host": f"{network}.0.22", "openstack_database_port": 3307,
-            "openstack_rabbit_host": f"{network}.0.22", "openstack_rabbit_port": 5673,
-            "openstack_rabbit_vhost": VHOST, "openstack_rabbit_user": "cloudqueue",
+            "openstack_database_host": f"{network}.0.22",
+            "openstack_database_port": 3307,
+            "openstack_rabbit_host": f"{network}.0.22",
+            "openstack_rabbit_port": 5673,
+            "openstack_rabbit_vhost": VHOST,
+            "openstack_rabbit_user": "cloudqueue",
         }
         self.admin = {"openstack_database_admin_user": "admin", "openstack_database_admin_pass": ADMIN_PASS}
 
@@ -80,7 +83,8 @@ def test_what_is_missing_is_said_with_the_statements_that_make_it(cloud):
     address = f"{cloud.network}.0.11"
     for part in (
         f"MariaDB at {cloud.network}.0.22:3307 refuses the password of account nova (1045)",
-        "CREATE DATABASE IF NOT EXISTS `nova_cell0`;", f"CREATE USER IF NOT EXISTS 'nova'@'{address}';",
+        "CREATE DATABASE IF NOT EXISTS `nova_cell0`;",
+        f"CREATE USER IF NOT EXISTS 'nova'@'{address}';",
         f"ALTER USER 'nova'@'{address}' IDENTIFIED BY '<openstack_nova_dbpass>';",
         rf"GRANT ALL PRIVILEGES ON `nova\_api`.* TO 'nova'@'{address}'",
     ):

@@ -24,8 +24,11 @@ grep --recursive --files-with-matches --text --fixed-strings --file=/dev/stdin -
 def found_on(cloud, host, words):
     """Files of a host that have one of the words. They are given by a pipe: none is in a command line."""
     done = subprocess.run(
-        ["podman", "exec", "--interactive", f"{cloud.prefix}{host}", "bash", "-c", SEARCH], input="\n".join(sorted(words)) + "\n",
-        capture_output=True, text=True, check=False,
+        ["podman", "exec", "--interactive", f"{cloud.prefix}{host}", "bash", "-c", SEARCH],
+        input="\n".join(sorted(words)) + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return set(done.stdout.splitlines())
 
@@ -118,7 +121,10 @@ def test_nothing_is_left_where_ansible_runs(cloud, words):
     places = [str(place) for place in (Path.home() / ".ansible", TREE / ".ansible", TREE / "build", *temporary) if place.exists()]
     done = subprocess.run(
         ["grep", "--recursive", "--files-with-matches", "--text", "--fixed-strings", "--file=/dev/stdin", "/dev/null", *places],
-        input="\n".join(sorted(words)) + "\n", capture_output=True, text=True, check=False,
+        input="\n".join(sorted(words)) + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout == ""
 

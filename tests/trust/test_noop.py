@@ -9,13 +9,14 @@ from deployment import SITE, differences
 # The sandbox's own overrides, and one option of one service each.
 OPTIONS = {
     "nova_controller_overrides": {
-        "nova.conf": {"DEFAULT": {"allow_resize_to_same_host": True}, "scheduler": {"max_attempts": 4}},
+        "nova.conf": {"DEFAULT": {"allow_resize_to_same_host": True}, "scheduler": {"max_attempts": 4}}
     },
     "neutron_agents_overrides": {"l3_agent.ini": {"DEFAULT": {"handle_internal_only_routers": True}}},
 }
 # nova-conductor reads how often a launch is tried: nova.scheduler.utils, populate_retry.
 READERS = {
-    ("controller", "nova-scheduler.service"), ("controller", "nova-conductor.service"),
+    ("controller", "nova-scheduler.service"),
+    ("controller", "nova-conductor.service"),
     ("controller", "neutron-l3-agent.service"),
 }
 
@@ -23,7 +24,9 @@ READERS = {
 def restarted(before, after):
     """(host, unit) of the units that run as another invocation."""
     return {
-        (host, name) for host in before for name, unit in after[host]["units"].items()
+        (host, name)
+        for host in before
+        for name, unit in after[host]["units"].items()
         if before[host]["units"].get(name, {}).get("InvocationID") != unit["InvocationID"]
     }
 

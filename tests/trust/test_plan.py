@@ -9,7 +9,7 @@ import pytest
 from deployment import INVENTORY, SITE, differences
 from drift import drift
 
-from kilonova import secrets
+from kilonova.run import secrets
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import hostile
 import pytest
 from canary import TREE
 
-from kilonova import secrets
+from kilonova.run import secrets
 
 # Logs in as the services do; gets {secret: value} and answers {secret: whether it works}.
 LOGIN = r"""
@@ -92,9 +92,13 @@ def test_a_killed_rotation_goes_on_with_its_values(cloud):
     begun = secrets.begin_rotation(cloud.inventory, "nova_pass nova_dbpass rabbit_pass admin_pass fernet_keys")
     values = cloud.secrets
     process = subprocess.Popen(
-        ["ansible-playbook", "-i", str(cloud.inventory), "playbooks/rotate_secrets.yml"], cwd=TREE,
-        env={**cloud.environment, "PATH": f"{TREE / '.venv/bin'}:{os.environ['PATH']}"}, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ["ansible-playbook", "-i", str(cloud.inventory), "playbooks/rotate_secrets.yml"],
+        cwd=TREE,
+        env={**cloud.environment, "PATH": f"{TREE / '.venv/bin'}:{os.environ['PATH']}"},
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     for line in process.stdout:
         if "TASK [nova_controller : " in line:  # the administrator, RabbitMQ and two databases have theirs

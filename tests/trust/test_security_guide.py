@@ -24,6 +24,10 @@ def test_after_a_reinstallation(cloud):
     assert owner != "root:nova"  # else this would prove nothing
     checks = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "molecule/default/tests/test_security_guide.py"],
-        cwd=TREE, env={**os.environ, **cloud.environment}, capture_output=True, text=True, check=False,
+        cwd=TREE,
+        env={**os.environ, **cloud.environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert checks.returncode == 0, checks.stdout[-3000:]

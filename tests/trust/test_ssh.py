@@ -36,18 +36,28 @@ def inventory(sandbox, tmp_path_factory):
             sandbox.sh(host, LET_IN.format(key=key))
             full = f"{sandbox.network}.{address}"
             known.append(f"{full} {sandbox.sh(host, 'cat /etc/ssh/ssh_host_ed25519_key.pub')}\n")
-            hosts[host] = {"ansible_host": full, "openstack_management_address": full,
-                           "openstack_tunnel_address": full.replace(".0.", ".1.", 1)}
+            hosts[host] = {
+                "ansible_host": full,
+                "openstack_management_address": full,
+                "openstack_tunnel_address": full.replace(".0.", ".1.", 1),
+            }
         (directory / "known_hosts").write_text("".join(known))
-        tree = {"all": {
-            "children": {"controllers": {"hosts": {"controller": hosts["controller"]}},
-                         "computes": {"hosts": {"compute1": hosts["compute1"]}}},
-            "vars": {
-                "ansible_connection": "ssh", "ansible_user": "deployer", "ansible_become": True,
-                "ansible_ssh_private_key_file": str(directory / "key"), "ansible_python_interpreter": "/usr/bin/python3",
-                "ansible_ssh_common_args": f"-o UserKnownHostsFile={directory}/known_hosts -o StrictHostKeyChecking=yes",
-            },
-        }}
+        tree = {
+            "all": {
+                "children": {
+                    "controllers": {"hosts": {"controller": hosts["controller"]}},
+                    "computes": {"hosts": {"compute1": hosts["compute1"]}},
+                },
+                "vars": {
+                    "ansible_connection": "ssh",
+                    "ansible_user": "deployer",
+                    "ansible_become": True,
+                    "ansible_ssh_private_key_file": str(directory / "key"),
+                    "ansible_python_interpreter": "/usr/bin/python3",
+                    "ansible_ssh_common_args": f"-o UserKnownHostsFile={directory}/known_hosts -o StrictHostKeyChecking=yes",
+                },
+            }
+        }
         made = directory / "inventory"
         made.mkdir()
         (made / "hosts.yml").write_text(yaml.safe_dump(tree))
@@ -64,8 +74,13 @@ def test_by_ssh_nothing_has_to_be_changed(sandbox, inventory):
 
 def test_with_mitogen_nothing_has_to_be_changed(inventory, sandbox):
     done = subprocess.run(
-        ["make", "site", "MITOGEN=1", f"INVENTORY={inventory}"], cwd=PROJECT, env=sandbox.environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        ["make", "site", "MITOGEN=1", f"INVENTORY={inventory}"],
+        cwd=PROJECT,
+        env=sandbox.environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-6000:]
     assert "Nothing had to be changed on any host." in done.stdout

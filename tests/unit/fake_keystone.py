@@ -13,7 +13,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 NEW = {
     "domain": {"description": "", "enabled": True, "tags": [], "options": {}},
     "project": {
-        "description": "", "enabled": True, "domain_id": "default", "parent_id": "default", "is_domain": False, "tags": [],
+        "description": "",
+        "enabled": True,
+        "domain_id": "default",
+        "parent_id": "default",
+        "is_domain": False,
+        "tags": [],
         "options": {},
     },
     "role": {"domain_id": None, "description": None, "options": {}},
@@ -143,7 +148,9 @@ class Keystone:
             return refused(401, "The request you have made requires authentication.", "Unauthorized")
         domain = {"id": "default", "name": "Default"}
         token = {
-            "methods": ["password"], "audit_ids": ["x"], "expires_at": "2999-01-01T00:00:00.000000Z",
+            "methods": ["password"],
+            "audit_ids": ["x"],
+            "expires_at": "2999-01-01T00:00:00.000000Z",
             "issued_at": "2026-01-01T00:00:00.000000Z",
             "user": {"id": user["id"], "name": user["name"], "domain": domain, "password_expires_at": None},
         }
@@ -166,13 +173,14 @@ class Keystone:
             marker, asked = query.pop("marker", None), {n: v for n, v in query.items() if n != "limit"}
             # The name of a service is not in a column of its own.
             rows = [
-                self.shown(kind, o) for o in self.objects[plural].values()
+                self.shown(kind, o)
+                for o in self.objects[plural].values()
                 if all(o.get(n) == v if (kind, n) == ("service", "name") else same(o.get(n), v) for n, v in asked.items())
             ]
             if self.limit and len(rows) > self.limit:
                 # Services, endpoints and regions know no marker.
                 at = [row["id"] for row in rows].index(marker) + 1 if marker and kind in ("user", "project", "role") else 0
-                rows, left = rows[at:at + self.limit], len(rows) > at + self.limit
+                rows, left = rows[at : at + self.limit], len(rows) > at + self.limit
                 more = f"{self.url}/{plural}?" + urlencode({**asked, "limit": self.limit, "marker": rows[-1]["id"]})
                 links = {"next": more if left and self.pages else None, "self": f"{self.url}/{plural}", "previous": None}
                 return 200, {plural: rows, "links": links, **({"truncated": True} if left else {})}

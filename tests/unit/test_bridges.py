@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from kilonova.config_files import render
+from kilonova.config.config_files import render
 
 # Bridges are directories of ports, interfaces are directories with `addresses` and `gateway`, all below $HOST.
 OVS = r"""#!/bin/sh
@@ -59,8 +59,11 @@ def host(tmp_path, monkeypatch):
     (tmp_path / "ovs").mkdir()
 
     def apply(*bridges, ip_forward=False):
-        entry = {"path": "/x", "template": "openstack-bridges.sh.j2",
-                 "variables": {"bridges": bridges, "datapath": "system", "ip_forward": ip_forward}}
+        entry = {
+            "path": "/x",
+            "template": "openstack-bridges.sh.j2",
+            "variables": {"bridges": bridges, "datapath": "system", "ip_forward": ip_forward},
+        }
         subprocess.run(["sh", "-c", render(entry)], check=True, capture_output=True, timeout=30)
         return {path.name: sorted(port.name for port in path.iterdir()) for path in (tmp_path / "ovs").iterdir()}
 

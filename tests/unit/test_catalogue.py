@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kilonova import conf
-from kilonova.catalogue import catalogue, errors, fate, validate
-from kilonova.catalogue.options import AUTH, by_hand, history
-from kilonova.releases import RELEASES, find
+from kilonova.config import conf
+from kilonova.config.catalogue import catalogue, errors, fate, validate
+from kilonova.config.catalogue.options import AUTH, by_hand, history
+from kilonova.config.releases import RELEASES, find
 
 GUIDE = Path(__file__).parents[1] / "data" / "guide"
 
@@ -79,15 +79,7 @@ GUIDE_OPTIONS = {
     **{
         (section, name): "valid 15-34"
         for section in ("placement", "neutron")
-        for name in (
-            "auth_type",
-            "auth_url",
-            "project_domain_name",
-            "user_domain_name",
-            "project_name",
-            "username",
-            "password",
-        )
+        for name in ("auth_type", "auth_url", "project_domain_name", "user_domain_name", "project_name", "username", "password")
     },
     # beyond the guide
     ("service_user", "send_service_user_token"): "valid 15-34",
@@ -103,9 +95,7 @@ GUIDE_OPTIONS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("option", "expected"), GUIDE_OPTIONS.items(), ids=lambda v: ".".join(v) if isinstance(v, tuple) else ""
-)
+@pytest.mark.parametrize(("option", "expected"), GUIDE_OPTIONS.items(), ids=lambda v: ".".join(v) if isinstance(v, tuple) else "")
 def test_options_of_the_guide_in_every_release(option, expected):
     assert {nova: status(*option, nova) for nova in range(15, 35)} == spans(expected)
 
@@ -173,9 +163,7 @@ def test_names_are_found_as_oslo_config_finds_them():
 
 def test_sections_that_a_value_makes():
     assert catalogue("zed").get("mdev_nvidia-35", "device_addresses").section == "mdev_nvidia-35"
-    assert (
-        repr(catalogue("zed").aliased("vgpu_nvidia-35", "device_addresses")[0]) == "[mdev_nvidia-35] device_addresses"
-    )
+    assert repr(catalogue("zed").aliased("vgpu_nvidia-35", "device_addresses")[0]) == "[mdev_nvidia-35] device_addresses"
     assert catalogue("ussuri").get("vgpu_nvidia-35", "device_addresses")
     assert catalogue("ocata").get("image_file_url:nfs", "mountpoint")
 
@@ -317,9 +305,7 @@ def test_secrets_are_in_no_finding():
 def test_a_mapping_is_checked_as_its_file_would_be():
     mapping = {"DEFAULT": {"my_ip": "10.0.0.1", "debug": True, "host": None}, "vnc": {"enabled": "maybe"}}
     text = conf.render(mapping)
-    assert [(f.option, f.message) for f in validate(mapping, "zed")] == [
-        (f.option, f.message) for f in validate(text, "zed")
-    ]
+    assert [(f.option, f.message) for f in validate(mapping, "zed")] == [(f.option, f.message) for f in validate(text, "zed")]
     (finding,) = validate({"DEFAULT": {"my_ip": "10.0.0.1\nfoo = 1"}}, "zed")
     assert "cannot contain" in finding.message
     (finding,) = validate({"DEFAULT": {"my_ip": {"a": 1}}}, "zed")
@@ -336,8 +322,7 @@ def test_sections_named_by_a_value():
     st.dictionaries(
         st.sampled_from(["DEFAULT", "vnc", "neutron", "x"]),
         st.dictionaries(
-            st.text(max_size=8),
-            st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.lists(st.text(), max_size=2)),
+            st.text(max_size=8), st.one_of(st.none(), st.booleans(), st.integers(), st.text(), st.lists(st.text(), max_size=2))
         ),
         max_size=3,
     )
@@ -398,8 +383,12 @@ def test_knowledge_by_hand_of_whole_sections_and_of_what_is_not_read():
 
 @pytest.mark.parametrize("release", RELEASES, ids=str)
 def test_filters_of_a_release_that_exist_are_not_called_gone(release):
-    gone = {f for row in by_hand()["values"] if row["from"] <= release.nova and row["names"] == ["enabled_filters"]
-            for f in row["drop_items"]}
+    gone = {
+        f
+        for row in by_hand()["values"]
+        if row["from"] <= release.nova and row["names"] == ["enabled_filters"]
+        for f in row["drop_items"]
+    }
     default = catalogue(release).get("filter_scheduler", "enabled_filters").default
     assert not gone & set(default)
 

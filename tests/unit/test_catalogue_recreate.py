@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from kilonova.catalogue import catalogue, errors, grammar, store, validate
-from kilonova.releases import find
+from kilonova.config.catalogue import catalogue, errors, grammar, store, validate
+from kilonova.config.releases import find
 
 TOOL = Path(__file__).parents[2] / "tools" / "catalogue"
 

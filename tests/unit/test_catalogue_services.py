@@ -7,11 +7,11 @@ import pytest
 import yaml
 from test_generate import ONE, TWO, inventory
 
-from kilonova import generate
-from kilonova.catalogue import catalogue, errors, validate
-from kilonova.catalogue.options import by_hand, covers, files, package
-from kilonova.config_files import ROLES
-from kilonova.releases import RELEASES, find
+from kilonova.config import checking, generate
+from kilonova.config.catalogue import catalogue, errors, validate
+from kilonova.config.catalogue.options import by_hand, covers, files, package
+from kilonova.config.config_files import ROLES
+from kilonova.config.releases import RELEASES, find
 
 OTHERS = [file for file, (service, _parts) in files().items() if service != "Nova"]
 KNOWN = [release for release in RELEASES if covers(release, "neutron.conf")]
@@ -42,10 +42,15 @@ def test_nothing_is_found_in_what_the_roles_write(release, backend):
         (ONE, TWO), ("auto", "system", "netdev"), ({}, {"provider": "br-provider"}), ("kvm", "qemu")
     ):
         source = inventory(
-            groups, release, openstack_network_backend=backend, openstack_datapath=datapath, openstack_bridges=bridges,
-            openstack_bridge_mappings=mappings, nova_compute_virt_type=virt_type,
+            groups,
+            release,
+            openstack_network_backend=backend,
+            openstack_datapath=datapath,
+            openstack_bridges=bridges,
+            openstack_bridge_mappings=mappings,
+            nova_compute_virt_type=virt_type,
         )
-        found += generate.complaints(source)
+        found += checking.complaints(source)
     assert found == []
 
 
@@ -208,7 +213,9 @@ def test_a_plugin_of_somebody_else_may_have_sections_of_its_own():
 
 
 def test_secrets_are_in_no_finding():
-    text = "[keystone_authtoken]\npasword = geheim\nmemcache_secret_key = $geheim\n[database]\nconnection = mysql://u:gehe$im@h/x\n"
+    text = (
+        "[keystone_authtoken]\npasword = geheim\nmemcache_secret_key = $geheim\n[database]\nconnection = mysql://u:gehe$im@h/x\n"
+    )
     for file in ("neutron.conf", "glance-api.conf"):
         found = validate(text, "epoxy", None, file)
         assert len(found) == 3
@@ -218,18 +225,18 @@ def test_secrets_are_in_no_finding():
 def test_hidden_secrets_are_not_what_is_checked():
     """What stands for a secret, or is hidden like one, need not be a value of its option."""
     source = inventory(release="epoxy", nova_compute_virt_type="kvm")
-    checked = generate.Checked(generate.files(source, hide=True), hide=True)
+    checked = checking.Checked(generate.files(source, hide=True), hide=True)
     assert any("ovn_sb_connection = (hidden)" in file.text for file in checked)
     assert checked.complaints == []
 
 
 def test_a_file_of_the_same_content_is_checked_once(monkeypatch):
     asked = []
-    validate_once = generate.catalogue.validate
-    monkeypatch.setattr(generate, "_FOUND", {})
-    monkeypatch.setattr(generate.catalogue, "validate", lambda *a: asked.append(a[3]) or validate_once(*a))
+    validate_once = checking.catalogue.validate
+    monkeypatch.setattr(checking, "_FOUND", {})
+    monkeypatch.setattr(checking.catalogue, "validate", lambda *a: asked.append(a[3]) or validate_once(*a))
     groups = {"controllers": ["c"], "computes": [f"n{number}" for number in range(30)]}
-    assert generate.complaints(inventory(groups, "epoxy", nova_compute_virt_type="kvm")) == []
+    assert checking.complaints(inventory(groups, "epoxy", nova_compute_virt_type="kvm")) == []
     assert asked.count("neutron.conf") == 2
     assert asked.count("neutron_ovn_metadata_agent.ini") == 1
     assert asked.count("nova.conf") == 31

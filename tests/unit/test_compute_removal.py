@@ -24,9 +24,7 @@ class Cloud:
     def __init__(self):
         names = ("compute1", "compute10")
         self.services = {name: {"id": f"service-of-{name}", "host": name, "status": "enabled"} for name in names}
-        self.providers = {
-            name: {"uuid": f"provider-of-{name}", "name": name, "parent_provider_uuid": None} for name in names
-        }
+        self.providers = {name: {"uuid": f"provider-of-{name}", "name": name, "parent_provider_uuid": None} for name in names}
         self.hypervisors = {name: name for name in names}
         self.agent_rows = {name: {"id": f"agent-of-{name}", "host": name, "agent_type": "Open vSwitch agent"} for name in names}
         self.cells = dict.fromkeys(names, "cell1")
@@ -43,28 +41,36 @@ class Cloud:
         if path == "/servers/detail":
             # By prefix, to be worse than Nova.
             rows = [] if params.get("marker") else self.instances
-            return Reply({"servers": [
-                {"id": f"id-of-{name}", "name": name, "OS-EXT-SRV-ATTR:host": host} for name, host in rows
-            ]})
+            return Reply(
+                {"servers": [{"id": f"id-of-{name}", "name": name, "OS-EXT-SRV-ATTR:host": host} for name, host in rows]}
+            )
         if path == "/os-migrations":
             return Reply({"migrations": self.migrations})
         if path == "/agents":
             return Reply({"agents": list(self.agent_rows.values())})
         if path == "/os-hypervisors/detail":
-            return Reply({"hypervisors": [
-                {"hypervisor_hostname": name, "service": {"host": host}} for host, name in self.hypervisors.items()
-            ]})
+            return Reply(
+                {
+                    "hypervisors": [
+                        {"hypervisor_hostname": name, "service": {"host": host}} for host, name in self.hypervisors.items()
+                    ]
+                }
+            )
         if path == "/resource_providers":
             rows, root = list(self.providers.values()), params.get("in_tree")
-            return Reply({"resource_providers": [
-                row for row in rows if root in (None, row["uuid"], row["parent_provider_uuid"])
-            ]})
+            return Reply(
+                {"resource_providers": [row for row in rows if root in (None, row["uuid"], row["parent_provider_uuid"])]}
+            )
         if path.startswith("/allocations/"):
             held = self.allocations.get(path.split("/")[2], {})
-            return Reply({
-                "allocations": {uuid: {"resources": found, "generation": 7} for uuid, found in held.items()},
-                "project_id": "p", "user_id": "u", "consumer_generation": 3,
-            })
+            return Reply(
+                {
+                    "allocations": {uuid: {"resources": found, "generation": 7} for uuid, found in held.items()},
+                    "project_id": "p",
+                    "user_id": "u",
+                    "consumer_generation": 3,
+                }
+            )
         uuid = path.split("/")[2]
         return Reply({"allocations": {consumer: {} for consumer, held in self.allocations.items() if uuid in held}})
 
@@ -76,7 +82,9 @@ class Cloud:
                 self.conflicts -= 1
                 return Reply({"errors": "conflict"}, 409)
             assert {name: json[name] for name in json if name != "allocations"} == {
-                "project_id": "p", "user_id": "u", "consumer_generation": 3,
+                "project_id": "p",
+                "user_id": "u",
+                "consumer_generation": 3,
             }
             self.allocations[path.split("/")[2]] = {uuid: row["resources"] for uuid, row in json["allocations"].items()}
             return Reply(status=204)
@@ -97,9 +105,11 @@ def remove(run, monkeypatch):  # noqa: F811
     code = load("compute_removal")
 
     def removes(cloud, host, state, check_mode=False, **answer):
-        monkeypatch.setattr(code, "openstack", types.SimpleNamespace(
-            connect=lambda **_options: cloud, exceptions=types.SimpleNamespace(SDKException=OSError),
-        ))
+        monkeypatch.setattr(
+            code,
+            "openstack",
+            types.SimpleNamespace(connect=lambda **_options: cloud, exceptions=types.SimpleNamespace(SDKException=OSError)),
+        )
         monkeypatch.setattr(code.Host, "cell", lambda self: cloud.cells.get(self.name))
         monkeypatch.setattr(code.Host, "run", lambda self, *argv: cloud.cells.pop(argv[-1]))
         monkeypatch.setattr(code.shutil, "which", lambda _name: None)
@@ -184,10 +194,15 @@ def test_a_full_name_that_is_another_hosts_hypervisor_stays(remove):
 
 
 @pytest.mark.parametrize("state", ["vacated", "absent"])
-@pytest.mark.parametrize(("host", "answer"), [
-    ("compute1.example.org", {}), ("Compute1", {}), ("COMPUTE1.example.org", {"hostname": "elsewhere"}),
-    ("node7", {"hostname": "node7", "runs": True}),
-])
+@pytest.mark.parametrize(
+    ("host", "answer"),
+    [
+        ("compute1.example.org", {}),
+        ("Compute1", {}),
+        ("COMPUTE1.example.org", {"hostname": "elsewhere"}),
+        ("node7", {"hostname": "node7", "runs": True}),
+    ],
+)
 def test_a_name_that_is_not_novas_is_refused(remove, state, host, answer):
     cloud = Cloud()
     cloud.instances = [("web", "compute1")]

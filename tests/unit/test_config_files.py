@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from oslo_config import cfg
 
-from kilonova.catalogue import catalogue
-from kilonova.config_files import (
+from kilonova.config.catalogue import catalogue
+from kilonova.config.config_files import (
     _plain,
     combine_layers,
     digests,
@@ -176,7 +176,9 @@ TEXT = st.text(st.characters(codec="utf-8"), min_size=1)
 
 
 @given(
-    user=TEXT, password=TEXT | st.sampled_from(HOSTILE), host=st.sampled_from(["10.0.0.11", "controller", "fd00::11"]),
+    user=TEXT,
+    password=TEXT | st.sampled_from(HOSTILE),
+    host=st.sampled_from(["10.0.0.11", "controller", "fd00::11"]),
     scheme=st.sampled_from(["mysql+pymysql", "rabbit"]),
 )
 def test_a_url_holds_any_user_and_password(user, password, host, scheme):
@@ -236,18 +238,47 @@ def test_no_secret_survives_the_mask(secret):
         ("ExecStart=/usr/bin/x --os-password abc", "ExecStart=/usr/bin/x --os-password (hidden)"),
         ("ExecStart=/usr/bin/x --os-password=abc", "ExecStart=/usr/bin/x --os-password=(hidden)"),
         ('password = "abc\nuser = x', "password = (hidden)\nuser = x"),
-        *((f"{name} = abc", f"{name} = (hidden)") for name in (
-            "key", "apikey", "api_key", "psk", "wpa_psk", "os_pwd", "rootpw", "secret_key", "erlang.cookie", "SECRETS",
-            "private-key",
-        )),
+        *(
+            (f"{name} = abc", f"{name} = (hidden)")
+            for name in (
+                "key",
+                "apikey",
+                "api_key",
+                "psk",
+                "wpa_psk",
+                "os_pwd",
+                "rootpw",
+                "secret_key",
+                "erlang.cookie",
+                "SECRETS",
+                "private-key",
+            )
+        ),
         ("url = http://u:p a@s/s@host/x", "url = http://u:(hidden)@host/x"),
         # Ordinary options, and the words of comments.
-        *((line, line) for line in (
-            "keymap = en-us", "key_name = x", "key_manager = x", "[key_manager]", "password_length = 12", "token_ttl = 3600",
-            "bypass = true", "compass = north", "monkey = 1", "rbd_secret_uuid = 0b0b53b5", "ssl_key_file = /etc/x",
-            "# Sort by the key: value", "connection_uri = qemu+ssh://nova@%s/system", "max_pool_size = 5", "passive = 1",
-            "tokenless = 1", "memcached_servers = 10.0.0.11:11211,10.0.0.12:11211", "allowed_origins = http://a:1, http://b:2",
-        )),
+        *(
+            (line, line)
+            for line in (
+                "keymap = en-us",
+                "key_name = x",
+                "key_manager = x",
+                "[key_manager]",
+                "password_length = 12",
+                "token_ttl = 3600",
+                "bypass = true",
+                "compass = north",
+                "monkey = 1",
+                "rbd_secret_uuid = 0b0b53b5",
+                "ssl_key_file = /etc/x",
+                "# Sort by the key: value",
+                "connection_uri = qemu+ssh://nova@%s/system",
+                "max_pool_size = 5",
+                "passive = 1",
+                "tokenless = 1",
+                "memcached_servers = 10.0.0.11:11211,10.0.0.12:11211",
+                "allowed_origins = http://a:1, http://b:2",
+            )
+        ),
     ],
 )
 def test_the_mask_hides_values_and_nothing_else(line, masked):
@@ -268,14 +299,19 @@ def test_no_form_of_an_assignment_shows_its_secret(lead, name, quote, separator,
         assert len(word) < 3 or word not in text
 
 
-@given(st.recursive(
-    st.just("canary") | st.integers() | st.booleans(),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["password", "user", "tokens", "api_key"]), inner, max_size=4),
-    max_leaves=8,
-))
+@given(
+    st.recursive(
+        st.just("canary") | st.integers() | st.booleans(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["password", "user", "tokens", "api_key"]), inner, max_size=4)
+        ),
+        max_leaves=8,
+    )
+)
 def test_no_secret_of_any_yaml_or_json_is_shown(data):
     """Where a name says so, all that is below it."""
+
     def cleared(data, secret=False):
         if isinstance(data, dict):
             return {key: cleared(value, secret or key != "user") for key, value in data.items()}
@@ -285,8 +321,11 @@ def test_no_secret_of_any_yaml_or_json_is_shown(data):
 
     data = cleared({"user": data})
     for text in (
-        yaml.safe_dump(data), yaml.safe_dump(data, default_flow_style=True, width=float("inf")), yaml.safe_dump(data, indent=4),
-        json.dumps(data), json.dumps(data, indent=2),
+        yaml.safe_dump(data),
+        yaml.safe_dump(data, default_flow_style=True, width=float("inf")),
+        yaml.safe_dump(data, indent=4),
+        json.dumps(data),
+        json.dumps(data, indent=2),
     ):
         assert "canary" not in mask(text), text
 
@@ -303,10 +342,15 @@ def test_the_mask_hides_every_secret_option_of_nova_and_few_others():
     assert {option.dest for option in options if option.secret} - hidden.keys() == {"code", "backend_argument"}
     # Files of keys, and what may be one; `key` and `connection` cannot be told from real ones by their names.
     assert sorted(name for name, is_secret in hidden.items() if not is_secret) == [
-        "client_key", "idp_otp_key", "key", "memcache_password", "ovsdb_connection", "partition_key", "ssl_client_key_password",
+        "client_key",
+        "idp_otp_key",
+        "key",
+        "memcache_password",
+        "ovsdb_connection",
+        "partition_key",
+        "ssl_client_key_password",
         "vencrypt_client_key",
     ]
-
 
 
 # ---------------------------------------------------------------------------------------------------------- releases
@@ -404,8 +448,11 @@ PROVIDER = {"name": "br-provider", "tunnels": ["10.0.1.21"], "addresses": ["198.
 
 def bridges(datapath, *declared):
     """The commands of /usr/local/sbin/openstack-bridges."""
-    entry = {"path": "/x", "template": "openstack-bridges.sh.j2",
-             "variables": {"bridges": declared, "datapath": datapath, "ip_forward": False}}
+    entry = {
+        "path": "/x",
+        "template": "openstack-bridges.sh.j2",
+        "variables": {"bridges": declared, "datapath": datapath, "ip_forward": False},
+    }
     made = render(entry).partition("# What is declared.\n")[2]
     return [line for line in made.splitlines() if line and not line.startswith("#")]
 
@@ -435,17 +482,28 @@ def test_bridges_are_of_open_vswitch_or_of_the_kernel():
 
 
 def test_a_chassis_loses_what_it_is_not_told():
-    entry = {"path": "/x", "template": "ovn-chassis.conf.j2",
-             "variables": {"external_ids": {"ovn-bridge-mappings": "a:b,c:d", "ovn-cms-options": ""}}}
+    entry = {
+        "path": "/x",
+        "template": "ovn-chassis.conf.j2",
+        "variables": {"external_ids": {"ovn-bridge-mappings": "a:b,c:d", "ovn-cms-options": ""}},
+    }
     text = render(entry)
     assert """set Open_vSwitch . 'external-ids:ovn-bridge-mappings="a:b,c:d"' \\\n""" in text
     assert "remove Open_vSwitch . external-ids ovn-cms-options\n" in text
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (0, "0"), (True, "1"), ("unlimited", '"unlimited"'), ('say "x"', "'say \"x\"'"), (["a", 'b"'], "[ \"a\", 'b\"' ]"),
-    ([], "[  ]"), ("%$#", '"%$#"'),
-])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (True, "1"),
+        ("unlimited", '"unlimited"'),
+        ('say "x"', "'say \"x\"'"),
+        (["a", 'b"'], '[ "a", \'b"\' ]'),
+        ([], "[  ]"),
+        ("%$#", '"%$#"'),
+    ],
+)
 def test_a_value_of_libvirts_own_files(value, text):
     settings = {"a": None, "name": value}
     entry = {"path": "/etc/libvirt/qemu.conf", "template": "libvirt.conf.j2", "variables": {"settings": settings}}

@@ -4,7 +4,8 @@ import pytest
 from test_generate import ONE, SECRETS, TWO, inventory
 from wrong_input import walk
 
-from kilonova import config_files, consistency, plain, variables
+from kilonova.config import config_files, plain
+from kilonova.run import consistency, variables
 
 CONTROLLER, COMPUTE = "10.0.0.11", "10.0.0.12"
 
@@ -220,7 +221,9 @@ def test_a_release_in_other_words_is_the_same(release):
 @pytest.mark.parametrize(
     "given",
     [
-        {"openstack_workers": 2}, {"openstack_datapath": "netdev"}, {"openstack_bridges": [{"name": "br-a"}]},
+        {"openstack_workers": 2},
+        {"openstack_datapath": "netdev"},
+        {"openstack_bridges": [{"name": "br-a"}]},
         {"openstack_ip_forward": True},
     ],
 )

@@ -10,10 +10,11 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from test_generate import ONE, SECRETS, TREE, TWO, inventory, run, texts
 
-from kilonova import generate, sources, variables
-from kilonova.catalogue import catalogue, grammar, validate
-from kilonova.config_files import ROLES
-from kilonova.generate import Inventory
+from kilonova.config import checking, inventories, sources
+from kilonova.config.catalogue import catalogue, grammar, validate
+from kilonova.config.config_files import ROLES
+from kilonova.config.inventories import Inventory
+from kilonova.run import variables
 
 NOVA, SECOND = "/etc/nova/nova.conf", "/etc/nova/nova-compute.conf"
 
@@ -30,7 +31,7 @@ def lines(text, *names):
 
 def said(source, level="error"):
     """Complaints about an inventory's files."""
-    return generate.lines(generate.complaints(source), level)
+    return checking.lines(checking.complaints(source), level)
 
 
 def of_directory(directory, *others):
@@ -45,36 +46,57 @@ def of_directory(directory, *others):
 # --------------------------------------------------------------------------------------------------------------- lists
 
 
-@pytest.mark.parametrize(("section", "options", "expected"), [
-    ("filter_scheduler", {"enabled_filters": ["ComputeFilter", "PciPassthroughFilter"]},
-     ["enabled_filters = ComputeFilter,PciPassthroughFilter"]),
-    ("devices", {"enabled_mdev_types": ["nvidia-35", "nvidia-36"]}, ["enabled_mdev_types = nvidia-35,nvidia-36"]),
-    ("api", {"vendordata_dynamic_targets": ["a@http://x/", "b@http://y/"]},
-     ["vendordata_dynamic_targets = a@http://x/,b@http://y/"]),
-    ("libvirt", {"enabled_perf_events": []}, ["enabled_perf_events ="]),
-    ("pci", {"alias": [{"name": "a", "vendor_id": "15b3"}, '{"name": "b"}']},
-     ['alias = {"name": "a", "vendor_id": "15b3"}', 'alias = {"name": "b"}']),
-    ("pci", {"device_spec": {"vendor_id": "15b3", "trusted": True, "address": {"domain": ".*"}}},
-     ['device_spec = {"vendor_id": "15b3", "trusted": "true", "address": {"domain": ".*"}}']),
-    ("DEFAULT", {"reserved_huge_pages": [{"node": 0, "size": "2MB", "count": 64}, "node:1,size:1GB,count:2"]},
-     ["reserved_huge_pages = node:0,size:2MB,count:64", "reserved_huge_pages = node:1,size:1GB,count:2"]),
-])
+@pytest.mark.parametrize(
+    ("section", "options", "expected"),
+    [
+        (
+            "filter_scheduler",
+            {"enabled_filters": ["ComputeFilter", "PciPassthroughFilter"]},
+            ["enabled_filters = ComputeFilter,PciPassthroughFilter"],
+        ),
+        ("devices", {"enabled_mdev_types": ["nvidia-35", "nvidia-36"]}, ["enabled_mdev_types = nvidia-35,nvidia-36"]),
+        (
+            "api",
+            {"vendordata_dynamic_targets": ["a@http://x/", "b@http://y/"]},
+            ["vendordata_dynamic_targets = a@http://x/,b@http://y/"],
+        ),
+        ("libvirt", {"enabled_perf_events": []}, ["enabled_perf_events ="]),
+        (
+            "pci",
+            {"alias": [{"name": "a", "vendor_id": "15b3"}, '{"name": "b"}']},
+            ['alias = {"name": "a", "vendor_id": "15b3"}', 'alias = {"name": "b"}'],
+        ),
+        (
+            "pci",
+            {"device_spec": {"vendor_id": "15b3", "trusted": True, "address": {"domain": ".*"}}},
+            ['device_spec = {"vendor_id": "15b3", "trusted": "true", "address": {"domain": ".*"}}'],
+        ),
+        (
+            "DEFAULT",
+            {"reserved_huge_pages": [{"node": 0, "size": "2MB", "count": 64}, "node:1,size:1GB,count:2"]},
+            ["reserved_huge_pages = node:0,size:2MB,count:64", "reserved_huge_pages = node:1,size:1GB,count:2"],
+        ),
+    ],
+)
 def test_a_list_or_mapping_becomes_what_the_option_takes(section, options, expected):
     source = inventory(release="epoxy", **overrides(section, **options))
     assert lines(texts(source)["compute1", NOVA], *options) == expected
     assert said(source) == []
 
 
-@pytest.mark.parametrize(("section", "options", "words"), [
-    ("filter_scheduler", {"enabled_filters": ["A,B"]}, "has a comma in element 1"),
-    ("devices", {"enabled_mdev_types": ["a", " b"]}, "a blank at its begin"),
-    ("filter_scheduler", {"enabled_filters": [{"a": "S3cret"}]}, "has a mapping as element 1"),
-    ("DEFAULT", {"default_availability_zone": ["a", "b"]}, "is a list, and this option takes one value"),
-    ("libvirt", {"images_type": {"rbd": "S3cret"}}, "is a mapping, and this option takes none"),
-    ("keystone_authtoken", {"password": [{"a": "S3cret"}]}, "is a list, and this option takes one value"),
-    ("keystone_authtoken", {"memcache_secret_key": {"a": "S3cret"}}, "is a mapping"),
-    ("transport", {"anything": [["S3cret"]]}, "is no value of an option (a list)"),
-])
+@pytest.mark.parametrize(
+    ("section", "options", "words"),
+    [
+        ("filter_scheduler", {"enabled_filters": ["A,B"]}, "has a comma in element 1"),
+        ("devices", {"enabled_mdev_types": ["a", " b"]}, "a blank at its begin"),
+        ("filter_scheduler", {"enabled_filters": [{"a": "S3cret"}]}, "has a mapping as element 1"),
+        ("DEFAULT", {"default_availability_zone": ["a", "b"]}, "is a list, and this option takes one value"),
+        ("libvirt", {"images_type": {"rbd": "S3cret"}}, "is a mapping, and this option takes none"),
+        ("keystone_authtoken", {"password": [{"a": "S3cret"}]}, "is a list, and this option takes one value"),
+        ("keystone_authtoken", {"memcache_secret_key": {"a": "S3cret"}}, "is a mapping"),
+        ("transport", {"anything": [["S3cret"]]}, "is no value of an option (a list)"),
+    ],
+)
 def test_a_list_or_mapping_that_the_option_does_not_take_is_refused(section, options, words):
     told = said(inventory(release="epoxy", **overrides(section, **options)))
     assert len(told) == 1, told
@@ -93,28 +115,34 @@ def test_no_message_of_any_file_has_the_value(role, value):
 # ------------------------------------------------------------------------------------------- files read one after another
 
 
-@pytest.mark.parametrize(("groups", "variables", "words"), [
-    (TWO, overrides("libvirt", virt_type="qemu"), ["[libvirt] virt_type", "write it under nova-compute.conf"]),
-    (TWO, overrides("DEFAULT", compute_driver="fake.FakeDriver"), ["[DEFAULT] compute_driver"]),
-    (TWO, overrides("DEFAULT", compute_driver=None), ["[DEFAULT] compute_driver"]),
-    (TWO, overrides("libvirt", level="host_overrides", virt_type="qemu"), ["in nova_compute_host_overrides"]),
-    (ONE, overrides("vnc", "nova_controller", server_listen="0.0.0.0"), ["[vnc] server_listen", "in nova_compute_overrides"]),
-    (ONE, overrides("glance", "nova_controller", valid_interfaces="public"), ["[glance] valid_interfaces"]),
-])
+@pytest.mark.parametrize(
+    ("groups", "variables", "words"),
+    [
+        (TWO, overrides("libvirt", virt_type="qemu"), ["[libvirt] virt_type", "write it under nova-compute.conf"]),
+        (TWO, overrides("DEFAULT", compute_driver="fake.FakeDriver"), ["[DEFAULT] compute_driver"]),
+        (TWO, overrides("DEFAULT", compute_driver=None), ["[DEFAULT] compute_driver"]),
+        (TWO, overrides("libvirt", level="host_overrides", virt_type="qemu"), ["in nova_compute_host_overrides"]),
+        (ONE, overrides("vnc", "nova_controller", server_listen="0.0.0.0"), ["[vnc] server_listen", "in nova_compute_overrides"]),
+        (ONE, overrides("glance", "nova_controller", valid_interfaces="public"), ["[glance] valid_interfaces"]),
+    ],
+)
 def test_an_override_that_a_later_file_undoes_is_refused(groups, variables, words):
     told = said(inventory(groups, release="epoxy", **variables))
     assert len(told) == 1, told
     assert all(word in told[0] for word in ["is lost: nova-compute reads", *words])
 
 
-@pytest.mark.parametrize(("groups", "variables"), [
-    (TWO, overrides("libvirt", virt_type="kvm")),  # the same
-    (TWO, overrides("libvirt", file="nova-compute.conf", virt_type="qemu")),
-    (TWO, overrides("libvirt", level="host_overrides", file="nova-compute.conf", virt_type="qemu")),
-    (ONE, overrides("libvirt", virt_type="qemu")),  # goes into the second file there
-    # Each service has its own.
-    (ONE, {**overrides("DEFAULT", "nova_controller", debug=True), **overrides("DEFAULT", debug=False)}),
-])
+@pytest.mark.parametrize(
+    ("groups", "variables"),
+    [
+        (TWO, overrides("libvirt", virt_type="kvm")),  # the same
+        (TWO, overrides("libvirt", file="nova-compute.conf", virt_type="qemu")),
+        (TWO, overrides("libvirt", level="host_overrides", file="nova-compute.conf", virt_type="qemu")),
+        (ONE, overrides("libvirt", virt_type="qemu")),  # goes into the second file there
+        # Each service has its own.
+        (ONE, {**overrides("DEFAULT", "nova_controller", debug=True), **overrides("DEFAULT", debug=False)}),
+    ],
+)
 def test_an_override_that_counts_is_not_refused(groups, variables):
     assert said(inventory(groups, release="epoxy", **variables)) == []
 
@@ -138,8 +166,9 @@ def test_files_of_networking_are_compared_as_their_agents_read_them():
 def test_what_counts_is_found_by_the_present_name():
     cat = catalogue("queens")
     assert ("vnc", "vncserver_listen") in cat.get("vnc", "server_listen").aliases
-    told = said(inventory(release="queens", openstack_network_backend="openvswitch",
-                          **overrides("vnc", vncserver_listen="0.0.0.0")))
+    told = said(
+        inventory(release="queens", openstack_network_backend="openvswitch", **overrides("vnc", vncserver_listen="0.0.0.0"))
+    )
     words = "is set there by its present name too (the guide), which counts; write [vnc] server_listen"
     assert any(words in line for line in told)
 
@@ -148,9 +177,9 @@ def test_what_counts_is_found_by_the_present_name():
 def test_every_file_has_overrides_for_groups_and_for_a_host(file):
     text = file.read_text(encoding="utf-8")
     role = file.relative_to(ROLES).parts[0]
-    for name, files in generate.override_files().items():
+    for name, files in inventories.override_files().items():
         if name == f"{role}_overrides":
-            assert generate.override_files()[f"{role}_host_overrides"] == files
+            assert inventories.override_files()[f"{role}_host_overrides"] == files
     assert f"{role}_host_overrides" in text or f"{role}_overrides['" not in text
 
 
@@ -162,7 +191,7 @@ def test_every_unit_reads_files_of_its_host(groups, backend):
         host = source.host(name)
         paths = {entry["path"] for entry in host.files()}
         for role in host.roles():
-            for variable in generate.unit_variables(role):
+            for variable in inventories.unit_variables(role):
                 for unit in host.find(variable):
                     assert set(unit.get("reads", ())) <= paths, unit
                     if role.startswith("neutron") and unit.get("runs", True):
@@ -175,23 +204,40 @@ def test_on_one_host_a_change_of_the_controllers_file_restarts_the_compute_servi
     (directory / "group_vars" / "all").mkdir(parents=True)
     groups = {group: {"hosts": {"allinone": {}}} for group in ONE}
     (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}), encoding="utf-8")
-    usual = {**SECRETS, "openstack_management_address": "10.0.0.11", "ansible_connection": "local",
-             "openstack_release": "epoxy"}
+    usual = {**SECRETS, "openstack_management_address": "10.0.0.11", "ansible_connection": "local", "openstack_release": "epoxy"}
     (directory / "group_vars" / "all" / "main.yml").write_text(yaml.safe_dump(usual), encoding="utf-8")
     play = yaml.safe_load((TREE / "playbooks" / "compute_nodes.yml").read_text(encoding="utf-8"))[0]
     asked = "__nova_compute_units | units_with_digests(__nova_compute_files + openstack_controller_files)"
-    agent = ("__neutron_ovn_units | units_with_digests(__neutron_ovn_files + __neutron_compute_files"
-             " + openstack_controller_files)")
+    agent = "__neutron_ovn_units | units_with_digests(__neutron_ovn_files + __neutron_compute_files + openstack_controller_files)"
     play["roles"] = [{"role": "neutron_ovn"}]  # included by name, and so not known when the play begins
-    play["tasks"].append({
-        "name": "Record", "tags": ["record"], "delegate_to": "localhost", "ansible.builtin.copy": {
-            "content": f"{{{{ (({asked}) + ({agent})) | to_json }}}}", "dest": str(tmp_path / "units.json"), "mode": "0600"},
-    })
+    play["tasks"].append(
+        {
+            "name": "Record",
+            "tags": ["record"],
+            "delegate_to": "localhost",
+            "ansible.builtin.copy": {
+                "content": f"{{{{ (({asked}) + ({agent})) | to_json }}}}",
+                "dest": str(tmp_path / "units.json"),
+                "mode": "0600",
+            },
+        }
+    )
     (tmp_path / "record.yml").write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
 
     def digests(**extra):
-        done = run("-i", directory, tmp_path / "record.yml", "--tags", "record", "--skip-tags", "always", "-e", json.dumps(extra),
-                   ANSIBLE_ROLES_PATH=str(ROLES), ANSIBLE_FILTER_PLUGINS=str(TREE / "filter_plugins"))
+        done = run(
+            "-i",
+            directory,
+            tmp_path / "record.yml",
+            "--tags",
+            "record",
+            "--skip-tags",
+            "always",
+            "-e",
+            json.dumps(extra),
+            ANSIBLE_ROLES_PATH=str(ROLES),
+            ANSIBLE_FILTER_PLUGINS=str(TREE / "filter_plugins"),
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         units = json.loads((tmp_path / "units.json").read_text(encoding="utf-8"))
         return {unit["name"]: unit["reads"] for unit in units if unit.get("runs", True) and unit["reads"]}
@@ -211,25 +257,50 @@ def test_on_one_host_a_change_of_the_controllers_file_restarts_the_compute_servi
 # -------------------------------------------------------------------------------------------------------------- grammars
 
 
-@pytest.mark.parametrize(("section", "name", "right", "wrong"), [
-    ("pci", "device_spec", ['[{"vendor_id": "15b3"}]', '{"address": "0000:0a:00.*", "physical_network": null}', "{}"],
-     ["[{'vendor_id': '15b3'}]", '"15b3"', '{"vendor_id": 5555}', '{"product_id": "xyz"}', '{"address": "a", "devname": "b"}']),
-    ("pci", "alias", ['{"name": "a", "device_type": "type-VF"}'],
-     ["{name: a}", "[]", '{"vendor_id": "15b3"}', '{"name": "a", "vendor": "x"}', '{"name": "a", "numa_policy": "best"}']),
-    ("compute", "cpu_dedicated_set", ["4-12,^8,15", " 4 - 6 , 9,", "0"], ["4..12", "0-", "7-3", "a", "4,^4", "-3"]),
-    ("compute", "cpu_shared_set", ["0-1"], ["0-1;3"]),
-    ("DEFAULT", "reserved_huge_pages", ["node:0,size:2048,count:64", "node:1, size:1GB, count:1"],
-     ["node:0,size:2048", "node:a,size:4,count:1", "node:0,size:big,count:1"]),
-    ("cinder", "catalog_info", ["volumev3::internalURL", "block-storage:cinder:public"],
-     ["volumev3::intern", "a:b:c:internalURL"]),
-    ("mdev_nvidia-35", "device_addresses", ["0000:84:00.0,0000:85:00.7"], ["84:00.0", "0000:84:00.9"]),
-    ("libvirt", "disk_cachemodes", ["file=directsync,block=none"], ["file:none", "file=fast"]),
-    ("libvirt", "hw_machine_type", ["x86_64=q35,aarch64=virt"], ["q35"]),
-    ("DEFAULT", "instance_usage_audit_period", ["month@15", "hour"], ["week", "day@24"]),
-    ("DEFAULT", "instance_name_template", ["instance-%08x", "i-%(uuid)s"], ["%(uuid", "i-%y"]),
-    ("DEFAULT", "default_log_levels", ["sqlalchemy=WARN,amqp=10"], ["sqlalchemy", "amqp=loud"]),
-    ("api", "vendordata_dynamic_targets", ["a@http://u@h/"], ["http://h/"]),
-])
+@pytest.mark.parametrize(
+    ("section", "name", "right", "wrong"),
+    [
+        (
+            "pci",
+            "device_spec",
+            ['[{"vendor_id": "15b3"}]', '{"address": "0000:0a:00.*", "physical_network": null}', "{}"],
+            [
+                "[{'vendor_id': '15b3'}]",
+                '"15b3"',
+                '{"vendor_id": 5555}',
+                '{"product_id": "xyz"}',
+                '{"address": "a", "devname": "b"}',
+            ],
+        ),
+        (
+            "pci",
+            "alias",
+            ['{"name": "a", "device_type": "type-VF"}'],
+            ["{name: a}", "[]", '{"vendor_id": "15b3"}', '{"name": "a", "vendor": "x"}', '{"name": "a", "numa_policy": "best"}'],
+        ),
+        ("compute", "cpu_dedicated_set", ["4-12,^8,15", " 4 - 6 , 9,", "0"], ["4..12", "0-", "7-3", "a", "4,^4", "-3"]),
+        ("compute", "cpu_shared_set", ["0-1"], ["0-1;3"]),
+        (
+            "DEFAULT",
+            "reserved_huge_pages",
+            ["node:0,size:2048,count:64", "node:1, size:1GB, count:1"],
+            ["node:0,size:2048", "node:a,size:4,count:1", "node:0,size:big,count:1"],
+        ),
+        (
+            "cinder",
+            "catalog_info",
+            ["volumev3::internalURL", "block-storage:cinder:public"],
+            ["volumev3::intern", "a:b:c:internalURL"],
+        ),
+        ("mdev_nvidia-35", "device_addresses", ["0000:84:00.0,0000:85:00.7"], ["84:00.0", "0000:84:00.9"]),
+        ("libvirt", "disk_cachemodes", ["file=directsync,block=none"], ["file:none", "file=fast"]),
+        ("libvirt", "hw_machine_type", ["x86_64=q35,aarch64=virt"], ["q35"]),
+        ("DEFAULT", "instance_usage_audit_period", ["month@15", "hour"], ["week", "day@24"]),
+        ("DEFAULT", "instance_name_template", ["instance-%08x", "i-%(uuid)s"], ["%(uuid", "i-%y"]),
+        ("DEFAULT", "default_log_levels", ["sqlalchemy=WARN,amqp=10"], ["sqlalchemy", "amqp=loud"]),
+        ("api", "vendordata_dynamic_targets", ["a@http://u@h/"], ["http://h/"]),
+    ],
+)
 def test_values_that_nova_parses_itself(section, name, right, wrong):
     more = "[devices]\nenabled_mdev_types = nvidia-35\n" if section.startswith("mdev") else ""
     for value in right:
@@ -258,27 +329,46 @@ def test_every_row_of_the_grammar_names_an_option_and_its_source():
             assert any(name in cat.sections.get(section, {}) for cat in releases), asked
 
 
-@pytest.mark.parametrize(("variables", "words"), [
-    (overrides("libvirt", file="nova-compute.conf", cpu_models=["Nehalem"]), "cpu_models: Nova takes no model"),
-    (overrides("libvirt", file="nova-compute.conf", cpu_mode="custom"), "cpu_mode = custom needs a model"),
-    ({"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"force_raw_images": False}},
-                                 "nova-compute.conf": {"libvirt": {"images_type": "rbd"}}}}, "images_type = rbd needs"),
-    (overrides("libvirt", volume_enforce_multipath=True), "needs volume_use_multipath"),
-    ({"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"reserved_host_cpus": 2}, "compute": {"cpu_shared_set": "0-3"}}}},
-     "exclude each other"),
-])
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        (overrides("libvirt", file="nova-compute.conf", cpu_models=["Nehalem"]), "cpu_models: Nova takes no model"),
+        (overrides("libvirt", file="nova-compute.conf", cpu_mode="custom"), "cpu_mode = custom needs a model"),
+        (
+            {
+                "nova_compute_overrides": {
+                    "nova.conf": {"DEFAULT": {"force_raw_images": False}},
+                    "nova-compute.conf": {"libvirt": {"images_type": "rbd"}},
+                }
+            },
+            "images_type = rbd needs",
+        ),
+        (overrides("libvirt", volume_enforce_multipath=True), "needs volume_use_multipath"),
+        (
+            {
+                "nova_compute_overrides": {
+                    "nova.conf": {"DEFAULT": {"reserved_host_cpus": 2}, "compute": {"cpu_shared_set": "0-3"}}
+                }
+            },
+            "exclude each other",
+        ),
+    ],
+)
 def test_options_that_cannot_stand_together(variables, words):
     told = said(inventory(release="epoxy", **variables))
     assert len(told) == 1 and words in told[0] and told[0].startswith(f"compute1: {SECOND} [")
 
 
-@pytest.mark.parametrize(("name", "value", "level", "words"), [
-    ("default_availability_zone", False, "error", 'e.g. "no"'),
-    ("instance_name_template", True, "error", 'e.g. "yes"'),
-    ("default_availability_zone", 493, "warning", "put the text in quotes"),
-    ("internal_service_availability_zone", 1.1, "warning", "put the text in quotes"),
-    ("compute_monitors", ["cpu.virt_driver", False], "error", "is false to YAML"),
-])
+@pytest.mark.parametrize(
+    ("name", "value", "level", "words"),
+    [
+        ("default_availability_zone", False, "error", 'e.g. "no"'),
+        ("instance_name_template", True, "error", 'e.g. "yes"'),
+        ("default_availability_zone", 493, "warning", "put the text in quotes"),
+        ("internal_service_availability_zone", 1.1, "warning", "put the text in quotes"),
+        ("compute_monitors", ["cpu.virt_driver", False], "error", "is false to YAML"),
+    ],
+)
 def test_what_yaml_made_of_a_text(name, value, level, words):
     told = said(inventory(release="epoxy", **overrides("DEFAULT", **{name: value})), level)
     assert len(told) == 1 and words in told[0] and f"[DEFAULT] {name}" in told[0]
@@ -289,9 +379,9 @@ def test_a_number_for_a_number_is_nothing_to_say():
     assert said(source) == said(source, "warning") == []
 
 
-@pytest.mark.parametrize("name", [
-    "debug\n[x]\npassword = S3cret", "a = S3cret", "a:b", "[x]", " a", "a ", "", "#a", 1, True, "a\r",
-])
+@pytest.mark.parametrize(
+    "name", ["debug\n[x]\npassword = S3cret", "a = S3cret", "a:b", "[x]", " a", "a ", "", "#a", 1, True, "a\r"]
+)
 @pytest.mark.parametrize("file", [("keystone", "keystone.conf"), ("nova_compute", "nova.conf"), ("glance", "glance-api.conf")])
 def test_a_name_that_is_none_is_refused(file, name):
     told = said(inventory(**{f"{file[0]}_overrides": {file[1]: {"DEFAULT": {name: 1}}}}))
@@ -306,23 +396,30 @@ def test_a_section_with_a_line_break_is_refused():
 # ------------------------------------------------------------------------------------------------------------ kept twice
 
 
-@pytest.mark.parametrize(("variables", "words"), [
-    (overrides("DEFAULT", host="compute1.example.org"), "hostnamectl set-hostname"),
-    (overrides("DEFAULT", my_ip="10.9.9.9"), "set openstack_management_address"),
-    (overrides("DEFAULT", instances_path="/srv/nova/instances"), "mount a file system at /var/lib/nova/instances"),
-    (overrides("DEFAULT", "nova_controller", state_path="/srv/nova"), "mount a file system at /var/lib/nova "),
-    (overrides("vnc", "nova_controller", novncproxy_port=6090), "set nova_controller_novncproxy_port"),
-    (overrides("vnc", novncproxy_base_url="http://x/"), "set nova_compute_novncproxy_base_url"),
-    (overrides("DEFAULT", transport_url="rabbit://u:S3cret@h/"), "set openstack_rabbit_host"),
-    (overrides("placement", region_name="Two"), "set openstack_region"),
-    (overrides("database", "nova_controller", connection="mysql+pymysql://u:S3cret@h/nova"), "set openstack_database_host"),
-    (overrides("database", "keystone", "keystone.conf", connection="mysql+pymysql://u:S3cret@h/k"),
-     "set openstack_database_host"),
-    (overrides("keystone_authtoken", "glance", "glance-api.conf", password="S3cret"), "openstack_..._pass"),
-    (overrides("ovn", "neutron_ovn", "neutron_ovn_metadata_agent.ini", ovn_sb_connection="tcp:h:1"),
-     "set openstack_controller_address"),
-    (overrides("DEFAULT", "glance", "glance-api.conf", bind_port=9393), "the port is fixed"),
-])
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        (overrides("DEFAULT", host="compute1.example.org"), "hostnamectl set-hostname"),
+        (overrides("DEFAULT", my_ip="10.9.9.9"), "set openstack_management_address"),
+        (overrides("DEFAULT", instances_path="/srv/nova/instances"), "mount a file system at /var/lib/nova/instances"),
+        (overrides("DEFAULT", "nova_controller", state_path="/srv/nova"), "mount a file system at /var/lib/nova "),
+        (overrides("vnc", "nova_controller", novncproxy_port=6090), "set nova_controller_novncproxy_port"),
+        (overrides("vnc", novncproxy_base_url="http://x/"), "set nova_compute_novncproxy_base_url"),
+        (overrides("DEFAULT", transport_url="rabbit://u:S3cret@h/"), "set openstack_rabbit_host"),
+        (overrides("placement", region_name="Two"), "set openstack_region"),
+        (overrides("database", "nova_controller", connection="mysql+pymysql://u:S3cret@h/nova"), "set openstack_database_host"),
+        (
+            overrides("database", "keystone", "keystone.conf", connection="mysql+pymysql://u:S3cret@h/k"),
+            "set openstack_database_host",
+        ),
+        (overrides("keystone_authtoken", "glance", "glance-api.conf", password="S3cret"), "openstack_..._pass"),
+        (
+            overrides("ovn", "neutron_ovn", "neutron_ovn_metadata_agent.ini", ovn_sb_connection="tcp:h:1"),
+            "set openstack_controller_address",
+        ),
+        (overrides("DEFAULT", "glance", "glance-api.conf", bind_port=9393), "the port is fixed"),
+    ],
+)
 def test_what_others_know_too_is_refused_with_the_variable(variables, words):
     told = said(inventory(release="epoxy", **variables))
     assert len(told) == 1 and words in told[0] and "S3cret" not in told[0], told
@@ -343,7 +440,7 @@ def test_the_url_of_consoles_follows_the_port(where):
 
 
 def test_the_port_of_consoles_without_a_variable_is_the_roles():
-    assert generate.variables_of("nova_controller", "defaults")["nova_controller_novncproxy_port"] == 6080
+    assert inventories.variables_of("nova_controller", "defaults")["nova_controller_novncproxy_port"] == 6080
     assert str(inventory().host("compute1").find("openstack_console_port")) == "6080"
 
 
@@ -356,7 +453,9 @@ def write(directory, **files):
     (directory / "hosts").write_text(
         "[controllers]\ncontroller openstack_management_address=10.0.0.11\n"
         "[computes]\ncompute1 openstack_management_address=10.0.0.21\n[ceph]\ncompute1\n[site:children]\nceph\n"
-        + files.pop("ini", ""), encoding="utf-8")
+        + files.pop("ini", ""),
+        encoding="utf-8",
+    )
     for name, data in files.items():
         path = directory / f"{name.replace('__', '/')}.yml"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -368,14 +467,23 @@ RBD = {"nova_compute_overrides": {"nova.conf": {"libvirt": {"images_type": "rbd"
 DEBUG = {"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"debug": True}}}}
 
 
-@pytest.mark.parametrize(("files", "first", "second"), [
-    # The group ceph is deeper, so it wins.
-    ({"group_vars__computes": RBD, "group_vars__ceph": DEBUG}, "group_vars/computes.yml", "group_vars/ceph.yml"),
-    ({"group_vars__all__a": RBD, "group_vars__all__b": DEBUG}, "group_vars/all/a.yml", "group_vars/all/b.yml"),
-    ({"group_vars__site": RBD, "host_vars__compute1": DEBUG}, "group_vars/site.yml", "host_vars/compute1.yml"),
-    ({"ini": '[computes:vars]\nnova_compute_overrides={"nova.conf": {"libvirt": {"images_type": "rbd"}}}\n',
-      "group_vars__all": DEBUG}, "variables of the group computes", "group_vars/all.yml"),
-])
+@pytest.mark.parametrize(
+    ("files", "first", "second"),
+    [
+        # The group ceph is deeper, so it wins.
+        ({"group_vars__computes": RBD, "group_vars__ceph": DEBUG}, "group_vars/computes.yml", "group_vars/ceph.yml"),
+        ({"group_vars__all__a": RBD, "group_vars__all__b": DEBUG}, "group_vars/all/a.yml", "group_vars/all/b.yml"),
+        ({"group_vars__site": RBD, "host_vars__compute1": DEBUG}, "group_vars/site.yml", "host_vars/compute1.yml"),
+        (
+            {
+                "ini": '[computes:vars]\nnova_compute_overrides={"nova.conf": {"libvirt": {"images_type": "rbd"}}}\n',
+                "group_vars__all": DEBUG,
+            },
+            "variables of the group computes",
+            "group_vars/all.yml",
+        ),
+    ],
+)
 def test_overrides_that_replace_others_are_refused(files, first, second, tmp_path):
     source = of_directory(write(tmp_path / "inventory", **files) / ("hosts" if "ini" in files else ""))
     found = sources.check_overrides(source)
@@ -385,23 +493,37 @@ def test_overrides_that_replace_others_are_refused(files, first, second, tmp_pat
     assert line.index(first) < line.index(second)
 
 
-@pytest.mark.parametrize("files", [
-    {"group_vars__all": DEBUG, "group_vars__computes": {"nova_compute_overrides": {"nova.conf": {
-        "DEFAULT": {"debug": False}, "libvirt": {"images_type": "rbd"}}}}},
-    {"group_vars__all": {"site_rbd": RBD["nova_compute_overrides"]}, "group_vars__computes": {
-        "nova_compute_overrides": "{{ site_rbd | combine({'nova.conf': {'DEFAULT': {'debug': true}}}, recursive=true) }}"}},
-    {"group_vars__all": RBD, "host_vars__compute1": {"nova_compute_host_overrides": DEBUG["nova_compute_overrides"]}},
-])
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "group_vars__all": DEBUG,
+            "group_vars__computes": {
+                "nova_compute_overrides": {"nova.conf": {"DEFAULT": {"debug": False}, "libvirt": {"images_type": "rbd"}}}
+            },
+        },
+        {
+            "group_vars__all": {"site_rbd": RBD["nova_compute_overrides"]},
+            "group_vars__computes": {
+                "nova_compute_overrides": "{{ site_rbd | combine({'nova.conf': {'DEFAULT': {'debug': true}}}, recursive=true) }}"
+            },
+        },
+        {"group_vars__all": RBD, "host_vars__compute1": {"nova_compute_host_overrides": DEBUG["nova_compute_overrides"]}},
+    ],
+)
 def test_nothing_is_lost_and_nothing_refused(files, tmp_path):
     assert sources.check_overrides(of_directory(write(tmp_path / "inventory", **files))) == []
 
 
-@pytest.mark.parametrize(("text", "key", "first", "second"), [
-    ("a: 1\nb: 2\na: 3\n", "a", 1, 3),
-    ("x:\n  nova.conf:\n    DEFAULT: {a: 1}\n    pci: {}\n    DEFAULT: {b: 1}\n", "DEFAULT", 3, 5),
-    ("x: [{y: 1,\n y: 2}]\n", "y", 1, 2),
-    ("x: !unsafe {}\ny: !vault |\n  z\n'x': 2\n", "x", 1, 4),
-])
+@pytest.mark.parametrize(
+    ("text", "key", "first", "second"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "a", 1, 3),
+        ("x:\n  nova.conf:\n    DEFAULT: {a: 1}\n    pci: {}\n    DEFAULT: {b: 1}\n", "DEFAULT", 3, 5),
+        ("x: [{y: 1,\n y: 2}]\n", "y", 1, 2),
+        ("x: !unsafe {}\ny: !vault |\n  z\n'x': 2\n", "x", 1, 4),
+    ],
+)
 def test_a_key_twice_is_refused(text, key, first, second, tmp_path):
     found = sources.check_keys(of_directory(write(tmp_path / "inventory", group_vars__all__x=text)))
     assert [str(one) for one in found] == [
@@ -420,25 +542,28 @@ def test_aliases_and_merges_are_no_keys_twice(tmp_path):
 # ------------------------------------------------------------------------------------------------ Ansible's own templar
 
 
-@pytest.mark.parametrize(("template", "expected"), [
-    ("{{ lookup('pipe', 'echo out') }}", "out"),
-    ("{{ lookup('vars', 'site_text') }}", "text of compute1"),
-    ("{{ lookup('ansible.builtin.vars', 'site_' ~ 'text') }}", "text of compute1"),
-    ("{{ query('env', 'HOME') | length }}", 1),
-    ("{{ lookup('first_found', ['/nonexistent', '/etc/passwd']) }}", "/etc/passwd"),
-    ("{{ lookup('file', '/etc/hostname') is string }}", True),
-    ("{{ now().year > 2000 }}", True),
-    (r"{{ 'a1b' | regex_replace('a(\d)b', '<\1>') }}", "<1>"),
-    ("{% if site_text %}yes{% endif %}", "yes"),
-    ("{{ [1, 2] | to_nice_json(indent=0) | from_json | sum }}", 3),
-    ("{{ site_text | ansible.builtin.comment }}", "#\n# text of compute1\n#"),
-    ({"a": "{{ lookup('pipe', 'echo out') }}", "b": {"c": "{{ site_text }}"}}, {"a": "out", "b": {"c": "text of compute1"}}),
-])
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ lookup('pipe', 'echo out') }}", "out"),
+        ("{{ lookup('vars', 'site_text') }}", "text of compute1"),
+        ("{{ lookup('ansible.builtin.vars', 'site_' ~ 'text') }}", "text of compute1"),
+        ("{{ query('env', 'HOME') | length }}", 1),
+        ("{{ lookup('first_found', ['/nonexistent', '/etc/passwd']) }}", "/etc/passwd"),
+        ("{{ lookup('file', '/etc/hostname') is string }}", True),
+        ("{{ now().year > 2000 }}", True),
+        (r"{{ 'a1b' | regex_replace('a(\d)b', '<\1>') }}", "<1>"),
+        ("{% if site_text %}yes{% endif %}", "yes"),
+        ("{{ [1, 2] | to_nice_json(indent=0) | from_json | sum }}", 3),
+        ("{{ site_text | ansible.builtin.comment }}", "#\n# text of compute1\n#"),
+        ({"a": "{{ lookup('pipe', 'echo out') }}", "b": {"c": "{{ site_text }}"}}, {"a": "out", "b": {"c": "text of compute1"}}),
+    ],
+)
 def test_what_only_ansible_resolves(template, expected, tmp_path):
     data = {"site_text": "text of {{ inventory_hostname }}", "site_x": template}
     host = of_directory(write(tmp_path / "inventory", group_vars__all=data)).host("compute1")
     got = host.find("site_x")
-    assert got == expected or (not generate._keeps_types() and str(got) == str(expected))
+    assert got == expected or (not inventories.keeps_types() and str(got) == str(expected))
 
 
 def test_a_lookup_of_a_template_sees_the_hosts_variables(tmp_path):
@@ -456,14 +581,17 @@ def test_a_lookup_that_no_variable_changes_is_asked_once(tmp_path):
     assert count.read_text(encoding="utf-8") == "x\n"
 
 
-@pytest.mark.parametrize(("template", "words"), [
-    ("{{ lookup('pipe', 'exit 3') }}", "returned 3"),
-    ("{{ lookup('vars', 'site_nothing') }}", "site_nothing"),
-    ("{{ lookup('nobody.nowhere.nothing', 1) }}", "nobody.nowhere.nothing"),
-    ("{{ lookup('file', '/nonexistent') }}", "/nonexistent"),
-    ("{{ omit }}", "omit"),
-    ("{{ ansible_facts['default_ipv4'].address }}", "no run gathers facts"),
-])
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ lookup('pipe', 'exit 3') }}", "returned 3"),
+        ("{{ lookup('vars', 'site_nothing') }}", "site_nothing"),
+        ("{{ lookup('nobody.nowhere.nothing', 1) }}", "nobody.nowhere.nothing"),
+        ("{{ lookup('file', '/nonexistent') }}", "/nonexistent"),
+        ("{{ omit }}", "omit"),
+        ("{{ ansible_facts['default_ipv4'].address }}", "no run gathers facts"),
+    ],
+)
 def test_what_cannot_be_resolved_names_variable_host_and_file(template, words, tmp_path):
     data = {**SECRETS, "openstack_public_host": template}
     source = of_directory(write(tmp_path / "inventory", group_vars__all=SECRETS, host_vars__compute1=data))
@@ -475,20 +603,29 @@ def test_what_cannot_be_resolved_names_variable_host_and_file(template, words, t
 def test_plain_templates_are_resolved_here():
     """The fast way: none of what inventories usually have is given to Ansible's templar."""
     for template in (
-        "{{ openstack_management_address }}", "cloud.{{ site | default('x') }}", "{{ groups['computes'] | length > 1 }}",
-        "{{ hostvars[groups['controllers'][0]].openstack_management_address }}", "{{ a | combine(b, recursive=true) }}",
+        "{{ openstack_management_address }}",
+        "cloud.{{ site | default('x') }}",
+        "{{ groups['computes'] | length > 1 }}",
+        "{{ hostvars[groups['controllers'][0]].openstack_management_address }}",
+        "{{ a | combine(b, recursive=true) }}",
     ):
-        assert generate._reads_as_ansible(template), template
+        assert inventories.reads_as_ansible(template), template
     for template in (
-        "{{ lookup('env', 'X') }}", "{{ omit }}", "{{ now() }}", r"{{ a | regex_replace('\.', '') }}", "{{ range(3) }}",
-        "{{ a | community.general.json_query('x') }}", "{{ a.__class__ }}", "{{ a is ansible.builtin.version('1') }}",
+        "{{ lookup('env', 'X') }}",
+        "{{ omit }}",
+        "{{ now() }}",
+        r"{{ a | regex_replace('\.', '') }}",
+        "{{ range(3) }}",
+        "{{ a | community.general.json_query('x') }}",
+        "{{ a.__class__ }}",
+        "{{ a is ansible.builtin.version('1') }}",
     ):
-        assert not generate._reads_as_ansible(template), template
+        assert not inventories.reads_as_ansible(template), template
 
 
 def test_text_that_looks_like_python_is_what_this_ansible_makes_of_it():
     got = inventory(hosts={"compute1": {"x": "a", "site_x": '{"name": "{{ x }}"}'}}).host("compute1").find("site_x")
-    assert got == ('{"name": "a"}' if generate._keeps_types() else {"name": "a"})
+    assert got == ('{"name": "a"}' if inventories.keeps_types() else {"name": "a"})
 
 
 def test_a_secret_that_looks_like_a_list_is_refused_where_ansible_makes_one(monkeypatch):
@@ -496,7 +633,7 @@ def test_a_secret_that_looks_like_a_list_is_refused_where_ansible_makes_one(monk
     secrets = {**SECRETS, "openstack_metadata_secret": "[12345678901234567890]"}
     data = {name: {**secrets, "openstack_management_address": f"10.0.0.{number}"} for number, name in ((1, "c"), (2, "n"))}
     for keeps in (True, False):
-        monkeypatch.setattr(generate, "_keeps_types", lambda keeps=keeps: keeps)
+        monkeypatch.setattr(inventories, "keeps_types", lambda keeps=keeps: keeps)
         source = Inventory(data, {"controllers": ["c"], "computes": ["n"]})
         told = [str(problem) for problem in variables.check_inventory(source)[0]]
         assert any("openstack_metadata_secret: looks like a list" in line for line in told) is not keeps

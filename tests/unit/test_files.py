@@ -17,11 +17,14 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import kilonova_files as files
-from ansible.module_utils import kilonova_lock, kilonova_rights, kilonova_services
+from ansible.module_utils.kilonova import files, unit_state
+from ansible.module_utils.kilonova import lock as kilonova_lock
+from ansible.module_utils.kilonova import rights as kilonova_rights
 from test_modules import Failed, load, run  # noqa: F401 - run is a fixture
 
-from kilonova import config_files, lock, preflight, runs
+from kilonova.config import config_files
+from kilonova.onhost import lock
+from kilonova.run import changes, preflight
 
 ME, MINE = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -29,7 +32,7 @@ SERVICE = 12345
 
 
 def entry(path, text="new\n", mode="0640"):
-    """A file as the module oslo_config takes it."""
+    """A file as the module config_files takes it."""
     return {"path": str(path), "owner": ME, "group": MINE, "mode": mode, "content": b64encode(text.encode()).decode()}
 
 
@@ -78,7 +81,7 @@ def test_what_is_no_file_of_ours_is_refused_before_anything_is_written(run, etc,
     path = path.with_suffix("") / "shadow" if "on its way" in what else path
     before = tree(etc)
     with pytest.raises(Failed) as failed:
-        run(load("oslo_config"), check_mode, files=[entry(etc / "first"), entry(path), entry(etc / "secret" / "last")])
+        run(load("config_files"), check_mode, files=[entry(etc / "first"), entry(path), entry(etc / "secret" / "last")])
     message = rf"^Nothing was written\. {re.escape(str(path))}: {message}"
     assert re.match(message, failed.value.args[0]["msg"]), failed.value.args[0]["msg"]
     assert tree(etc) == before
@@ -87,8 +90,8 @@ def test_what_is_no_file_of_ours_is_refused_before_anything_is_written(run, etc,
     [problem] = preflight.check_files("controller", {"refused": [{"path": refused.path, "what": refused.what, "remedy": "x"}]})
     assert str(problem) == f"controller: file = {path}: {refused.what}; x"
     # And nobody reads it.
-    assert kilonova_services.read(str(path)) is None
-    assert load("host_facts").files([str(path)], b"key") == {}
+    assert unit_state.read(str(path)) is None
+    assert load("host_facts").file_digests([str(path)], b"key") == {}
 
 
 def test_nothing_of_a_service_leads_root_elsewhere_when_it_reads(etc):
@@ -132,7 +135,7 @@ def test_all_that_is_refused_is_said_at_once(run, etc):  # noqa: F811
     for name in ("a", "b"):
         (etc / "secret" / name).symlink_to("shadow")
     with pytest.raises(Failed, match=r"secret/a: is a symbolic link to shadow; .* \| .*/secret/b: is a symbolic link"):
-        run(load("oslo_config"), files=[entry(etc / "secret" / "a"), entry(etc / "secret" / "b")])
+        run(load("config_files"), files=[entry(etc / "secret" / "a"), entry(etc / "secret" / "b")])
 
 
 @needs_root
@@ -142,18 +145,18 @@ def test_a_device_is_refused(run, tmp_path):  # noqa: F811
     except PermissionError:
         pytest.skip("no devices can be made here")
     with pytest.raises(Failed, match="null: is a device, not a file; move it away"):
-        run(load("oslo_config"), files=[entry(tmp_path / "null")])
+        run(load("config_files"), files=[entry(tmp_path / "null")])
 
 
 def test_a_directory_that_the_administrator_has_moved_is_followed(run, tmp_path):  # noqa: F811
     (tmp_path / "srv" / "nova").mkdir(parents=True)
     (tmp_path / "nova").symlink_to("srv/../srv/nova")
     (tmp_path / "abs").symlink_to(tmp_path / "nova")
-    run(load("oslo_config"), files=[entry(tmp_path / "abs" / "deep" / "x.conf")])
+    run(load("config_files"), files=[entry(tmp_path / "abs" / "deep" / "x.conf")])
     assert (tmp_path / "srv/nova/deep/x.conf").read_text() == "new\n"
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(Failed, match="loop/x: has too many symbolic links on its way"):
-        run(load("oslo_config"), files=[entry(tmp_path / "loop" / "x")])
+        run(load("config_files"), files=[entry(tmp_path / "loop" / "x")])
 
 
 @pytest.mark.parametrize("name", [".x.conf.kilonova", "x.conf.orig.kilonova", "x.conf.kilonova", "x.conf.new", "x.conf.orig"])
@@ -162,7 +165,7 @@ def test_no_name_that_the_service_prepared_is_written_through(run, etc, name):  
     path = etc / "keystone" / "x.conf"
     path.write_text("* * * * * root evil\n")
     path.with_name(name).symlink_to(etc / "secret" / "cron")
-    run(load("oslo_config"), files=[entry(path)])
+    run(load("config_files"), files=[entry(path)])
     assert list(tree(etc / "secret")) == ["shadow"]
     assert path.read_text() == "new\n"
     if name != "x.conf.orig":
@@ -176,7 +179,7 @@ def test_races_are_lost_by_the_service(etc, work, monkeypatch):
     path, target = etc / "keystone" / "x.conf", etc / "secret" / "shadow"
     before, stop = tree(etc / "secret"), threading.Event()
     directory = {"path": str(etc / "keystone"), "owner": ME, "group": MINE}
-    kilonova_services.replace(kilonova_services.good_path(str(path)), b"good\n")
+    unit_state.replace(unit_state.good_path(str(path)), b"good\n")
 
     def swap():
         other = path.with_name("other")
@@ -192,7 +195,7 @@ def test_races_are_lost_by_the_service(etc, work, monkeypatch):
             elif work == "give":
                 place.give(os.getuid(), os.getgid(), 0o644)
             elif work == "put back":
-                kilonova_services.put_back(str(path))
+                unit_state.put_back(str(path))
             else:
                 kilonova_rights.wrong(directory, correct=True)
             return place.read()[0]
@@ -264,15 +267,19 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(run, tmp_pa
 
         def opened(descriptor, mode="r", *more, **named):
             stream = real(descriptor, mode, *more, **named)
-            return type("Full", (), {
-                "__enter__": lambda self: self, "__exit__": lambda self, *error: stream.close(), "write": fail,
-            })() if mode == "wb" else stream
+            return (
+                type(
+                    "Full", (), {"__enter__": lambda self: self, "__exit__": lambda self, *error: stream.close(), "write": fail}
+                )()
+                if mode == "wb"
+                else stream
+            )
 
         monkeypatch.setattr(files.os, "fdopen", opened)
     else:
         monkeypatch.setattr(files.os, call, fail)
     with pytest.raises(Failed) as failed:
-        run(load("oslo_config"), files=[entry(path)])
+        run(load("config_files"), files=[entry(path)])
     monkeypatch.undo()
     assert failed.value.args[0]["msg"] == f"{path}: {message}"
     assert path.read_text() == "Written by Kilonova\nold\n"
@@ -289,7 +296,7 @@ def test_a_full_disk(run, tmp_path):  # noqa: F811
     try:
         (disk / "x").write_text("Written by Kilonova\n")
         with pytest.raises(Failed, match=r"^.*/disk/x: cannot be written: No space left on device; make room there"):
-            run(load("oslo_config"), files=[entry(disk / "x", "password = canary\n" * 9000)])
+            run(load("config_files"), files=[entry(disk / "x", "password = canary\n" * 9000)])
         assert tree(disk).keys() == {"x"}
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -310,7 +317,7 @@ def test_the_copy_of_the_original_is_never_more_open_than_the_original(run, tmp_
     os.utime(path, ns=(10**18, 10**18))
     before = os.umask(0)
     try:
-        run(load("oslo_config"), files=[entry(path, mode="0600")])
+        run(load("config_files"), files=[entry(path, mode="0600")])
     finally:
         os.umask(before)
     original = path.with_name("clouds.yaml.orig")
@@ -330,11 +337,20 @@ def nova(tmp_path, monkeypatch):
     monkeypatch.setattr(kilonova_rights.pwd, "getpwnam", lambda name: type("U", (), {"pw_uid": users[name][0]}))
     monkeypatch.setattr(kilonova_rights.grp, "getgrnam", lambda name: type("G", (), {"gr_gid": users[name][1]}))
     for name, mode, owner, group in (
-        (".", 0o755, "nova", "nova"), ("nova.conf", 0o644, "nova", "nova"), ("rootwrap.conf", 0o644, "root", "root"),
-        ("policy.d/", 0o2775, "nova", "nova"), ("policy.d/a.yaml", 0o664, "nova", "nova"), ("hook", 0o755, "root", "root"),
-        ("suid", 0o4755, "nova", "nova"), ("private.key", 0o600, "root", "root"), ("hidden", 0o640, "root", "root"),
-        ("haproxy.pem", 0o640, "root", "haproxy"), ("haproxy/", 0o750, "haproxy", "haproxy"),
-        ("haproxy/x", 0o644, "root", "root"), ("fernet/", 0o700, "nova", "nova"), ("fernet/0", 0o644, "nova", "nova"),
+        (".", 0o755, "nova", "nova"),
+        ("nova.conf", 0o644, "nova", "nova"),
+        ("rootwrap.conf", 0o644, "root", "root"),
+        ("policy.d/", 0o2775, "nova", "nova"),
+        ("policy.d/a.yaml", 0o664, "nova", "nova"),
+        ("hook", 0o755, "root", "root"),
+        ("suid", 0o4755, "nova", "nova"),
+        ("private.key", 0o600, "root", "root"),
+        ("hidden", 0o640, "root", "root"),
+        ("haproxy.pem", 0o640, "root", "haproxy"),
+        ("haproxy/", 0o750, "haproxy", "haproxy"),
+        ("haproxy/x", 0o644, "root", "root"),
+        ("fernet/", 0o700, "nova", "nova"),
+        ("fernet/0", 0o644, "nova", "nova"),
     ):
         path = root / name
         path.mkdir() if name.endswith((".", "/")) else path.write_text("x")
@@ -355,14 +371,23 @@ def nova(tmp_path, monkeypatch):
 
 
 RIGHT = {
-    ".": "root:nova 750", "nova.conf": "root:nova 640", "rootwrap.conf": "root:nova 640", "policy.d/a.yaml": "root:nova 640",
+    ".": "root:nova 750",
+    "nova.conf": "root:nova 640",
+    "rootwrap.conf": "root:nova 640",
+    "policy.d/a.yaml": "root:nova 640",
     # Who had set the group's bit of a directory wants it; a program of the administrator's is one.
-    "policy.d": "root:nova 2750", "hook": "root:nova 750",
+    "policy.d": "root:nova 2750",
+    "hook": "root:nova 750",
     # Nothing of a service's becomes a program that runs as root.
     "suid": "root:nova 750",
     # What the service cannot read, or what is another daemon's.
-    "private.key": "root:root 600", "hidden": "root:root 640", "haproxy.pem": "root:haproxy 640",
-    "haproxy": "haproxy:haproxy 750", "haproxy/x": "root:root 644", "fernet": "nova:nova 700", "fernet/0": "nova:nova 644",
+    "private.key": "root:root 600",
+    "hidden": "root:root 640",
+    "haproxy.pem": "root:haproxy 640",
+    "haproxy": "haproxy:haproxy 750",
+    "haproxy/x": "root:root 644",
+    "fernet": "nova:nova 700",
+    "fernet/0": "nova:nova 644",
 }
 
 
@@ -411,36 +436,54 @@ def test_what_vanishes_during_the_walk_is_no_error(tmp_path, monkeypatch):
 # -------------------------------------------------------------------------------------------------------------- state files
 
 SHAPES = [
-    "", '"x"', "7", "null", "true", "{", "[[]]", '{"u": null}', '{"u": []}', '{"u": {"/p": null}}', '{"u": {"/p": {"s": 1}}}',
-    '{"u": {"p": {}}}', '["relative"]', '["/a\\u0000b"]', '["/\\ud800"]', '{"u": {"/\\ud800": {}}}', "[" * 100000, "1e999",
-    "\0", '{"/a": 1}', "[1]",
+    "",
+    '"x"',
+    "7",
+    "null",
+    "true",
+    "{",
+    "[[]]",
+    '{"u": null}',
+    '{"u": []}',
+    '{"u": {"/p": null}}',
+    '{"u": {"/p": {"s": 1}}}',
+    '{"u": {"p": {}}}',
+    '["relative"]',
+    '["/a\\u0000b"]',
+    '["/\\ud800"]',
+    '{"u": {"/\\ud800": {}}}',
+    "[" * 100000,
+    "1e999",
+    "\0",
+    '{"/a": 1}',
+    "[1]",
 ]
 
 
 @pytest.mark.parametrize("text", SHAPES, ids=range(len(SHAPES)))
 def test_state_files_of_any_shape_count_as_absent(run, tmp_path, text):  # noqa: F811
-    directory = Path(kilonova_services.DIRECTORY)
+    directory = Path(unit_state.DIRECTORY)
     directory.mkdir()
     for name in ("services.json", "files.json"):
         (directory / name).write_text(text)
     warnings = []
-    assert (kilonova_services.load_state(warnings.append), kilonova_services.load_files(warnings.append)) == ({}, [])
+    assert (unit_state.load_state(warnings.append), unit_state.load_files(warnings.append)) == ({}, [])
     assert [warning.split(" ")[0] for warning in warnings] == [str(directory / "services.json"), str(directory / "files.json")]
     code = load("host_facts")
-    assert code.services(kilonova_services.load_state(), b"key", {}, {}) == {"busy": [], "resting": {}}
-    assert code.files(kilonova_services.load_files(), b"key") == {}
+    assert code.services(unit_state.load_state(), b"key", {}, {}) == {"busy": [], "resting": {}}
+    assert code.file_digests(unit_state.load_files(), b"key") == {}
     path = tmp_path / "x.conf"
-    assert run(load("oslo_config"), files=[entry(path)])["changed"]
+    assert run(load("config_files"), files=[entry(path)])["changed"]
     assert json.loads((directory / "files.json").read_text()) == [str(path)]
     path.write_text("by hand\n")
-    assert run(load("oslo_config"), files=[entry(path)])["changed"]
+    assert run(load("config_files"), files=[entry(path)])["changed"]
 
 
 def test_what_is_written_is_read_without_a_warning():
     state = {"nova-api": {"/etc/nova/nova.conf": {"DEFAULT": "1", "api": ""}}}
-    kilonova_services.save_state(state)
-    assert kilonova_services.load_state(pytest.fail) == state
-    assert kilonova_services.load_files(pytest.fail) == []
+    unit_state.save_state(state)
+    assert unit_state.load_state(pytest.fail) == state
+    assert unit_state.load_files(pytest.fail) == []
 
 
 # --------------------------------------------------------------------------------------------------------------------- lock
@@ -448,10 +491,10 @@ def test_what_is_written_is_read_without_a_warning():
 HOLDER = """
 import sys, time
 sys.path.append(sys.argv[1])
-import kilonova_lock
+from kilonova.onhost import lock
 from types import SimpleNamespace
-kilonova_lock.PATH = sys.argv[2]
-kilonova_lock.take(SimpleNamespace(check_mode=False, fail_json=sys.exit, warn=print, _name="schema_sync"))
+lock.PATH = sys.argv[2]
+lock.take(SimpleNamespace(check_mode=False, fail_json=sys.exit, warn=print, _name="schema_sync"))
 print("held", flush=True)
 exec(sys.argv[3])
 """
@@ -463,7 +506,7 @@ def holder():
     started = []
 
     def start(program="time.sleep(60)", **environment):
-        argv = [sys.executable, "-c", HOLDER, str(config_files.ROLES.parent / "module_utils"), kilonova_lock.PATH, program]
+        argv = [sys.executable, "-c", HOLDER, str(config_files.ROLES.parent), kilonova_lock.PATH, program]
         started.append(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}))
         assert started[-1].stdout.readline() == "held\n"
         return started[-1]
@@ -482,15 +525,15 @@ def test_a_second_run_says_who_works_on_the_host(run, tmp_path, holder, monkeypa
         r"from 192.0.2.7 \(schema_sync\); this one has waited 0.3 s; run again when that has ended"
     )
     with pytest.raises(Failed, match=message):
-        run(load("oslo_config"), files=[entry(tmp_path / "x")])
+        run(load("config_files"), files=[entry(tmp_path / "x")])
     assert not (tmp_path / "x").exists()
     # A plan changes nothing, and waits for nobody.
-    assert run(load("oslo_config"), check_mode=True, files=[entry(tmp_path / "x")])["changed"]
+    assert run(load("config_files"), check_mode=True, files=[entry(tmp_path / "x")])["changed"]
 
 
 def test_a_second_run_waits_and_goes_on(run, tmp_path, holder):  # noqa: F811
     other = holder("time.sleep(0.5)")
-    assert run(load("oslo_config"), files=[entry(tmp_path / "x")])["changed"]
+    assert run(load("config_files"), files=[entry(tmp_path / "x")])["changed"]
     assert other.wait() == 0
 
 
@@ -500,25 +543,26 @@ def test_the_lock_is_gone_with_who_had_it(run, tmp_path, holder, number):  # noq
     other.send_signal(number)
     other.wait()
     begun = time.monotonic()
-    assert run(load("oslo_config"), files=[entry(tmp_path / "x")])["changed"]
+    assert run(load("config_files"), files=[entry(tmp_path / "x")])["changed"]
     assert time.monotonic() - begun < 2
 
 
 def test_a_migration_whose_module_was_killed_keeps_the_lock(run, tmp_path, holder, monkeypatch):  # noqa: F811
     """nova-manage goes on by itself: the next run must not empty what it fills."""
     monkeypatch.setattr(kilonova_lock, "WAIT", 0.3)
-    other = holder("import subprocess; subprocess.run(['sleep', '1'], pass_fds=kilonova_lock.descriptors())")
+    other = holder("import subprocess; subprocess.run(['sleep', '1'], pass_fds=lock.descriptors())")
     time.sleep(0.3)
     other.kill()
     other.wait()
     with pytest.raises(Failed, match=f"process {other.pid}, which is gone; what it started still works"):
-        run(load("oslo_config"), files=[entry(tmp_path / "x")])
+        run(load("config_files"), files=[entry(tmp_path / "x")])
     monkeypatch.setattr(kilonova_lock, "WAIT", 5)
-    assert run(load("oslo_config"), files=[entry(tmp_path / "x")])["changed"]
+    assert run(load("config_files"), files=[entry(tmp_path / "x")])["changed"]
 
 
 CHANGING = [
-    path for path in sorted((config_files.ROLES.parent / "library").glob("*.py"))
+    path
+    for path in sorted((config_files.ROLES.parent / "library").glob("*.py"))
     if "supports_check_mode=True" in (text := path.read_text()) and re.search(r"changed=(?!False)", text)
 ]
 # They make nothing that a second run could meet: an answer in /run, a guest's image and the sandbox, which is this machine's own.
@@ -529,7 +573,7 @@ ALONE = {"migration_keys", "kvm_probe", "launch_instance", "tempest_cloud", "san
 def test_every_module_that_changes_a_host_takes_its_lock(path):
     if path.stem in ALONE:
         pytest.skip("changes nothing of a host's installation")
-    assert "kilonova_lock.take(module)" in path.read_text()
+    assert "lock.take(module)" in path.read_text()
 
 
 def test_one_run_at_a_time_works_on_an_inventory(tmp_path):
@@ -537,7 +581,7 @@ def test_one_run_at_a_time_works_on_an_inventory(tmp_path):
     (tmp_path / "hosts.yml").touch()
     held = os.open(tmp_path, os.O_RDONLY)
     said = []
-    done = threading.Thread(target=lambda: said.extend(runs.hold([str(tmp_path), "localhost,", "/nowhere"], said.append)))
+    done = threading.Thread(target=lambda: said.extend(changes.hold([str(tmp_path), "localhost,", "/nowhere"], said.append)))
     fcntl.flock(held, fcntl.LOCK_EX)
     done.start()
     while not said:
@@ -558,18 +602,20 @@ def test_one_run_at_a_time_works_on_an_inventory(tmp_path):
 def test_sandboxes_of_one_inventory_do_not_wait_for_each_other(tmp_path, monkeypatch):
     program = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), 2); print(); sys.stdin.read()"
     other = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         env={**os.environ, "KILONOVA_SANDBOX": "other"},
     )
     other.stdout.readline()
     monkeypatch.setenv("KILONOVA_SANDBOX", "mine")
-    runs.hold([str(tmp_path)], pytest.fail)
+    changes.hold([str(tmp_path)], pytest.fail)
     other.communicate()
 
 
 def test_which_playbooks_hold_the_inventory():
     names = {path.name for path in (config_files.ROLES.parent / "playbooks").glob("*.yml")}
-    assert set(runs.CHANGING) <= names
+    assert set(changes.CHANGING) <= names
 
 
 def test_files_of_roles_are_known_without_a_host():

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from kilonova.config_files import ROLES
+from kilonova.config.config_files import ROLES
 
 spec = importlib.util.spec_from_file_location("kilonova_filters", ROLES.parent / "filter_plugins" / "kilonova.py")
 plugin = importlib.util.module_from_spec(spec)
@@ -17,8 +17,11 @@ FILE = {"path": "/etc/x.conf", "layers": {"guide": {"DEFAULT": {"a": 1}}}}
 @pytest.mark.parametrize(
     ("name", "arguments", "result"),
     [
-        ("service_url", ("nova_api", "mysql+pymysql", "10.0.0.11", 3306, "nova", "p@ss/%"),
-         "mysql+pymysql://nova:p%40ss%2F%25@10.0.0.11:3306/nova_api"),
+        (
+            "service_url",
+            ("nova_api", "mysql+pymysql", "10.0.0.11", 3306, "nova", "p@ss/%"),
+            "mysql+pymysql://nova:p%40ss%2F%25@10.0.0.11:3306/nova_api",
+        ),
         ("service_url", ("", "rabbit", "fd00::11", "5672", "openstack", "ü"), "rabbit://openstack:%C3%BC@[fd00::11]:5672/"),
         ("literal", ("a$b",), "a$$b"),
         ("literal", ("'quoted'",), "'quoted'"),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kilonova import fitness
-from kilonova.preflight import check_hostnames
+from kilonova.run import fitness
+from kilonova.run.preflight import check_hostnames
 
 MANAGEMENT, TUNNEL = "openstack_management_address", "openstack_tunnel_address"
 ADDRESSES = {MANAGEMENT: "10.0.0.21", TUNNEL: "10.0.1.21"}
@@ -19,14 +19,33 @@ def seen(**changes):
     return {
         "hostname": "compute1",
         "addresses": {
-            "127.0.0.1": "lo", "10.0.0.21": "eth0", "10.0.1.21": "eth1", "192.0.2.7": "eth3", "fd00::7": "eth3",
+            "127.0.0.1": "lo",
+            "10.0.0.21": "eth0",
+            "10.0.1.21": "eth1",
+            "192.0.2.7": "eth3",
+            "fd00::7": "eth3",
             "fe80::1": "eth3",
         },
         "interfaces": {
-            "lo": "", "eth0": "", "eth1": "", "eth2": "", "eth3": "", "eth4": "bond0", "eth5": "virbr0", "bond0": "",
-            "virbr0": "", "br-int": "", "tap0": "ovs-system", "eth6": "ovs-system", "eth7": "brq1234",
+            "lo": "",
+            "eth0": "",
+            "eth1": "",
+            "eth2": "",
+            "eth3": "",
+            "eth4": "bond0",
+            "eth5": "virbr0",
+            "bond0": "",
+            "virbr0": "",
+            "br-int": "",
+            "tap0": "ovs-system",
+            "eth6": "ovs-system",
+            "eth7": "brq1234",
         },
-        "default_routes": ["eth3"], "packages": {}, "machine": "x86_64", "compute_id": "", "backends": {},
+        "default_routes": ["eth3"],
+        "packages": {},
+        "machine": "x86_64",
+        "compute_id": "",
+        "backends": {},
         "resolved": {"compute1": ["127.0.1.1"]},
         **changes,
     }
@@ -128,7 +147,8 @@ def test_backends_that_are_ours_or_new():
     ("name", "foreign", "kept"),
     [
         (
-            "mariadb", ["database wiki", "account wiki@%"],
+            "mariadb",
+            ["database wiki", "account wiki@%"],
             "which keeps databases and accounts, and listens on the management address",
         ),
         ("rabbitmq", ["user shop", "vhost /shop"], "which keeps users and virtual hosts, and replaces rabbitmq.conf"),
@@ -174,8 +194,12 @@ def test_a_root_who_is_refused_is_said_whoever_set_it_up(code):
 @pytest.mark.parametrize(
     ("packages", "candidate", "release"),
     [
-        ({"nova-common": "2:26.2.2-1~deb12u3"}, "", "zed"), ({}, "3:31.0.0-4", "epoxy"), ({}, "", "zed"),
-        ({"nova-common": "2:26.1.0"}, "3:31.0.0-4", "zed"), ({}, "2:33.0.0~rc1-1", "gazpacho"), ({}, "26.2.0+git", "26"),
+        ({"nova-common": "2:26.2.2-1~deb12u3"}, "", "zed"),
+        ({}, "3:31.0.0-4", "epoxy"),
+        ({}, "", "zed"),
+        ({"nova-common": "2:26.1.0"}, "3:31.0.0-4", "zed"),
+        ({}, "2:33.0.0~rc1-1", "gazpacho"),
+        ({}, "26.2.0+git", "26"),
     ],
 )
 def test_packages_of_the_release(packages, candidate, release):
@@ -186,17 +210,23 @@ def test_packages_of_the_release(packages, candidate, release):
     ("packages", "candidate", "release", "problem"),
     [
         (
-            {"nova-common": "3:31.0.0-4"}, "", "zed",
+            {"nova-common": "3:31.0.0-4"},
+            "",
+            "zed",
             "a: openstack_release = zed: needs Nova 26, and nova-common is 3:31.0.0-4 (2025.1 Epoxy) on this host; look at "
             "`apt-cache policy nova-common` and take the other source away, or set openstack_release to epoxy",
         ),
         (
-            {}, "2:27.0.0~rc1-1", "zed",
+            {},
+            "2:27.0.0~rc1-1",
+            "zed",
             "a: openstack_release = zed: needs Nova 26, and nova-common would be 2:27.0.0~rc1-1 (2023.1 Antelope) on this host; "
             "look at `apt-cache policy nova-common` and take the other source away, or set openstack_release to antelope",
         ),
         (
-            {}, "1:2015.1.1", "epoxy",
+            {},
+            "1:2015.1.1",
+            "epoxy",
             "a: openstack_release = epoxy: needs Nova 31, and nova-common would be 1:2015.1.1 (no release that is known here) on "
             "this host; look at `apt-cache policy nova-common` and take the other source away",
         ),
@@ -229,20 +259,26 @@ def test_names_that_are_known_alike_everywhere():
 @pytest.mark.parametrize(
     ("resolved", "variables", "problem"),
     [
-        ({"compute1": []}, {}, "b: hostname = compute1: does not resolve on the host itself; "
-                               "add the line `127.0.1.1 compute1` to /etc/hosts on it"),
         (
-            {"cloud": []}, {INTERNAL: "cloud", PUBLIC: "cloud"},
+            {"compute1": []},
+            {},
+            "b: hostname = compute1: does not resolve on the host itself; add the line `127.0.1.1 compute1` to /etc/hosts on it",
+        ),
+        (
+            {"cloud": []},
+            {INTERNAL: "cloud", PUBLIC: "cloud"},
             f"b: {INTERNAL} = cloud: does not resolve on this host; add it to /etc/hosts or to the name server, or write its "
             "address",
         ),
         (
-            {"cloud": ["127.0.1.1"]}, {INTERNAL: "cloud"},
+            {"cloud": ["127.0.1.1"]},
+            {INTERNAL: "cloud"},
             f"b: {INTERNAL} = cloud: is 127.0.1.1 on this host and 10.0.0.11 on a; "
             "let it be one address on all hosts (/etc/hosts, name server), or write its address",
         ),
         (
-            {"cloud": ["fd00::99"]}, {PUBLIC: "cloud"},
+            {"cloud": ["fd00::99"]},
+            {PUBLIC: "cloud"},
             f"b: {PUBLIC} = cloud: is fd00::99 on this host and 10.0.0.11 on a; "
             "let it be one address on all hosts (/etc/hosts, name server), or write its address",
         ),
@@ -259,9 +295,7 @@ def test_names_that_are_not(resolved, variables, problem):
 # ------------------------------------------------------------------------------------------------------- compute nodes
 
 ONE, TWO = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
-NODES = [
-    {"uuid": ONE, "host": "compute1", "address": "10.0.0.21"}, {"uuid": TWO, "host": "compute2", "address": "10.0.0.22"},
-]
+NODES = [{"uuid": ONE, "host": "compute1", "address": "10.0.0.21"}, {"uuid": TWO, "host": "compute2", "address": "10.0.0.22"}]
 
 
 def node(release="epoxy", address="10.0.0.21", nodes=NODES, **changes):

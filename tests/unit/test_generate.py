@@ -15,12 +15,12 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 
-from kilonova import config_files, generate
-from kilonova.catalogue import errors, validate
-from kilonova.config_files import ROLES
-from kilonova.generate import GenerateError, Inventory
-from kilonova.releases import RELEASES
-from kilonova.variables import check_names
+from kilonova.config import checking, config_files, generate, inventories, tree
+from kilonova.config.catalogue import errors, validate
+from kilonova.config.config_files import ROLES
+from kilonova.config.inventories import GenerateError, Inventory
+from kilonova.config.releases import RELEASES
+from kilonova.run.variables import check_names
 
 TREE = ROLES.parent
 SECRETS = {name: f"{word}-of-this-test" for name, word in generate.placeholders().items()}
@@ -99,30 +99,47 @@ def run(*arguments, **environment):
 
 
 def ansible_entries(directory: Path, inventory_directory: Path, release: str):
-    """What Ansible itself gives to `oslo_config`: the roles are in the play for their variables, their tasks do not run."""
+    """What Ansible itself gives to `config_files`: the roles are in the play for their variables, their tasks do not run."""
     plays = []
-    for group, roles in generate._role_data()[1]["openstack_group_roles"].items():
-        names = ["openstack_host_roles", *(name for role in roles for name in generate._file_variables(role))]
-        plays.append({
-            "hosts": group, "gather_facts": False, "roles": roles,
-            "tasks": [{
-                "name": "Record", "tags": ["record"], "delegate_to": "localhost",
-                "ansible.builtin.copy": {
-                    "content": "{{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} | to_json }}",
-                    "dest": f"{directory}/{group}.json", "mode": "0600",
-                },
-            }],
-        })
+    for group, roles in inventories.role_data()[1]["openstack_group_roles"].items():
+        names = ["openstack_host_roles", *(name for role in roles for name in inventories.file_variables(role))]
+        plays.append(
+            {
+                "hosts": group,
+                "gather_facts": False,
+                "roles": roles,
+                "tasks": [
+                    {
+                        "name": "Record",
+                        "tags": ["record"],
+                        "delegate_to": "localhost",
+                        "ansible.builtin.copy": {
+                            "content": "{{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} | to_json }}",
+                            "dest": f"{directory}/{group}.json",
+                            "mode": "0600",
+                        },
+                    }
+                ],
+            }
+        )
     (directory / "record.yml").write_text(yaml.safe_dump(plays, sort_keys=False), encoding="utf-8")
     # The validation of arguments is tagged `always`; it would check every role of the play.
     only = ("--tags", "record", "--skip-tags", "always", "-e", f"openstack_release={release}")
-    done = run("-i", inventory_directory, directory / "record.yml", *only,
-               ANSIBLE_ROLES_PATH=str(ROLES), ANSIBLE_FILTER_PLUGINS=str(TREE / "filter_plugins"))
+    done = run(
+        "-i",
+        inventory_directory,
+        directory / "record.yml",
+        *only,
+        ANSIBLE_ROLES_PATH=str(ROLES),
+        ANSIBLE_FILTER_PLUGINS=str(TREE / "filter_plugins"),
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     found = {group: json.loads((directory / f"{group}.json").read_text(encoding="utf-8")) for group in TWO}
     # Roles of other network backends are in the play as well, and not on the host.
-    wanted = {group: [name for role in values.pop("openstack_host_roles") for name in generate._file_variables(role)]
-              for group, values in found.items()}
+    wanted = {
+        group: [name for role in values.pop("openstack_host_roles") for name in inventories.file_variables(role)]
+        for group, values in found.items()
+    }
     return {group: {name: value for name, value in values.items() if name in wanted[group]} for group, values in found.items()}
 
 
@@ -218,9 +235,17 @@ def test_the_guides_own_form_is_ocatas():
     made = texts(inventory(release="ocata"))
     controller, compute = made["controller", "/etc/nova/nova.conf"], made["compute1", "/etc/nova/nova.conf"]
     for text in (controller, compute):
-        for line in ("rpc_backend = rabbit", "use_neutron = true", "firewall_driver = nova.virt.firewall.NoopFirewallDriver",
-                     "auth_uri = http://10.0.0.11:5000/v3", "auth_url = http://10.0.0.11:35357/v3", "os_region_name = RegionOne",
-                     "vncserver_listen = $my_ip", "url = http://10.0.0.11:9696", "api_servers = http://10.0.0.11:9292"):
+        for line in (
+            "rpc_backend = rabbit",
+            "use_neutron = true",
+            "firewall_driver = nova.virt.firewall.NoopFirewallDriver",
+            "auth_uri = http://10.0.0.11:5000/v3",
+            "auth_url = http://10.0.0.11:35357/v3",
+            "os_region_name = RegionOne",
+            "vncserver_listen = $my_ip",
+            "url = http://10.0.0.11:9696",
+            "api_servers = http://10.0.0.11:9292",
+        ):
             assert f"\n{line}\n" in text, line
         assert "rabbit_host" not in text
     assert "/vnc_auto.html\n" in compute
@@ -232,7 +257,9 @@ def test_the_api_is_served_as_the_release_can():
     made = {release: texts(inventory(release=release)) for release in ("queens", "rocky", "zed", "gazpacho")}
     files = {path for _host, path in set(made["rocky"]) - set(made["queens"])}
     assert files == {
-        "/etc/nova/nova-api-uwsgi.ini", "/etc/nova/nova-api-metadata-uwsgi.ini", "/etc/default/nova-api",
+        "/etc/nova/nova-api-uwsgi.ini",
+        "/etc/nova/nova-api-metadata-uwsgi.ini",
+        "/etc/default/nova-api",
         "/etc/default/nova-api-metadata",
     }
     ini = {release: made[release]["controller", "/etc/nova/nova-api-uwsgi.ini"] for release in ("zed", "gazpacho")}
@@ -240,9 +267,10 @@ def test_the_api_is_served_as_the_release_can():
     assert "module = nova.wsgi.osapi_compute" in ini["gazpacho"] and "wsgi-file" not in ini["gazpacho"]
 
 
-@pytest.mark.parametrize(("release", "more"), [
-    ("ocata", ["nova-cert", "nova-consoleauth"]), ("stein", ["nova-consoleauth"]), ("train", []), ("zed", []),
-])
+@pytest.mark.parametrize(
+    ("release", "more"),
+    [("ocata", ["nova-cert", "nova-consoleauth"]), ("stein", ["nova-consoleauth"]), ("train", []), ("zed", [])],
+)
 def test_services_that_only_old_releases_have(release, more):
     host = inventory(release=release, openstack_host={"hostname": "c1"}).host("controller")
     assert [unit["name"] for unit in host.find("__nova_controller_units") if unit.get("runs", True)][5:] == more
@@ -277,9 +305,18 @@ def test_what_is_remembered_of_one_host_is_right_for_another():
 
 def test_precedence_is_ansibles():
     """Role defaults, inventory, role variables, extra variables."""
-    source = Inventory({"controller": {**SECRETS, "openstack_management_address": "10.0.0.11", "openstack_workers": 7,
-                                       "openstack_uwsgi": "ignored"}}, {"controllers": ["controller"], "computes": []},
-                       extra={"openstack_region": "Extra"})
+    source = Inventory(
+        {
+            "controller": {
+                **SECRETS,
+                "openstack_management_address": "10.0.0.11",
+                "openstack_workers": 7,
+                "openstack_uwsgi": "ignored",
+            }
+        },
+        {"controllers": ["controller"], "computes": []},
+        extra={"openstack_region": "Extra"},
+    )
     host = source.host("controller")
     assert host.find("openstack_workers") == 7
     assert host.find("openstack_uwsgi")["processes"] == 7
@@ -292,47 +329,55 @@ def value(template, **variables):
     return inventory(x=template, **variables).host("controller").find("x")
 
 
-@pytest.mark.parametrize(("template", "expected"), [
-    ("{{ 6080 }}", 6080),
-    ("{{ {} }}", {}),
-    ("{{ none }}", None if generate._keeps_types() else ""),
-    ("{{ 'a' }}{{ none }}b", "ab"),
-    ("{{ [1, 2] | map('string') }}", ["1", "2"]),
-    ("{{ {'a': 1}.items() }}", [("a", 1)]),
-    ("{% for i in [1, 2] %}{{ i }}{% endfor %}", "12"),
-    ("{% set y = 3 %}{{ y }}", 3),
-    ("{{ nothing.of.that | default('d') }}", "d"),
-    ("{{ {'a': {'b': 1}} | combine({'a': {'c': 2}}, recursive=true) }}", {"a": {"b": 1, "c": 2}}),
-    ("{{ [3, 1, 3] | unique }}", [3, 1]),
-    ("{{ 'a' is match('A', ignorecase=true) }}", True),
-    ("{{ groups.computes | map('extract', hostvars, 'openstack_management_address') }}", ["10.0.0.12"]),
-    ("{{ vars.openstack_management_address }}", "10.0.0.11"),
-    ("{{ lookup('ansible.builtin.env', 'KILONOVA_NOTHING') }}", ""),
-    (generate.Literal("{{ no template }}"), "{{ no template }}"),
-    ("text", "text"),
-])
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ 6080 }}", 6080),
+        ("{{ {} }}", {}),
+        ("{{ none }}", None if inventories.keeps_types() else ""),
+        ("{{ 'a' }}{{ none }}b", "ab"),
+        ("{{ [1, 2] | map('string') }}", ["1", "2"]),
+        ("{{ {'a': 1}.items() }}", [("a", 1)]),
+        ("{% for i in [1, 2] %}{{ i }}{% endfor %}", "12"),
+        ("{% set y = 3 %}{{ y }}", 3),
+        ("{{ nothing.of.that | default('d') }}", "d"),
+        ("{{ {'a': {'b': 1}} | combine({'a': {'c': 2}}, recursive=true) }}", {"a": {"b": 1, "c": 2}}),
+        ("{{ [3, 1, 3] | unique }}", [3, 1]),
+        ("{{ 'a' is match('A', ignorecase=true) }}", True),
+        ("{{ groups.computes | map('extract', hostvars, 'openstack_management_address') }}", ["10.0.0.12"]),
+        ("{{ vars.openstack_management_address }}", "10.0.0.11"),
+        ("{{ lookup('ansible.builtin.env', 'KILONOVA_NOTHING') }}", ""),
+        (inventories.Literal("{{ no template }}"), "{{ no template }}"),
+        ("text", "text"),
+    ],
+)
 def test_templates(template, expected):
     assert value(template) == expected
 
 
-@pytest.mark.parametrize(("overrides", "words"), [
-    ({"nova.conf": {"DEFAULT": {"debug": "{{ nowhere }}"}}},
-     ["compute1: ", "/etc/nova/nova.conf: ", "_overrides: DEFAULT: debug: 'nowhere' is undefined"]),
-    ({"nova.conf": {"DEFAULT": {"debug": "{{ 1 | nofilter }}"}}}, ["compute1: ", "nofilter"]),
-    ({"nova.conf": {"DEFAULT": {"debug": "{{ oops"}}}, ["compute1: "]),
-    ({"nova.conf": {"DEFAULT": {"debug": {"a": 1}}}}, ["compute1: /etc/nova/nova.conf", "debug of [DEFAULT] is a mapping"]),
-    ({"nova.conf": {"DEFAULT": {"debug": "a\nb"}}}, ["compute1: /etc/nova/nova.conf"]),
-    ({"nova.conf": "text"}, ["compute1: /etc/nova/nova.conf", "not a mapping"]),
-    ("{{ nova_compute_overrides }}", ["compute1: ", "nova_compute_overrides refers to itself"]),
-    ("{{ 5 | literal }}{{ '\\\\$' | literal }}", ["compute1: "]),
-])
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            {"nova.conf": {"DEFAULT": {"debug": "{{ nowhere }}"}}},
+            ["compute1: ", "/etc/nova/nova.conf: ", "_overrides: DEFAULT: debug: 'nowhere' is undefined"],
+        ),
+        ({"nova.conf": {"DEFAULT": {"debug": "{{ 1 | nofilter }}"}}}, ["compute1: ", "nofilter"]),
+        ({"nova.conf": {"DEFAULT": {"debug": "{{ oops"}}}, ["compute1: "]),
+        ({"nova.conf": {"DEFAULT": {"debug": {"a": 1}}}}, ["compute1: /etc/nova/nova.conf", "debug of [DEFAULT] is a mapping"]),
+        ({"nova.conf": {"DEFAULT": {"debug": "a\nb"}}}, ["compute1: /etc/nova/nova.conf"]),
+        ({"nova.conf": "text"}, ["compute1: /etc/nova/nova.conf", "not a mapping"]),
+        ("{{ nova_compute_overrides }}", ["compute1: ", "nova_compute_overrides refers to itself"]),
+        ("{{ 5 | literal }}{{ '\\\\$' | literal }}", ["compute1: "]),
+    ],
+)
 def test_data_that_makes_no_file_names_host_and_place(overrides, words):
     source = inventory(nova_compute_overrides=overrides)
     with pytest.raises(GenerateError) as error:
         texts(source)
     assert all(word in str(error.value) for word in words), str(error.value)
     assert not any(secret in str(error.value) for secret in SECRETS.values())
-    assert [complaint.host for complaint in generate.complaints(source)] == ["compute1"]
+    assert [complaint.host for complaint in checking.complaints(source)] == ["compute1"]
 
 
 def test_a_missing_secret_is_named():
@@ -380,7 +425,7 @@ def test_a_vaulted_value_is_no_template():
 
 
 def test_writing_is_repeatable_and_removes_only_what_it_wrote(tmp_path):
-    first = generate.write(generate.files(inventory()), tmp_path)
+    first = tree.write(generate.files(inventory()), tmp_path)
     assert first.new and not (first.changed or first.unchanged or first.removed)
     nova = tmp_path / "compute1/etc/nova/nova.conf"
     assert nova.stat().st_mode & 0o777 == 0o600
@@ -389,24 +434,24 @@ def test_writing_is_repeatable_and_removes_only_what_it_wrote(tmp_path):
     mine = tmp_path / "compute1/etc/nova/mine.conf"
     mine.write_text("kept")
     before = nova.stat().st_mtime_ns
-    second = generate.write(generate.files(inventory()), tmp_path)
+    second = tree.write(generate.files(inventory()), tmp_path)
     assert len(second.unchanged) == len(first.new) and not (second.new or second.changed or second.removed)
     assert nova.stat().st_mtime_ns == before
-    third = generate.write(generate.files(inventory({"controllers": ["controller"], "computes": []})), tmp_path)
+    third = tree.write(generate.files(inventory({"controllers": ["controller"], "computes": []})), tmp_path)
     assert not nova.exists() and mine.exists()
     assert set(third.removed) == {name for name in first.new if name.startswith("compute1/")}
 
 
 def test_differences_are_shown_once_and_without_secrets(tmp_path):
     groups = {"controllers": ["controller"], "computes": [f"compute{number}" for number in range(60)]}
-    generate.write(generate.files(inventory(groups)), tmp_path)
+    tree.write(generate.files(inventory(groups)), tmp_path)
     overrides = {"nova.conf": {"DEFAULT": {"debug": True}}}
     changed = inventory(groups, openstack_nova_pass="changed-password", nova_compute_overrides=overrides)
-    plan = generate.write(generate.files(changed), tmp_path, check_mode=True)
+    plan = tree.write(generate.files(changed), tmp_path, check_mode=True)
     assert "debug" not in (tmp_path / "compute0/etc/nova/nova.conf").read_text()
-    done = generate.write(generate.files(changed), tmp_path)
+    done = tree.write(generate.files(changed), tmp_path)
     assert (plan.changed, plan.diffs) == (done.changed, done.diffs)
-    lines = generate.report(done, tmp_path)
+    lines = tree.report(done, tmp_path)
     assert [line for line in lines if line.startswith("+debug")] == ["+debug = true"]
     assert "--- compute0/etc/nova/nova.conf, compute1/etc/nova/nova.conf, compute2/etc/nova/nova.conf and 57 more" in lines
     assert any("60 hosts  0640  /etc/nova/nova-compute.conf (60 unchanged)" in line for line in lines)
@@ -417,38 +462,47 @@ def test_differences_are_shown_once_and_without_secrets(tmp_path):
 def test_no_host_leads_out_of_the_directory(host, tmp_path):
     source = inventory({"controllers": [host], "computes": []})
     with pytest.raises(GenerateError, match="no place for a file"):
-        generate.write(generate.files(source), tmp_path / "out")
+        tree.write(generate.files(source), tmp_path / "out")
 
 
 # --------------------------------------------------------------------------------------------------------- validating
 
 
 def test_overrides_are_checked_like_ours():
-    overrides = {"nova.conf": {"vnc": {"vncserver_listn": "x"}, "database": {"connection": "mysql://a:secret@b/c"},
-                               "DEFAULT": {"osapi_max_limit": "many"}, "glance": {"api_servers": "http://x"}}}
-    found = generate.complaints(inventory(release="zed", nova_compute_overrides=overrides))
-    told = generate.lines(found, "error")
+    overrides = {
+        "nova.conf": {
+            "vnc": {"vncserver_listn": "x"},
+            "database": {"connection": "mysql://a:secret@b/c"},
+            "DEFAULT": {"osapi_max_limit": "many"},
+            "glance": {"api_servers": "http://x"},
+        }
+    }
+    found = checking.complaints(inventory(release="zed", nova_compute_overrides=overrides))
+    told = checking.lines(found, "error")
     assert len(told) == 3
     assert all(line.startswith("compute1: /etc/nova/nova.conf [") for line in told)
     assert any("did you mean [vnc] server_listen?" in line for line in told)
     assert "secret" not in "".join(told)
-    assert ["api_servers" in line for line in generate.lines(found, "warning")] == [False, True]
+    assert ["api_servers" in line for line in checking.lines(found, "warning")] == [False, True]
 
 
 def test_the_same_complaint_about_many_hosts_is_one_line():
     groups = {"controllers": ["controller"], "computes": [f"compute{number}" for number in range(10)]}
-    found = generate.complaints(inventory(groups, nova_compute_overrides={"nova.conf": {"DEFAULT": {"debgu": True}}}))
-    assert [line.split(": ")[0] for line in generate.lines(found, "error")] == ["compute0, compute1, compute2 and 7 more"]
+    found = checking.complaints(inventory(groups, nova_compute_overrides={"nova.conf": {"DEFAULT": {"debgu": True}}}))
+    assert [line.split(": ")[0] for line in checking.lines(found, "error")] == ["compute0, compute1, compute2 and 7 more"]
 
 
-@pytest.mark.parametrize(("template", "level"), [
-    ("{{ openstack_host.hostname }}", "warning"),
-    ("{{ ansible_facts.processor_vcpus * 2 }}", "warning"),
-    ("{{ openstack_hots }}", "error"),
-])
+@pytest.mark.parametrize(
+    ("template", "level"),
+    [
+        ("{{ openstack_host.hostname }}", "warning"),
+        ("{{ ansible_facts.processor_vcpus * 2 }}", "warning"),
+        ("{{ openstack_hots }}", "error"),
+    ],
+)
 def test_what_only_the_host_knows_does_not_stop_the_preflight(template, level):
     overrides = {"nova.conf": {"DEFAULT": {"osapi_compute_workers": template}}}
-    found = generate.complaints(inventory(nova_compute_overrides=overrides, ansible_facts={}))
+    found = checking.complaints(inventory(nova_compute_overrides=overrides, ansible_facts={}))
     assert [(complaint.host, complaint.level) for complaint in found] == [("compute1", level)]
 
 
@@ -467,9 +521,12 @@ def test_the_preflight_stops_before_a_host_is_reached(tmp_path):
 def test_the_action_checks_before_it_writes(option, written, tmp_path):
     path, me = tmp_path / "nova.conf", {"owner": os.environ.get("USER") or "root", "group": "root"}
     entry = {"path": str(path), "catalogue": {"release": "zed", "node": "compute"}, "layers": {"x": {"DEFAULT": {option: True}}}}
-    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [
-        {"name": "Write", "check_mode": written, "oslo_config": {"files": [{**entry, **me}]}},
-    ]}
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "tasks": [{"name": "Write", "check_mode": written, "config_files": {"files": [{**entry, **me}]}}],
+    }
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
     done = run("-i", "localhost,", tmp_path / "play.yml", "-e", f"ansible_python_interpreter={sys.executable}")
     assert (done.returncode == 0) is written, done.stdout + done.stderr
@@ -549,19 +606,19 @@ def test_what_is_in_the_place_of_a_directory_or_a_file_is_named(out, message, ch
     (tmp_path / "file-is-directory" / "a" / "etc" / "x").mkdir(parents=True)
     (tmp_path / "no-manifest" / "manifest.json").mkdir(parents=True)
     file = generate.File("a", "/etc/x", "text\n", {"path": "/etc/x", "mode": "0644"})
-    with pytest.raises(generate.GenerateError, match=re.escape(f"{tmp_path}/{message}")):
-        generate.write([file], tmp_path / out, check_mode=check_mode)
+    with pytest.raises(inventories.GenerateError, match=re.escape(f"{tmp_path}/{message}")):
+        tree.write([file], tmp_path / out, check_mode=check_mode)
 
 
 @pytest.mark.parametrize("text", ["&a [*a]", "&a {x: {y: *a}}", "{one: &a [1, {two: *a}], three: 3}"])
 def test_a_value_that_contains_itself_is_named(text):
-    inventory = generate.Inventory({"a": {"openstack_bridges": yaml.safe_load(text)}}, {"controllers": ["a"]})
-    with pytest.raises(generate.GenerateError, match=r"openstack_bridges: contains itself: a YAML anchor"):
+    inventory = inventories.Inventory({"a": {"openstack_bridges": yaml.safe_load(text)}}, {"controllers": ["a"]})
+    with pytest.raises(inventories.GenerateError, match=r"openstack_bridges: contains itself: a YAML anchor"):
         inventory.host("a").find("openstack_bridges")
     problems = [str(problem) for problem in check_names(inventory, ["a"])]
-    assert problems == [f"a: openstack_bridges: {generate.CONTAINS_ITSELF}; write it out"]
+    assert problems == [f"a: openstack_bridges: {inventories.CONTAINS_ITSELF}; write it out"]
     # Something that is used twice is no such thing.
-    twice = generate.Inventory({"a": {"openstack_bridges": yaml.safe_load("[&a {x: 1}, *a]")}}, {"controllers": ["a"]})
+    twice = inventories.Inventory({"a": {"openstack_bridges": yaml.safe_load("[&a {x: 1}, *a]")}}, {"controllers": ["a"]})
     assert twice.host("a").find("openstack_bridges") == [{"x": 1}, {"x": 1}]
 
 

@@ -1,4 +1,4 @@
-"""The guest image: the formats that kilonova.guest_image writes itself, and the scripts that run inside."""
+"""The guest image: the formats that kilonova.guest.image writes itself, and the scripts that run inside."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from kilonova import guest_image
-from kilonova.guest_image import Node
+from kilonova.guest import image as guest_image
+from kilonova.guest.image import Node
 
 FILES = Path(__file__).parents[2] / "roles/guest_image/files/guest"
 
@@ -24,25 +24,26 @@ def read_cpio(archive: bytes) -> dict[str, tuple[int, int, bytes]]:
     found = {}
     at = 0
     while True:
-        assert archive[at:at + 6] == b"070701"
-        fields = [int(archive[at + 6 + 8 * index:at + 14 + 8 * index], 16) for index in range(13)]
+        assert archive[at : at + 6] == b"070701"
+        fields = [int(archive[at + 6 + 8 * index : at + 14 + 8 * index], 16) for index in range(13)]
         name_at = at + 110
-        name = archive[name_at:name_at + fields[11] - 1].decode()
+        name = archive[name_at : name_at + fields[11] - 1].decode()
         data_at = name_at + fields[11] + -(name_at + fields[11]) % 4
         if name == "TRAILER!!!":
             return found
-        found[name] = (fields[1], fields[2], archive[data_at:data_at + fields[6]])
+        found[name] = (fields[1], fields[2], archive[data_at : data_at + fields[6]])
         at = data_at + fields[6] + -fields[6] % 4
 
 
 def read_qcow2(image: bytes) -> bytes:
     """Read a qcow2 image as the format's specification says, and check its reference counts."""
     magic, version, _back, _size, bits, size, _crypt, l1_size, l1_offset, table, _clusters, _n, _snap = struct.unpack(
-        ">4sIQIIQIIQQIIQ", image[:72])
+        ">4sIQIIQIIQQIIQ", image[:72]
+    )
     assert (magic, version) == (b"QFI\xfb", 2)
     cluster = 1 << bits
     used: dict[int, int] = {0: 1, table // cluster: 1, l1_offset // cluster: 1}
-    (block,) = struct.unpack(">Q", image[table:table + 8])
+    (block,) = struct.unpack(">Q", image[table : table + 8])
     used[block // cluster] = 1
     raw = bytearray(size)
     for index in range(l1_size):
@@ -55,17 +56,17 @@ def read_qcow2(image: bytes) -> bytes:
                 shift = 62 - (bits - 8)
                 offset = value & (1 << shift) - 1
                 length = ((value & (1 << 62) - 1) >> shift) * 512 + 512 - offset % 512
-                data = zlib.decompressobj(-12).decompress(image[offset:offset + length])[:cluster]
+                data = zlib.decompressobj(-12).decompress(image[offset : offset + length])[:cluster]
                 last = min(offset + length, len(image)) - 1
                 for number in {offset // cluster, last // cluster}:
                     used[number] = used.get(number, 0) + 1
             elif value:
                 offset = value & 0x00FFFFFFFFFFFE00
-                data = image[offset:offset + cluster]
+                data = image[offset : offset + cluster]
                 used[offset // cluster] = used.get(offset // cluster, 0) + 1
             else:
                 continue
-            raw[start:start + cluster] = data[:max(0, size - start)]
+            raw[start : start + cluster] = data[: max(0, size - start)]
     counts = struct.unpack_from(f">{len(image) // cluster}H", image, block)
     # Sectors are counted whole here; a cluster may be counted where only the tail of a sector lies in it.
     assert all(counts[number] <= used.get(number, 0) for number in range(len(counts)))
@@ -74,13 +75,15 @@ def read_qcow2(image: bytes) -> bytes:
 
 
 def test_archive_holds_every_kind_of_file_as_root() -> None:
-    archive = guest_image.cpio_archive({
-        "bin/sh": Node(stat.S_IFLNK | 0o777, b"busybox"),
-        "bin": Node(stat.S_IFDIR | 0o755),
-        "bin/busybox": Node(stat.S_IFREG | 0o755, b"12345"),
-        "dev": Node(stat.S_IFDIR | 0o755),
-        "dev/console": Node(stat.S_IFCHR | 0o600, device=(5, 1)),
-    })
+    archive = guest_image.cpio_archive(
+        {
+            "bin/sh": Node(stat.S_IFLNK | 0o777, b"busybox"),
+            "bin": Node(stat.S_IFDIR | 0o755),
+            "bin/busybox": Node(stat.S_IFREG | 0o755, b"12345"),
+            "dev": Node(stat.S_IFDIR | 0o755),
+            "dev/console": Node(stat.S_IFCHR | 0o600, device=(5, 1)),
+        }
+    )
     found = read_cpio(archive)
     assert list(found) == ["bin", "bin/busybox", "bin/sh", "dev", "dev/console"]
     assert found["bin/busybox"] == (stat.S_IFREG | 0o755, 0, b"12345")
@@ -198,16 +201,18 @@ def test_dependencies_of() -> None:
 
 
 def test_kernel_in_one_package() -> None:
-    names = guest_image.kernel_packages("linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-5-cloud-amd64\n",
-                                        lambda _name: "linux-image-6.1.0-5-cloud-amd64\n  Depends: kmod\n")
+    names = guest_image.kernel_packages(
+        "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-5-cloud-amd64\n",
+        lambda _name: "linux-image-6.1.0-5-cloud-amd64\n  Depends: kmod\n",
+    )
     assert names == ["linux-image-6.1.0-5-cloud-amd64"]
 
 
 def test_kernel_split_into_packages() -> None:
-    text = ("x\n  PreDepends: linux-base\n |Depends: dracut\n  Depends: linux-binary-7.2+deb\n"
-            "  Depends: linux-modules-7.2+deb\n")
-    names = guest_image.kernel_packages("x\n  Depends: linux-base-cloud\n  Depends: linux-image-7.2+deb\n", {
-        "linux-image-7.2+deb": text}.__getitem__)
+    text = "x\n  PreDepends: linux-base\n |Depends: dracut\n  Depends: linux-binary-7.2+deb\n  Depends: linux-modules-7.2+deb\n"
+    names = guest_image.kernel_packages(
+        "x\n  Depends: linux-base-cloud\n  Depends: linux-image-7.2+deb\n", {"linux-image-7.2+deb": text}.__getitem__
+    )
     assert names == ["linux-image-7.2+deb", "linux-binary-7.2+deb", "linux-modules-7.2+deb"]
 
 
@@ -291,16 +296,30 @@ def test_own_files_are_executable_where_they_are_scripts() -> None:
 
 
 def awk(document: object) -> dict[str, str]:
-    result = subprocess.run(["awk", "-f", str(FILES / "lib/kilonova/json.awk")], input=json.dumps(document), text=True,
-                            capture_output=True, check=True)
+    result = subprocess.run(
+        ["awk", "-f", str(FILES / "lib/kilonova/json.awk")],
+        input=json.dumps(document),
+        text=True,
+        capture_output=True,
+        check=True,
+    )
     return dict(line.split("\t", 1) for line in result.stdout.splitlines())
 
 
 @pytest.mark.skipif(not shutil.which("awk"), reason="awk is not installed")
 def test_guest_reads_metadata() -> None:
-    key = "ssh-rsa AAAA+/== a\\b \"c\"\nssh-ed25519 BBBB"
-    found = awk({"meta": {"hostname": "not this", "x": "{\"y\": [1, 2]}"}, "public_keys": {"my.key": key},
-                 "hostname": "vm.novalocal", "devices": [], "list": [1, {"deep": None}], "yes": True, "empty": ""})
+    key = 'ssh-rsa AAAA+/== a\\b "c"\nssh-ed25519 BBBB'
+    found = awk(
+        {
+            "meta": {"hostname": "not this", "x": '{"y": [1, 2]}'},
+            "public_keys": {"my.key": key},
+            "hostname": "vm.novalocal",
+            "devices": [],
+            "list": [1, {"deep": None}],
+            "yes": True,
+            "empty": "",
+        }
+    )
     assert found["hostname"] == "vm.novalocal"
     assert found["meta.hostname"] == "not this"
     assert found["meta.x"] == '{"y": [1, 2]}'

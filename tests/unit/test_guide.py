@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 import yaml
 
-from kilonova import conf, guide
-from kilonova.catalogue import catalogue
-from kilonova.config_files import ROLES
-from kilonova.releases import RELEASES, find
+from kilonova.config import conf, guide
+from kilonova.config.catalogue import catalogue
+from kilonova.config.config_files import ROLES
+from kilonova.config.releases import RELEASES, find
 
 # The guide's commands, as it prints them; its nova.conf files are in tests/data/guide.
 COMMANDS = r"""
@@ -71,7 +71,10 @@ def options():
     """(node, section, option) of each row about an option."""
     return [
         (step["node"], row["section"], name)
-        for step in guide.data()["steps"] for row in step["rows"] if "options" in row for name in row["options"]
+        for step in guide.data()["steps"]
+        for row in step["rows"]
+        if "options" in row
+        for name in row["options"]
     ]
 
 
@@ -129,16 +132,28 @@ def test_the_guides_own_release_is_nearly_the_guide():
     """What differs in Ocata is named: the fewer, the more the data is the guide."""
     rows = guide.Guide("ocata").rows()
     differ = {
-        row.guide.split(" = ")[0] for row in rows
+        row.guide.split(" = ")[0]
+        for row in rows
         if row.guide[0] == "[" and row.becomes.replace("= true", "= True") != row.guide.replace("= true", "= True")
     }
     assert differ == {
-        "[DEFAULT] auth_strategy", "[DEFAULT] enabled_apis", "[DEFAULT] transport_url", "[api_database] connection",
-        "[database] connection", "[keystone_authtoken] auth_uri", "[keystone_authtoken] auth_url",
-        "[keystone_authtoken] memcached_servers", "[keystone_authtoken] project_domain_name",
-        "[keystone_authtoken] user_domain_name", "[neutron] auth_url",
-        "[neutron] project_domain_name", "[neutron] user_domain_name", "[neutron] metadata_proxy_shared_secret",
-        "[oslo_messaging_rabbit] rabbit_host", "[oslo_messaging_rabbit] rabbit_password", "[oslo_messaging_rabbit] rabbit_userid",
+        "[DEFAULT] auth_strategy",
+        "[DEFAULT] enabled_apis",
+        "[DEFAULT] transport_url",
+        "[api_database] connection",
+        "[database] connection",
+        "[keystone_authtoken] auth_uri",
+        "[keystone_authtoken] auth_url",
+        "[keystone_authtoken] memcached_servers",
+        "[keystone_authtoken] project_domain_name",
+        "[keystone_authtoken] user_domain_name",
+        "[neutron] auth_url",
+        "[neutron] project_domain_name",
+        "[neutron] user_domain_name",
+        "[neutron] metadata_proxy_shared_secret",
+        "[oslo_messaging_rabbit] rabbit_host",
+        "[oslo_messaging_rabbit] rabbit_password",
+        "[oslo_messaging_rabbit] rabbit_userid",
         "[vnc] vncserver_listen",
     }
     restarts = {row.guide: row.becomes for row in rows if row.guide.startswith("service ")}

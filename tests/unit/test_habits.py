@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kilonova import secrets
+from kilonova.run import secrets
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = Path(sysconfig.get_path("purelib"))
@@ -95,7 +95,7 @@ def test_ones_own_ansible_in_a_clean_clone(own, clone, inventory, tmp_path):
 def test_an_example_inventory_as_it_is_says_how_its_secrets_are_made(own, clone):
     done = playbook(own, "-i", "inventories/multinode", "playbooks/config.yml", cwd=clone)
     multinode = shlex.quote(f"{clone}/inventories/multinode")
-    command = f"cd {shlex.quote(str(clone))} && {own}/bin/python -m kilonova.secrets {multinode}"
+    command = f"cd {shlex.quote(str(clone))} && {own}/bin/python -m kilonova.run.secrets {multinode}"
     assert done.returncode == 2
     assert f"is undefined; make the secrets of this inventory: {command}" in done.stdout
     subprocess.run(command, shell=True, check=True, capture_output=True)
@@ -160,8 +160,12 @@ def test_modules_are_found_from_another_directory(own, clone, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("variable", "setting"), [("ansible_pipelining", "pipelining"), ("ansible_ssh_pipelining", "pipelining"),
-                              ("ansible_no_target_syslog", "no_target_syslog")],
+    ("variable", "setting"),
+    [
+        ("ansible_pipelining", "pipelining"),
+        ("ansible_ssh_pipelining", "pipelining"),
+        ("ansible_no_target_syslog", "no_target_syslog"),
+    ],
 )
 def test_a_setting_that_would_show_secrets_is_an_error(variable, setting, own, clone, inventory, tmp_path):
     for more in ({}, {"ANSIBLE_CONFIG": f"{clone}/ansible.cfg"}):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import openstack
 import pytest
-from ansible.module_utils import kilonova_http
+from ansible.module_utils.kilonova import http
 from fake_keystone import Keystone
 from test_modules import load
 
@@ -26,7 +26,11 @@ GARBAGE = {
     "a version of the future": b"HTTP/9.9 200 OK\r\n\r\n",
 }
 NO_HTTP = [
-    "a bad status line", "an empty answer", "a line without end", "headers without end", "chunks that are none",
+    "a bad status line",
+    "an empty answer",
+    "a line without end",
+    "headers without end",
+    "chunks that are none",
     "a version of the future",
 ]
 
@@ -77,15 +81,15 @@ def proxy(serve, monkeypatch):
 
 @pytest.mark.parametrize("case", NO_HTTP)
 def test_garbage_is_no_answer(serve, case):
-    with pytest.raises(kilonova_http.NoAnswer, match=r"speaks no HTTP|closed|reset") as failed:
-        kilonova_http.ask(serve(GARBAGE[case]).url)
+    with pytest.raises(http.NoAnswer, match=r"speaks no HTTP|closed|reset") as failed:
+        http.ask(serve(GARBAGE[case]).url)
     assert "xxx" not in str(failed.value)
 
 
 @pytest.mark.parametrize("case", GARBAGE)
 def test_health_questions_meet_garbage(serve, case):
     """In words, or an answer; never a traceback."""
-    said = load("openstack_services").answer(serve(GARBAGE[case]).url)
+    said = load("service_units").answer(serve(GARBAGE[case]).url)
     assert said is None or said.startswith("no answer: ")
     assert said or case not in NO_HTTP or case == "chunks that are none"  # the status was there
 
@@ -116,13 +120,13 @@ NO_URLS = ["http://", "http://[::1", "http://127.0.0.1:port/", "nonsense", "http
 
 @pytest.mark.parametrize("url", NO_URLS)
 def test_no_url(url):
-    with pytest.raises(kilonova_http.NoAnswer):
-        kilonova_http.ask(url, timeout=1)
+    with pytest.raises(http.NoAnswer):
+        http.ask(url, timeout=1)
 
 
 def test_no_proxy_sees_a_health_question(serve, proxy):
     """It would say 403 for a service that is dead, and so it would "answer"."""
-    answer = load("openstack_services").answer
+    answer = load("service_units").answer
     living = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     assert answer(living.url) is None
     assert len(living.asked) == 1
@@ -137,9 +141,15 @@ def test_no_proxy_sees_a_password(proxy):
         user = {"name": "admin", "password": "admin-password", "variable": "openstack_admin_pass", "project": "admin"}
         asked = {"auth_url": keystone.url, "region": "RegionOne", "users": [user]}
         assert load("backend_logins").identity(asked, 5) == []
-        auth = {"auth_url": keystone.url, "username": "admin", "password": "admin-password", "project_name": "admin",
-                "user_domain_name": "Default", "project_domain_name": "Default"}
-        connection = kilonova_http.connect(
+        auth = {
+            "auth_url": keystone.url,
+            "username": "admin",
+            "password": "admin-password",
+            "project_name": "admin",
+            "user_domain_name": "Default",
+            "project_domain_name": "Default",
+        }
+        connection = http.connect(
             openstack, auth=auth, region_name="RegionOne", identity_api_version="3", identity_endpoint_override=keystone.url
         )
         assert [user["name"] for user in connection.identity.get("/users").json()["users"]] == ["admin"]
@@ -148,8 +158,8 @@ def test_no_proxy_sees_a_password(proxy):
 
 @pytest.mark.parametrize("path", ON_HOSTS, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_nothing_else_asks(path):
-    """Modules that run on hosts ask by kilonova_http, which knows how."""
-    if path.name in ("kilonova_http.py", "sandbox_image.py"):  # the latter has an archive's packages fetched, by a proxy or not
+    """Modules that run on hosts ask by kilonova.http, which knows how."""
+    if path.name in ("http.py", "sandbox_image.py"):  # the latter has an archive's packages fetched, by a proxy or not
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

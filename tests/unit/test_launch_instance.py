@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from kilonova.config_files import ROLES
+from kilonova.config.config_files import ROLES
 
 _SPEC = importlib.util.spec_from_file_location("library_launch_instance", ROLES.parent / "library" / "launch_instance.py")
 launch_instance = importlib.util.module_from_spec(_SPEC)
@@ -46,8 +46,10 @@ def test_the_last_hosts_own_words(log, text):
 def test_the_last_of_several_hosts_and_no_other_instances_words(log):
     other = ID.replace("3d54", "aaaa")
     path = log(
-        LINE.format(id=ID, host="compute1", error=reason("first")), LINE.format(id=ID, host="compute2", error=reason("second")),
-        LINE.format(id=other, host="compute3", error=reason("third", other)), f"[instance: {ID}] something else\n",
+        LINE.format(id=ID, host="compute1", error=reason("first")),
+        LINE.format(id=ID, host="compute2", error=reason("second")),
+        LINE.format(id=other, host="compute3", error=reason("third", other)),
+        f"[instance: {ID}] something else\n",
     )
     assert launch_instance.last_host_fault(ID, path) == "compute2: second"
     assert launch_instance.last_host_fault(ID.replace("3d54", "bbbb"), path) is None

@@ -3,18 +3,31 @@
 import pytest
 from test_generate import ONE, TWO, inventory, texts
 
-from kilonova import conf, generate, listening, preflight
+from kilonova.config import checking, conf, listening
+from kilonova.run import preflight
 
-TOLD = {"addresses": {"127.0.0.1": "lo", "10.0.0.11": "eth0", "203.0.113.5": "eth1", "fd00::11": "eth0", "10.255.255.1": "lo"},
-        "hostname": "ctl", "resolved": {"cloud.example.org": ["203.0.113.5"], "ctl.example.org": ["127.0.1.1", "10.0.0.11"],
-                                        "lb.example.org": ["192.0.2.9"]}}
+TOLD = {
+    "addresses": {"127.0.0.1": "lo", "10.0.0.11": "eth0", "203.0.113.5": "eth1", "fd00::11": "eth0", "10.255.255.1": "lo"},
+    "hostname": "ctl",
+    "resolved": {
+        "cloud.example.org": ["203.0.113.5"],
+        "ctl.example.org": ["127.0.1.1", "10.0.0.11"],
+        "lb.example.org": ["192.0.2.9"],
+    },
+}
 API_FILES = [
-    "/etc/keystone/keystone.conf", "/etc/glance/glance-api.conf", "/etc/placement/placement.conf", "/etc/nova/nova.conf",
+    "/etc/keystone/keystone.conf",
+    "/etc/glance/glance-api.conf",
+    "/etc/placement/placement.conf",
+    "/etc/nova/nova.conf",
     "/etc/neutron/neutron.conf",
 ]
 PORTS = {
-    "/etc/default/keystone": 5000, "/etc/default/nova-api": 8774, "/etc/default/nova-api-metadata": 8775,
-    "/etc/default/placement-api": 8778, "/etc/default/neutron-server": 9696,
+    "/etc/default/keystone": 5000,
+    "/etc/default/nova-api": 8774,
+    "/etc/default/nova-api-metadata": 8775,
+    "/etc/default/placement-api": 8778,
+    "/etc/default/neutron-server": 9696,
 }
 
 
@@ -41,10 +54,20 @@ def test_own_addresses(hosts, told, right):
 @pytest.mark.parametrize(
     ("host", "told", "right"),
     [
-        ("10.0.0.11", None, True), ("controller", None, True), ("Controller.", None, True), ("localhost", None, True),
-        ("127.0.0.1", None, True), ("10.0.0.12", None, False), ("cloud.example.org", None, False), ("ctl", TOLD, True),
-        ("cloud.example.org", TOLD, True), ("ctl.example.org", TOLD, True), ("lb.example.org", TOLD, False),
-        ("203.0.113.5", TOLD, True), ("::1", None, True), ("10.0.0.110", TOLD, False),
+        ("10.0.0.11", None, True),
+        ("controller", None, True),
+        ("Controller.", None, True),
+        ("localhost", None, True),
+        ("127.0.0.1", None, True),
+        ("10.0.0.12", None, False),
+        ("cloud.example.org", None, False),
+        ("ctl", TOLD, True),
+        ("cloud.example.org", TOLD, True),
+        ("ctl.example.org", TOLD, True),
+        ("lb.example.org", TOLD, False),
+        ("203.0.113.5", TOLD, True),
+        ("::1", None, True),
+        ("10.0.0.110", TOLD, False),
     ],
 )
 def test_is_own(host, told, right):
@@ -63,8 +86,13 @@ def test_arguments_of_uwsgi():
 @pytest.mark.parametrize(
     ("one", "other", "right"),
     [
-        ("10.0.0.11", "10.0.0.11", True), ("10.0.0.11", "203.0.113.5", False), ("*", "10.0.0.11", True), ("0.0.0.0", "x", True),
-        ("[::]", "10.0.0.11", True), ("[fd00::11]", "fd00:0::11", True), ("127.0.0.1%lo", "127.0.0.1", True),
+        ("10.0.0.11", "10.0.0.11", True),
+        ("10.0.0.11", "203.0.113.5", False),
+        ("*", "10.0.0.11", True),
+        ("0.0.0.0", "x", True),
+        ("[::]", "10.0.0.11", True),
+        ("[fd00::11]", "fd00:0::11", True),
+        ("127.0.0.1%lo", "127.0.0.1", True),
         ("127.0.0.53%lo", "127.0.0.1", False),
     ],
 )
@@ -76,11 +104,13 @@ def test_sockets_that_exclude_each_other(one, other, right):
 @pytest.mark.parametrize(
     ("there", "is_wrong"),
     [
-        ({"address": "0.0.0.0", "unit": "squatter.service"}, True), ({"address": "*", "unit": ""}, True),
+        ({"address": "0.0.0.0", "unit": "squatter.service"}, True),
+        ({"address": "*", "unit": ""}, True),
         ({"address": "10.0.0.11", "unit": "haproxy.service"}, True),
         ({"address": "10.0.0.11", "unit": "nova-api.service"}, False),
         # Who ends TLS at the public address.
-        ({"address": "203.0.113.5", "unit": "haproxy.service"}, False), ({"address": "127.0.0.1", "unit": "x.service"}, False),
+        ({"address": "203.0.113.5", "unit": "haproxy.service"}, False),
+        ({"address": "127.0.0.1", "unit": "x.service"}, False),
     ],
 )
 def test_a_port_is_somebody_elses_at_our_address_only(there, is_wrong):
@@ -139,12 +169,18 @@ def test_health_questions_go_to_the_host_itself():
     behind = {"openstack_internal_host": "lb.example.org", "openstack_internal_scheme": "https"}
     host = inventory(release="epoxy", **behind).host("controller")
     asked = {
-        unit["name"]: unit["answers"] for role in ("keystone", "glance", "placement", "nova_controller", "neutron_controller")
-        for unit in host.find(f"__{role}_units") if unit.get("answers")
+        unit["name"]: unit["answers"]
+        for role in ("keystone", "glance", "placement", "nova_controller", "neutron_controller")
+        for unit in host.find(f"__{role}_units")
+        if unit.get("answers")
     }
     assert {name: target.split("/")[2] for name, target in asked.items() if target.startswith("http")} == {
-        "keystone": "10.0.0.11:5000", "glance-api": "10.0.0.11:9292", "placement-api": "10.0.0.11:8778",
-        "nova-api": "10.0.0.11:8774", "nova-api-metadata": "10.0.0.11:8775", "neutron-api": "10.0.0.11:9696",
+        "keystone": "10.0.0.11:5000",
+        "glance-api": "10.0.0.11:9292",
+        "placement-api": "10.0.0.11:8778",
+        "nova-api": "10.0.0.11:8774",
+        "nova-api-metadata": "10.0.0.11:8775",
+        "neutron-api": "10.0.0.11:9696",
     }
     assert not [target for target in asked.values() if target.startswith("https")]
 
@@ -157,8 +193,10 @@ def test_no_cache_is_reached_from_another_host(groups):
     made = texts(inventory(groups, release="epoxy"))
     said = {
         (path, section, name, value)
-        for (_host, path), text in made.items() if path.endswith(".conf") and "\n[" in text
-        for section in ("cache", "keystone_authtoken") for name in ("memcache_servers", "memcached_servers")
+        for (_host, path), text in made.items()
+        if path.endswith(".conf") and "\n[" in text
+        for section in ("cache", "keystone_authtoken")
+        for name in ("memcache_servers", "memcached_servers")
         for value in conf.read(text).values(section, name)
     }
     assert {value for *_rest, value in said} == {"127.0.0.1:11211"}
@@ -177,13 +215,20 @@ def test_a_compute_node_knows_no_cache_and_no_key_of_it():
 @pytest.mark.parametrize(
     ("options", "is_open"),
     [
-        ({"memcache_servers": "127.0.0.1:11211"}, False), ({"memcache_servers": ["127.0.0.1:11211", "127.1.2.3:1"]}, False),
-        ({"memcache_servers": "localhost:11211"}, False), ({"memcache_servers": "inet6:[::1]:11211"}, False),
-        ({"memcache_servers": "unix:/run/memcached/memcached.sock"}, False), ({"memcache_servers": "/run/m.sock"}, False),
-        ({"memcached_servers": None}, False), ({}, False),
-        ({"memcache_servers": "10.0.0.11:11211"}, True), ({"memcached_servers": "127.0.0.1:11211, controller:11211"}, True),
-        ({"memcache_servers": ["127.0.0.1:11211", "[fd00::11]:11211"]}, True), ({"memcached_servers": "inet6:[fd00::1]:1"}, True),
-        ({"memcache_servers": "127.0.0.1.example.org:11211"}, True), ({"memcache_servers": "10.0.0.11"}, True),
+        ({"memcache_servers": "127.0.0.1:11211"}, False),
+        ({"memcache_servers": ["127.0.0.1:11211", "127.1.2.3:1"]}, False),
+        ({"memcache_servers": "localhost:11211"}, False),
+        ({"memcache_servers": "inet6:[::1]:11211"}, False),
+        ({"memcache_servers": "unix:/run/memcached/memcached.sock"}, False),
+        ({"memcache_servers": "/run/m.sock"}, False),
+        ({"memcached_servers": None}, False),
+        ({}, False),
+        ({"memcache_servers": "10.0.0.11:11211"}, True),
+        ({"memcached_servers": "127.0.0.1:11211, controller:11211"}, True),
+        ({"memcache_servers": ["127.0.0.1:11211", "[fd00::11]:11211"]}, True),
+        ({"memcached_servers": "inet6:[fd00::1]:1"}, True),
+        ({"memcache_servers": "127.0.0.1.example.org:11211"}, True),
+        ({"memcache_servers": "10.0.0.11"}, True),
         ({"memcache_servers": "10.0.0.11:11211", "memcache_sasl_enabled": True}, False),
     ],
 )
@@ -198,7 +243,7 @@ def test_an_override_that_opens_a_cache_is_refused(role):
     file = file or ("neutron.conf" if role == "neutron_controller" else "nova.conf")
     section, option = ("cache", "memcache_servers") if role == "keystone" else ("keystone_authtoken", "memcached_servers")
     given = {f"{role}_overrides": {file: {section: {option: "192.0.2.1:11211"}}}}
-    errors = generate.lines(generate.complaints(inventory(release="epoxy", **given)), "error")
+    errors = checking.lines(checking.complaints(inventory(release="epoxy", **given)), "error")
     # Another one may be that the variable is where to say it.
     (error,) = [line for line in errors if preflight.OPEN_CACHE in line]
     assert f"/{file} [{section}] {option} = 192.0.2.1:11211: {preflight.OPEN_CACHE}" in error
@@ -262,7 +307,9 @@ def test_services_know_their_type(release, there):
     """Access rules of an application credential name it; keystonemiddleware reads it since 7.0.0, of Train."""
     made = texts(inventory(release=release))
     types = {
-        "/etc/glance/glance-api.conf": "image", "/etc/placement/placement.conf": "placement", "/etc/nova/nova.conf": "compute",
+        "/etc/glance/glance-api.conf": "image",
+        "/etc/placement/placement.conf": "placement",
+        "/etc/nova/nova.conf": "compute",
         "/etc/neutron/neutron.conf": "network",
     }
     for path, wanted in types.items():

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from kilonova import config_files
+from kilonova.config import config_files
 
 UUID = "0f3b2c64-8d0e-4f0c-9d5c-2b1f6a7e9c11"
 OTHER = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -98,29 +98,91 @@ def test_libvirt_gets_its_helper_and_nothing_of_the_environment(peer):
 
 HERE = "{0}/" + UUID
 REFUSED = [
-    "", "sh", "id", "env", f"env rm -rf {HERE}", f"X=1 rm -rf {HERE}", f"sh -c 'touch {HERE}/{PROBE}'",
+    "",
+    "sh",
+    "id",
+    "env",
+    f"env rm -rf {HERE}",
+    f"X=1 rm -rf {HERE}",
+    f"sh -c 'touch {HERE}/{PROBE}'",
     # scp of old, in whatever form: today's asks for SFTP.
-    f"scp -t {HERE}", f"scp -r -t {HERE}/disk", f"scp -f {HERE}/disk", f"scp -t -f /etc/nova/nova.conf {HERE}",
-    f"scp -oProxyCommand=sh${{IFS}}-c${{IFS}}id h:x -t {HERE}", f"scp -S {HERE}/e h:x -t {HERE}",
-    f"scp -F {HERE}/e h:x -t {HERE}", f"scp -J x h:x -t {HERE}", f"scp /etc/passwd -t {HERE}", f"scp -D {HERE}/e h:x -t {HERE}",
+    f"scp -t {HERE}",
+    f"scp -r -t {HERE}/disk",
+    f"scp -f {HERE}/disk",
+    f"scp -t -f /etc/nova/nova.conf {HERE}",
+    f"scp -oProxyCommand=sh${{IFS}}-c${{IFS}}id h:x -t {HERE}",
+    f"scp -S {HERE}/e h:x -t {HERE}",
+    f"scp -F {HERE}/e h:x -t {HERE}",
+    f"scp -J x h:x -t {HERE}",
+    f"scp /etc/passwd -t {HERE}",
+    f"scp -D {HERE}/e h:x -t {HERE}",
     # What is removed is one instance's directory.
-    "rm -rf {0}", "rm -rf {0}/", "rm -rf {0}//", "rm -rf {0}/.", "rm -rf {0}/..", "rm -rf {0}/*",
-    "rm -rf {0}/_base", "rm -rf /", f"rm -rf {HERE}/", f"rm -rf {HERE}/.", f"rm -rf {HERE}/../{OTHER}", f"rm -rf {{0}}//{UUID}",
+    "rm -rf {0}",
+    "rm -rf {0}/",
+    "rm -rf {0}//",
+    "rm -rf {0}/.",
+    "rm -rf {0}/..",
+    "rm -rf {0}/*",
+    "rm -rf {0}/_base",
+    "rm -rf /",
+    f"rm -rf {HERE}/",
+    f"rm -rf {HERE}/.",
+    f"rm -rf {HERE}/../{OTHER}",
+    f"rm -rf {{0}}//{UUID}",
     f"rm -rf {HERE} {HERE}",
-    f"rm -rf {HERE}/disk", f"rm -fr {HERE}", f"rm -r -f {HERE}", f"rm  -rf {HERE}", f"rm -rf  {HERE}", f"rm -rf {HERE} ",
-    f" rm -rf {HERE}", f"rm -rf -- {HERE}", f"rm -rf --no-preserve-root {HERE}", f"rm -rf {HERE}\n", f"rm -rf {HERE}\nid",
-    f"rm -rf {HERE[:-1]}?", f"rm -rf {HERE[:-1]}[0-9]", f"rm -rf {HERE.upper()}", "rm -rf {0}/{{a,b}}", f"rm -rf {HERE}\t",
-    f"rm {HERE}", f"rm {HERE}/disk", f"rm {{0}}/{OTHER}/disk", f"rm {HERE}/{PROBE} {HERE}/disk", f"rm -f {HERE}/{PROBE}",
+    f"rm -rf {HERE}/disk",
+    f"rm -fr {HERE}",
+    f"rm -r -f {HERE}",
+    f"rm  -rf {HERE}",
+    f"rm -rf  {HERE}",
+    f"rm -rf {HERE} ",
+    f" rm -rf {HERE}",
+    f"rm -rf -- {HERE}",
+    f"rm -rf --no-preserve-root {HERE}",
+    f"rm -rf {HERE}\n",
+    f"rm -rf {HERE}\nid",
+    f"rm -rf {HERE[:-1]}?",
+    f"rm -rf {HERE[:-1]}[0-9]",
+    f"rm -rf {HERE.upper()}",
+    "rm -rf {0}/{{a,b}}",
+    f"rm -rf {HERE}\t",
+    f"rm {HERE}",
+    f"rm {HERE}/disk",
+    f"rm {{0}}/{OTHER}/disk",
+    f"rm {HERE}/{PROBE} {HERE}/disk",
+    f"rm -f {HERE}/{PROBE}",
     # What is made is an instance's directory, or the probe in it.
-    "mkdir -p {0}/x", f"mkdir {HERE}", f"mkdir -p {HERE} /tmp/y", f"mkdir -p -m 777 {HERE}", f"mkdir -p {HERE}/x",
-    "mkdir -p /etc/x", "touch /etc/passwd", f"touch {HERE}", f"touch {HERE}/disk", f"touch {HERE}/../{PROBE}",
+    "mkdir -p {0}/x",
+    f"mkdir {HERE}",
+    f"mkdir -p {HERE} /tmp/y",
+    f"mkdir -p -m 777 {HERE}",
+    f"mkdir -p {HERE}/x",
+    "mkdir -p /etc/x",
+    "touch /etc/passwd",
+    f"touch {HERE}",
+    f"touch {HERE}/disk",
+    f"touch {HERE}/../{PROBE}",
     f"touch {{0}}/{PROBE}",
-    f"touch {HERE}/{PROBE};id", f"touch {HERE}/{PROBE} $(id)", f"touch {HERE}/{PROBE}`id`",
+    f"touch {HERE}/{PROBE};id",
+    f"touch {HERE}/{PROBE} $(id)",
+    f"touch {HERE}/{PROBE}`id`",
     f"touch -r /etc/passwd {HERE}/{PROBE}",
     # libvirt's helper, in its one form.
-    "virt-ssh-helper qemu:///system", "virt-ssh-helper qemu:///session", "sh -c 'virt-ssh-helper 'qemu:///session''",
-    "sh -c 'virt-ssh-helper -r 'qemu:///system''", HELPER + ";id", HELPER + "\n", "sh -c 'nc -U /run/libvirt/libvirt-sock'",
-    f"{SFTP} -d /", f"{SFTP} -P x", f"{SFTP};id", f"{SFTP}\nid", "/tmp/sftp-server", "sftp-server", f"{SFTP} {HERE}", f"{SFTP} ",
+    "virt-ssh-helper qemu:///system",
+    "virt-ssh-helper qemu:///session",
+    "sh -c 'virt-ssh-helper 'qemu:///session''",
+    "sh -c 'virt-ssh-helper -r 'qemu:///system''",
+    HELPER + ";id",
+    HELPER + "\n",
+    "sh -c 'nc -U /run/libvirt/libvirt-sock'",
+    f"{SFTP} -d /",
+    f"{SFTP} -P x",
+    f"{SFTP};id",
+    f"{SFTP}\nid",
+    "/tmp/sftp-server",
+    "sftp-server",
+    f"{SFTP} {HERE}",
+    f"{SFTP} ",
 ]
 
 
@@ -139,9 +201,13 @@ def test_links_lead_nowhere(peer):
     (peer.instances / link).symlink_to(peer.directory)
     (peer.instances / UUID / PROBE).symlink_to(peer.directory / "made")
     before = peer.state()
-    for command in (f"rm -rf {peer.instances}/{link}", f"mkdir -p {peer.instances}/{link}",
-                    f"touch {peer.instances}/{link}/{PROBE}", f"touch {peer.instances}/{UUID}/{PROBE}",
-                    f"rm {peer.instances}/{link}/{PROBE}"):
+    for command in (
+        f"rm -rf {peer.instances}/{link}",
+        f"mkdir -p {peer.instances}/{link}",
+        f"touch {peer.instances}/{link}/{PROBE}",
+        f"touch {peer.instances}/{UUID}/{PROBE}",
+        f"rm {peer.instances}/{link}/{PROBE}",
+    ):
         assert peer.run(command).returncode == 1
     assert peer.state() == before
     # In a directory that is removed, it is the link that goes.
@@ -218,12 +284,34 @@ def bad_paths(peer):
     """Paths that are not below one instance's directory, or not in plain words."""
     inside, out = f"{peer.instances}/{UUID}", str(peer.directory / "nova.conf")
     return [
-        out, "/etc/passwd", "", ".", "..", "nova.conf", f"{inside}/../../nova.conf", f"{inside}/../../../etc/passwd",
-        f"{inside}/./disk", f"{inside}//disk", f"{inside}/disk/", f"{peer.instances}//{UUID}/disk",
-        f"{peer.instances}/_base/../../nova.conf", f"{peer.instances}/nova.conf",
-        f"{peer.instances}/{UUID}_resize/disk", f"{inside}/di*k", f"{inside}/disk\n",
-        f"{inside}/disk\0", f"{inside}/disk\0/../../nova.conf", f"{inside}/~", f"~/{UUID}", f"{inside}/dïsk", f"{inside}/a b",
-        f"{inside}x/disk", f"/{inside}/disk", f"{inside}/..", f"{inside}/x/..", f"{peer.instances}/_base/a/b",
+        out,
+        "/etc/passwd",
+        "",
+        ".",
+        "..",
+        "nova.conf",
+        f"{inside}/../../nova.conf",
+        f"{inside}/../../../etc/passwd",
+        f"{inside}/./disk",
+        f"{inside}//disk",
+        f"{inside}/disk/",
+        f"{peer.instances}//{UUID}/disk",
+        f"{peer.instances}/_base/../../nova.conf",
+        f"{peer.instances}/nova.conf",
+        f"{peer.instances}/{UUID}_resize/disk",
+        f"{inside}/di*k",
+        f"{inside}/disk\n",
+        f"{inside}/disk\0",
+        f"{inside}/disk\0/../../nova.conf",
+        f"{inside}/~",
+        f"~/{UUID}",
+        f"{inside}/dïsk",
+        f"{inside}/a b",
+        f"{inside}x/disk",
+        f"/{inside}/disk",
+        f"{inside}/..",
+        f"{inside}/x/..",
+        f"{peer.instances}/_base/a/b",
         f"{peer.instances}/{UUID.upper()}/disk",
     ]
 
@@ -255,10 +343,18 @@ def test_sftp_lists_renames_removes_and_links_nothing(peer, raw):
     (peer.instances / UUID / "disk").write_text("x")
     inside, before = os.fsencode(peer.instances / UUID), peer.state()
     for kind, *fields in (
-        (11, inside), (13, inside + b"/disk"), (15, inside), (19, inside + b"/disk"), (18, inside + b"/disk", inside + b"/other"),
-        (20, b"/etc/passwd", inside + b"/link"), (20, inside + b"/link", b"/etc/passwd"),
+        (11, inside),
+        (13, inside + b"/disk"),
+        (15, inside),
+        (19, inside + b"/disk"),
+        (18, inside + b"/disk", inside + b"/other"),
+        (20, b"/etc/passwd", inside + b"/link"),
+        (20, inside + b"/link", b"/etc/passwd"),
         (200, b"hardlink@openssh.com", b"/etc/passwd", inside + b"/link"),
-        (200, b"posix-rename@openssh.com", inside + b"/disk", inside + b"/other"), (200, b"copy-data"), (255, b""), (0, b""),
+        (200, b"posix-rename@openssh.com", inside + b"/disk", inside + b"/other"),
+        (200, b"copy-data"),
+        (255, b""),
+        (0, b""),
     ):
         assert raw.status(kind, *fields) == UNSUPPORTED
     assert peer.state() == before
@@ -295,10 +391,16 @@ def test_what_was_opened_to_be_read_is_not_written(peer, raw):
     assert raw.status(4, handle) == 0
 
 
-@pytest.mark.parametrize("packet", [
-    struct.pack(">IBI", 2**31, 3, 1), struct.pack(">IBII", 9, 3, 1, 500), struct.pack(">IBI", 5, 5, 1), struct.pack(">I", 0),
-    struct.pack(">IBII", 10, 4, 1, 1) + b"9",
-])
+@pytest.mark.parametrize(
+    "packet",
+    [
+        struct.pack(">IBI", 2**31, 3, 1),
+        struct.pack(">IBII", 9, 3, 1, 500),
+        struct.pack(">IBI", 5, 5, 1),
+        struct.pack(">I", 0),
+        struct.pack(">IBII", 10, 4, 1, 1) + b"9",
+    ],
+)
 def test_what_no_client_sends_ends_the_connection(peer, packet):
     done = peer.run(SFTP, struct.pack(">IBI", 5, 1, 3) + packet)
     assert done.returncode == 126
@@ -328,15 +430,34 @@ def ssh(peer, privileged):
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     (here / "authorized").write_text(f'from="127.0.0.1",restrict {(here / "key.pub").read_text()}')
-    (here / "sshd_config").write_text("\n".join([
-        f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {here}/host", f"AuthorizedKeysFile {here}/authorized",
-        "StrictModes no", "UsePAM no", "PermitRootLogin yes", "PidFile none", f"Subsystem sftp {SFTP}",
-        f"ForceCommand {peer.script}",
-    ]))
+    (here / "sshd_config").write_text(
+        "\n".join(
+            [
+                f"Port {port}",
+                "ListenAddress 127.0.0.1",
+                f"HostKey {here}/host",
+                f"AuthorizedKeysFile {here}/authorized",
+                "StrictModes no",
+                "UsePAM no",
+                "PermitRootLogin yes",
+                "PidFile none",
+                f"Subsystem sftp {SFTP}",
+                f"ForceCommand {peer.script}",
+            ]
+        )
+    )
     (here / "known").write_text(f"[127.0.0.1]:{port} {(here / 'host.pub').read_text()}")
-    (here / "ssh_config").write_text("\n".join([
-        f"Port {port}", f"IdentityFile {here}/key", "IdentitiesOnly yes", f"UserKnownHostsFile {here}/known", "BatchMode yes",
-    ]))
+    (here / "ssh_config").write_text(
+        "\n".join(
+            [
+                f"Port {port}",
+                f"IdentityFile {here}/key",
+                "IdentitiesOnly yes",
+                f"UserKnownHostsFile {here}/known",
+                "BatchMode yes",
+            ]
+        )
+    )
     daemon = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", str(here / "sshd_config")], stderr=subprocess.PIPE)
     for _ in range(100):
         with socket.socket() as probe:
@@ -400,12 +521,18 @@ def test_real_clients_get_nothing_else(peer, ssh):
     for name, *arguments in (
         ("ssh", "127.0.0.1", f"scp -t -f {secret} {inside}"),
         ("ssh", "127.0.0.1", f"scp -oProxyCommand=sh${{IFS}}-c${{IFS}}'touch${{IFS}}{got}' h:x -t {inside}"),
-        ("ssh", "127.0.0.1"), ("ssh", "127.0.0.1", "cat", str(secret)), ("ssh", "-tt", "127.0.0.1"),
+        ("ssh", "127.0.0.1"),
+        ("ssh", "127.0.0.1", "cat", str(secret)),
+        ("ssh", "-tt", "127.0.0.1"),
         ("ssh", "-N", "-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:22", "127.0.0.1"),
-        ("scp", f"127.0.0.1:{secret}", str(got)), ("scp", "-r", f"127.0.0.1:{peer.instances}", str(got)),
-        ("scp", f"127.0.0.1:{inside}/../../nova.conf", str(got)), ("scp", f"127.0.0.1:{peer.instances}/*/disk", str(got)),
-        ("scp", str(secret), f"127.0.0.1:{peer.directory}/planted"), ("scp", str(secret), f"127.0.0.1:{peer.instances}/planted"),
-        ("scp", "-O", str(secret), f"127.0.0.1:{inside}/disk"), ("scp", "-O", f"127.0.0.1:{secret}", str(got)),
+        ("scp", f"127.0.0.1:{secret}", str(got)),
+        ("scp", "-r", f"127.0.0.1:{peer.instances}", str(got)),
+        ("scp", f"127.0.0.1:{inside}/../../nova.conf", str(got)),
+        ("scp", f"127.0.0.1:{peer.instances}/*/disk", str(got)),
+        ("scp", str(secret), f"127.0.0.1:{peer.directory}/planted"),
+        ("scp", str(secret), f"127.0.0.1:{peer.instances}/planted"),
+        ("scp", "-O", str(secret), f"127.0.0.1:{inside}/disk"),
+        ("scp", "-O", f"127.0.0.1:{secret}", str(got)),
     ):
         assert ssh(name, *arguments).returncode != 0, (name, arguments)
         assert peer.state() == before, (name, arguments)
@@ -414,10 +541,18 @@ def test_real_clients_get_nothing_else(peer, ssh):
 def test_real_sftp_cannot_link_list_rename_or_remove(peer, ssh):
     (peer.instances / UUID / "disk").write_text("x")
     before, inside = peer.state(), f"{peer.instances}/{UUID}"
-    for line in (f"symlink /etc/passwd {inside}/link", f"ln /etc/passwd {inside}/link", f"ls {inside}", f"ls {peer.instances}",
-                 f"rename {inside}/disk {inside}/other", f"rm {inside}/disk", f"rmdir {inside}",
-                 f"get {peer.directory}/nova.conf",
-                 f"get {inside}/disk", f"chmod 4777 {peer.directory}/nova.conf"):
+    for line in (
+        f"symlink /etc/passwd {inside}/link",
+        f"ln /etc/passwd {inside}/link",
+        f"ls {inside}",
+        f"ls {peer.instances}",
+        f"rename {inside}/disk {inside}/other",
+        f"rm {inside}/disk",
+        f"rmdir {inside}",
+        f"get {peer.directory}/nova.conf",
+        f"get {inside}/disk",
+        f"chmod 4777 {peer.directory}/nova.conf",
+    ):
         batch = peer.directory.parent / "batch"
         batch.write_text(line + "\n")
         assert ssh("sftp", "-b", str(batch), "127.0.0.1").returncode != 0, line

@@ -10,9 +10,10 @@ from collections import Counter
 
 import pytest
 import yaml
-from ansible.module_utils import kilonova_migration
+from ansible.module_utils.kilonova import migration as kilonova_migration
 
-from kilonova import generate, hosts, migration
+from kilonova.config import generate, inventories, migration
+from kilonova.run import answers
 
 KEYS = {n: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + f"{n}".rjust(43, "A") for n in range(100)}
 HOST_KEYS = {n: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + f"{n}".rjust(43, "B") for n in range(100)}
@@ -20,15 +21,18 @@ HOST_KEYS = {n: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + f"{n}".rjust(43, "B") 
 
 def inventory(computes=2, everywhere=(), **of_hosts):
     """An inventory of a controller and some compute nodes; compute1={...} has more variables."""
-    every = {**{name: f"{word}-long-enough" for name, word in generate.placeholders().items()}, "openstack_release": "zed",
-             **dict(everywhere)}
+    every = {
+        **{name: f"{word}-long-enough" for name, word in generate.placeholders().items()},
+        "openstack_release": "zed",
+        **dict(everywhere),
+    }
     names = {f"compute{n}": f"10.1.{n // 250}.{n % 250 + 1}" for n in range(1, computes + 1)}
     found = {
         name: {**every, "openstack_management_address": address, **of_hosts.get(name, {})}
         for name, address in {"controller": "10.0.0.11", **names}.items()
     }
     groups = {"controllers": ["controller"], "computes": [*names, *of_hosts.get("more", ())]}
-    return generate.Inventory(found, groups)
+    return inventories.Inventory(found, groups)
 
 
 def files(of, host):
@@ -55,7 +59,9 @@ def test_files_of_ssh_are_complete_or_missing(computes, wanted):
     assert ("live_migration_uri" in found["/etc/nova/nova-compute.conf"]) == there
     if there:
         assert found[SSH].splitlines()[1:] == [
-            "Match user nova", "  GlobalKnownHostsFile /etc/ssh/nova-migration/known_hosts /etc/ssh/ssh_known_hosts", "  Port 22",
+            "Match user nova",
+            "  GlobalKnownHostsFile /etc/ssh/nova-migration/known_hosts /etc/ssh/ssh_known_hosts",
+            "  Port 22",
             "Match all",
         ]
 
@@ -91,8 +97,12 @@ def test_real_sshd_reads_its_file_for_nova_alone(tmp_path, privileged):
         return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines())
 
     assert options("nova") >= {
-        "forcecommand /etc/ssh/nova-migration/command", "authorizedkeysfile /etc/ssh/nova-migration/authorized_keys",
-        "authenticationmethods publickey", "disableforwarding yes", "permittty no", "x11forwarding yes",
+        "forcecommand /etc/ssh/nova-migration/command",
+        "authorizedkeysfile /etc/ssh/nova-migration/authorized_keys",
+        "authenticationmethods publickey",
+        "disableforwarding yes",
+        "permittty no",
+        "x11forwarding yes",
     }
     assert options("root") >= {"forcecommand none", "disableforwarding no", "permittty yes", "x11forwarding yes"}
 
@@ -101,8 +111,13 @@ def test_a_network_and_a_port_of_its_own():
     address = {"nova_compute_migration_address": "192.168.7.1"}
     found = files(inventory(2, {"nova_compute_migration_port": 2222}, compute1=address), "compute1")
     conf = found["/etc/nova/nova-compute.conf"]
-    for line in ("my_ip = 192.168.7.1", "my_block_storage_ip = 10.1.0.2", "live_migration_inbound_addr = 192.168.7.1",
-                 "server_listen = 10.1.0.2", "server_proxyclient_address = 10.1.0.2"):
+    for line in (
+        "my_ip = 192.168.7.1",
+        "my_block_storage_ip = 10.1.0.2",
+        "live_migration_inbound_addr = 192.168.7.1",
+        "server_listen = 10.1.0.2",
+        "server_proxyclient_address = 10.1.0.2",
+    ):
         assert line in conf.splitlines()
     assert "  Port 2222" in found[SSH].splitlines()
     usual = files(inventory(2), "compute1")["/etc/nova/nova-compute.conf"]
@@ -122,16 +137,32 @@ def test_live_migration_can_be_left_out():
     ("variables", "path"),
     [
         ({}, "/var/lib/nova/instances"),
-        ({"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"instances_path": "/srv/nova/instances"}}}},
-         "/srv/nova/instances"),
+        (
+            {"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"instances_path": "/srv/nova/instances"}}}},
+            "/srv/nova/instances",
+        ),
         ({"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"instances_path": "/srv/nova/"}}}}, "/srv/nova"),
-        ({"nova_compute_host_overrides": {"nova.conf": {"DEFAULT": {"instances_path": "/srv/one"}}},
-          "nova_compute_overrides": {"nova.conf": {"DEFAULT": {"instances_path": "/srv/all"}}}}, "/srv/one"),
-        ({"nova_compute_overrides": {"nova-compute.conf": {"DEFAULT": {"instances_path": "/srv/b"}},
-                                     "nova.conf": {"DEFAULT": {"instances_path": "/srv/a"}}}}, "/srv/b"),
+        (
+            {
+                "nova_compute_host_overrides": {"nova.conf": {"DEFAULT": {"instances_path": "/srv/one"}}},
+                "nova_compute_overrides": {"nova.conf": {"DEFAULT": {"instances_path": "/srv/all"}}},
+            },
+            "/srv/one",
+        ),
+        (
+            {
+                "nova_compute_overrides": {
+                    "nova-compute.conf": {"DEFAULT": {"instances_path": "/srv/b"}},
+                    "nova.conf": {"DEFAULT": {"instances_path": "/srv/a"}},
+                }
+            },
+            "/srv/b",
+        ),
         ({"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"state_path": "/srv/state"}}}}, "/srv/state/instances"),
-        ({"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"state_path": "/s", "instances_path": "${state_path}/i"}}}},
-         "/s/i"),
+        (
+            {"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"state_path": "/s", "instances_path": "${state_path}/i"}}}},
+            "/s/i",
+        ),
         ({"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"instances_path": None}}}}, "/var/lib/nova/instances"),
     ],
 )
@@ -150,8 +181,11 @@ def test_a_path_that_cannot_be_guarded_is_refused(path):
     (problem,) = problems(of)
     assert problem.startswith(f"compute1: nova_compute_overrides = [DEFAULT] instances_path: {path}: is not a path that")
     assert problem.endswith("; write an absolute one of letters, digits and . _ + @ -, or set nova_compute_migration to false")
-    of = inventory(2, {"nova_compute_migration": False},
-                   compute1={"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"instances_path": path}}}})
+    of = inventory(
+        2,
+        {"nova_compute_migration": False},
+        compute1={"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"instances_path": path}}}},
+    )
     assert problems(of) == []
 
 
@@ -180,20 +214,34 @@ def test_one_port_for_all():
         ({}, [("0.0.0.0", 22)], []),
         ({}, [("*", 22)], []),
         # sshd's own socket of IPv6 takes no IPv4.
-        ({}, [("[::]", 22)],
-         ["compute1: nova_compute_migration_address = 10.1.0.2: sshd listens on :: alone at port 22 of this host"]),
+        (
+            {},
+            [("[::]", 22)],
+            ["compute1: nova_compute_migration_address = 10.1.0.2: sshd listens on :: alone at port 22 of this host"],
+        ),
         ({"nova_compute_migration_address": "fd00::1"}, [("[::]", 22)], []),
         ({}, [("10.1.0.2", 22)], []),
         ({}, [], []),
         ({}, [("0.0.0.0", 2222)], ["compute1: nova_compute_migration_port = 22: sshd listens on 2222 of this host"]),
         ({"nova_compute_migration_port": 2222}, [("0.0.0.0", 22), ("0.0.0.0", 2222)], []),
-        ({"nova_compute_migration_port": 2222}, [],
-         ["compute1: nova_compute_migration_port = 2222: sshd listens on no port of this host"]),
-        ({"nova_compute_migration_port": 2222}, [("0.0.0.0", 22)],
-          ["compute1: nova_compute_migration_port = 2222: sshd listens on 22 of this host"]),
-        ({"nova_compute_migration_address": "192.168.7.1"}, [("10.1.0.2", 22), ("127.0.0.1", 22)],
-          ["compute1: nova_compute_migration_address = 192.168.7.1: sshd listens on 10.1.0.2, 127.0.0.1 alone at port 22 "
-          "of this host"]),
+        (
+            {"nova_compute_migration_port": 2222},
+            [],
+            ["compute1: nova_compute_migration_port = 2222: sshd listens on no port of this host"],
+        ),
+        (
+            {"nova_compute_migration_port": 2222},
+            [("0.0.0.0", 22)],
+            ["compute1: nova_compute_migration_port = 2222: sshd listens on 22 of this host"],
+        ),
+        (
+            {"nova_compute_migration_address": "192.168.7.1"},
+            [("10.1.0.2", 22), ("127.0.0.1", 22)],
+            [
+                "compute1: nova_compute_migration_address = 192.168.7.1: sshd listens on 10.1.0.2, 127.0.0.1 alone at port 22 "
+                "of this host"
+            ],
+        ),
         ({"nova_compute_migration_address": "192.168.7.1"}, [("10.1.0.2", 22), ("192.168.7.1", 22)], []),
         ({"nova_compute_migration_address": "fd00::1"}, [("[fd00:0::1]", 22)], []),
         ({"nova_compute_migration": False}, [("0.0.0.0", 2222)], []),
@@ -244,8 +292,10 @@ def gathered(of):
 def test_every_node_gets_the_same_lists():
     found = gathered(hostvars(2))
     assert json.loads(found["lists"]) == {
-        "authorized_keys": [["10.1.0.1", f'from="10.1.0.1",restrict {KEYS[1]}'],
-                            ["10.1.0.2", f'from="10.1.0.2",restrict {KEYS[2]}']],
+        "authorized_keys": [
+            ["10.1.0.1", f'from="10.1.0.1",restrict {KEYS[1]}'],
+            ["10.1.0.2", f'from="10.1.0.2",restrict {KEYS[2]}'],
+        ],
         "known_hosts": [["10.1.0.1", f"10.1.0.1,node1 {HOST_KEYS[1]}"], ["10.1.0.2", f"10.1.0.2,node2 {HOST_KEYS[2]}"]],
     }
     text = f'from="10.1.0.1",restrict {KEYS[1]}\nfrom="10.1.0.2",restrict {KEYS[2]}\n'
@@ -262,8 +312,13 @@ def test_a_network_of_its_own_and_a_port_are_in_the_lists():
 
 
 def test_who_takes_no_part_is_in_no_list():
-    of = hostvars(4, missing=(2, 3, 4), compute2={"made": {"skipped": True}}, compute3={"nova_compute_migration": "no"},
-                  compute4={"nova_compute_migration_address": "192.168.7.4"})
+    of = hostvars(
+        4,
+        missing=(2, 3, 4),
+        compute2={"made": {"skipped": True}},
+        compute3={"nova_compute_migration": "no"},
+        compute4={"nova_compute_migration_address": "192.168.7.4"},
+    )
     found = gathered(of)
     first, last = json.loads(found["lists"])["authorized_keys"]
     assert (first, last) == (["10.1.0.1", f'from="10.1.0.1",restrict {KEYS[1]}'], ["192.168.7.4", ""])
@@ -285,13 +340,15 @@ def test_a_key_that_is_not_made_yet_is_to_come():
 def work(count):
     """What generating all files of so many compute nodes takes: how often a variable is looked for or a template rendered."""
     of, counted = inventory(count), Counter()
-    originals = {name: getattr(generate.Host, name) for name in ("find", "render", "raw")}
+    originals = {name: getattr(inventories.Host, name) for name in ("find", "render", "raw")}
     patch = pytest.MonkeyPatch()
     for name, original in originals.items():
+
         def counting(self, *arguments, name=name, original=original):
             counted[name] += 1
             return original(self, *arguments)
-        patch.setattr(generate.Host, name, counting)
+
+        patch.setattr(inventories.Host, name, counting)
     try:
         size = sum(len(file.text) for file in generate.files(of, of.groups["computes"]))
     finally:
@@ -321,14 +378,14 @@ def test_letting_in_more_hosts_costs_each_no_more():
                     asked["digests"] += 1
                     yield pair
 
-        assert hosts.lets_in(Digests(found["digests"]), told)
+        assert answers.lets_in(Digests(found["digests"]), told)
         assert asked == {"digests": 2}
         assert isinstance(found["lists"], str)  # Ansible looks into data on every host
 
 
 def test_no_task_of_the_role_asks_for_all_hosts_on_each():
     """A template over `groups` or `hostvars` in the role's data or tasks is evaluated once for each host."""
-    role = generate.TREE / "roles/nova_compute"
+    role = inventories.TREE / "roles/nova_compute"
     for path in (*role.glob("vars/**/*.yml"), *role.glob("tasks/*.yml")):
         assert "hostvars" not in path.read_text(), path
     text = yaml.safe_dump([yaml.safe_load(path.read_text()) for path in role.glob("vars/**/*.yml")])

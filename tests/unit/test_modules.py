@@ -23,12 +23,14 @@ from unittest.mock import MagicMock
 import openstack
 import pytest
 import yaml
-from ansible.module_utils import kilonova_migration, kilonova_services
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.kilonova import migration as kilonova_migration
+from ansible.module_utils.kilonova import unit_state
 from fake_keystone import Keystone
 
-from kilonova import config_files, hosts
-from kilonova.config_files import ROLES
+from kilonova.config import config_files
+from kilonova.config.config_files import ROLES
+from kilonova.run import answers
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of openstacksdk about itself
 LIBRARY = ROLES.parent / "library"
@@ -423,7 +425,7 @@ RIGHT = {
 
 
 def test_the_socket_of_mariadb_is_where_it_is(monkeypatch, tmp_path):
-    database = importlib.import_module("ansible.module_utils.kilonova_database")
+    database = importlib.import_module("ansible.module_utils.kilonova.database")
     old, new = tmp_path / "old", tmp_path / "new"
     monkeypatch.setattr(database, "SOCKETS", (str(old), str(new)))
     assert database.socket() == str(old)
@@ -439,14 +441,20 @@ def test_the_socket_of_mariadb_is_where_it_is(monkeypatch, tmp_path):
         ([RIGHT["cell0"], (*RIGHT["cell1"][:2], "rabbit://old", *RIGHT["cell1"][3:])], ["correct the mapping of cell1"]),
         ([(*RIGHT["cell0"][:3], "mysql://old", 0), RIGHT["cell1"]], ["correct the mapping of cell0"]),
         # The guide's create_cell without --name, and one of another name.
-        ([RIGHT["cell0"], ("u1", None, "rabbit://x", "mysql+pymysql://nova:p@192.0.2.1/nova", 0)],
-         ["correct the mapping of the cell without a name, u1"]),
+        (
+            [RIGHT["cell0"], ("u1", None, "rabbit://x", "mysql+pymysql://nova:p@192.0.2.1/nova", 0)],
+            ["correct the mapping of the cell without a name, u1"],
+        ),
         ([RIGHT["cell0"], ("u1", "main", *RIGHT["cell1"][2:])], []),
-        ([RIGHT["cell0"], ("u1", "main", "rabbit://x", "mysql+pymysql://nova:p%40@localhost:3306/nova?charset=utf8", 0)],
-         ["correct the mapping of main"]),
+        (
+            [RIGHT["cell0"], ("u1", "main", "rabbit://x", "mysql+pymysql://nova:p%40@localhost:3306/nova?charset=utf8", 0)],
+            ["correct the mapping of main"],
+        ),
         # The database has moved, and a cell with a database of another host is somebody's own.
-        ([RIGHT["cell0"], ("u1", "cell1", "rabbit://x", "mysql+pymysql://nova:p@192.0.2.77/nova", 0)],
-         ["correct the mapping of cell1"]),
+        (
+            [RIGHT["cell0"], ("u1", "cell1", "rabbit://x", "mysql+pymysql://nova:p@192.0.2.77/nova", 0)],
+            ["correct the mapping of cell1"],
+        ),
         ([RIGHT["cell0"], RIGHT["cell1"], ("u2", "cell2", "rabbit://x", "mysql+pymysql://nova:p@192.0.2.77/nova", 0)], []),
         ([RIGHT["cell0"], RIGHT["cell1"], ("u2", "cell2", "rabbit://x", NETLOC + "/nova_cell2?{query}", 0)], []),
     ],
@@ -459,11 +467,14 @@ def test_cells_are_mapped_by_templates(rows, actions):
     assert not [word for words in commands.values() for word in words if "mysql" in word or "rabbit" in word]
 
 
-@pytest.mark.parametrize("double", [
-    ("u2", None, "rabbit://x", "mysql+pymysql://nova:p@192.0.2.1/nova", 0),
-    ("u2", "cell2", "rabbit://x", NETLOC + "/nova?{query}", 0),
-    ("u2", "cell1", "rabbit://x", "mysql+pymysql://other:p%2F@192.0.2.1:3306/nova?charset=utf8", 1),
-])
+@pytest.mark.parametrize(
+    "double",
+    [
+        ("u2", None, "rabbit://x", "mysql+pymysql://nova:p@192.0.2.1/nova", 0),
+        ("u2", "cell2", "rabbit://x", NETLOC + "/nova?{query}", 0),
+        ("u2", "cell1", "rabbit://x", "mysql+pymysql://other:p%2F@192.0.2.1:3306/nova?charset=utf8", 1),
+    ],
+)
 def test_two_cells_of_one_database_are_refused(double):
     problems = load("nova_databases").doubles([*RIGHT.values(), double], "192.0.2.1")
     assert len(problems) == 1
@@ -479,15 +490,19 @@ def test_a_second_cell0_is_refused():
 @pytest.mark.parametrize(
     ("host", "queue_host", "database", "queue"),
     [
-        ("10.0.0.11", "10.0.0.11", "@{hostname}:", "@{hostname}:"), ("fd00::11", "fd00::11", "@[{hostname}]:", "@[{hostname}]:"),
-        ("db.example.org", "fd00::11", "@{hostname}:", "@[{hostname}]:"), ("fd00::11", "mq", "@[{hostname}]:", "@{hostname}:"),
+        ("10.0.0.11", "10.0.0.11", "@{hostname}:", "@{hostname}:"),
+        ("fd00::11", "fd00::11", "@[{hostname}]:", "@[{hostname}]:"),
+        ("db.example.org", "fd00::11", "@{hostname}:", "@[{hostname}]:"),
+        ("fd00::11", "mq", "@[{hostname}]:", "@{hostname}:"),
     ],
 )
 def test_templates_have_the_brackets_that_nova_takes_away(host, queue_host, database, queue):
     """Nova fills in `urlparse(url).hostname`."""
     commands = load("nova_databases").cell_commands([], host, queue_host)
-    transport, connection = (commands["create cell1"][commands["create cell1"].index(option) + 1]
-                             for option in ("--transport-url", "--database_connection"))
+    transport, connection = (
+        commands["create cell1"][commands["create cell1"].index(option) + 1]
+        for option in ("--transport-url", "--database_connection")
+    )
     assert database in connection
     assert queue in transport
     assert database in commands["map cell0"][-1]
@@ -533,7 +548,10 @@ def nova(run, monkeypatch, tmp_path):
 
 def test_novas_databases_are_populated_in_the_guides_order(nova):
     everything = [
-        "populate nova_api (at no revision)", "map cell0", "create cell1", "populate nova (at no revision)",
+        "populate nova_api (at no revision)",
+        "map cell0",
+        "create cell1",
+        "populate nova (at no revision)",
         "populate nova_cell0 (at no revision)",
     ]
     assert nova(check_mode=True)["actions"] == everything
@@ -541,7 +559,9 @@ def test_novas_databases_are_populated_in_the_guides_order(nova):
     assert nova()["actions"] == everything
     [(api, cells, main)] = nova.waves
     assert (api, [words[:2] for words in cells], main) == (
-        [["api_db", "sync"]], [["cell_v2", "map_cell0"], ["cell_v2", "create_cell"]], [["db", "sync"]]
+        [["api_db", "sync"]],
+        [["cell_v2", "map_cell0"], ["cell_v2", "create_cell"]],
+        [["db", "sync"]],
     )
     assert nova()["actions"] == []
     assert len(nova.waves) == 1
@@ -667,7 +687,7 @@ def test_rabbitmq_is_asked_the_quick_way_and_the_long_way_when_that_says_nothing
 def test_differences_name_files_and_sections():
     old = {"/etc/nova/nova.conf": {"DEFAULT": "1", "vnc": "1", "gone": "1"}, "/etc/default/x": {"*": "1"}, "/old": {"*": "1"}}
     new = {"/etc/nova/nova.conf": {"DEFAULT": "1", "vnc": "2", "new": "1"}, "/etc/default/x": {"*": "2"}}
-    differences = load("openstack_services").differences
+    differences = load("service_units").differences
     assert differences(old, new) == ["/etc/default/x", "[gone] [new] [vnc] of /etc/nova/nova.conf", "/old"]
     assert differences(new, new) == []
 
@@ -691,7 +711,7 @@ def server():
 
 
 def test_what_counts_as_an_answer(server):
-    answer = load("openstack_services").answer
+    answer = load("service_units").answer
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         closed = unused.getsockname()[1]
@@ -707,7 +727,7 @@ class Systemd:
 
     def __init__(self, code, monkeypatch, tmp_path):
         self.code, self.calls, self.units, self.starts = code, [], {}, {}
-        monkeypatch.setattr(code.services, "DIRECTORY", str(tmp_path / "kilonova"))
+        monkeypatch.setattr(code.unit_state, "DIRECTORY", str(tmp_path / "kilonova"))
         monkeypatch.setattr(code, "systemctl", self.systemctl)
         monkeypatch.setattr(code, "show", lambda names: {name: dict(self.units[name]) for name in names})
         monkeypatch.setattr(code, "last_words", lambda name: [f"the journal of {name}"])
@@ -735,7 +755,7 @@ class Systemd:
 @pytest.fixture
 def systemd(monkeypatch, tmp_path):
     """A host's systemd, in memory."""
-    return Systemd(load("openstack_services"), monkeypatch, tmp_path)
+    return Systemd(load("service_units"), monkeypatch, tmp_path)
 
 
 def unit(name, digest="1", **more):
@@ -748,7 +768,7 @@ def test_a_fresh_unit_is_enabled_and_started_and_then_left_alone(run, systemd):
     assert run(systemd.code, units=[unit("nova-api")])["actions"] == ["start nova-api"]
     assert systemd.calls == ["enable nova-api", "start nova-api"]
     assert run(systemd.code, units=[unit("nova-api")]) == {"changed": False, "actions": [], "diff": {"before": "", "after": ""}}
-    assert stat.S_IMODE(os.stat(systemd.code.services.state_path()).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(systemd.code.unit_state.state_path()).st_mode) == 0o600
 
 
 def test_a_unit_that_runs_but_would_not_start_at_boot(run, systemd):
@@ -762,7 +782,7 @@ def test_a_unit_that_runs_but_would_not_start_at_boot(run, systemd):
 
 def test_a_unit_that_systemd_makes_of_an_init_script_is_enabled_by_its_links(run, systemd, monkeypatch, tmp_path):
     """neutron-periodic-workers of Debian 13 is one: systemd calls it "generated", whether or not it starts with the host."""
-    monkeypatch.setattr(systemd.code.services, "RUNLEVELS", str(tmp_path / "S[0-9][0-9]%s"))
+    monkeypatch.setattr(systemd.code.unit_state, "RUNLEVELS", str(tmp_path / "S[0-9][0-9]%s"))
     systemd.add("workers", UnitFileState="generated")
     assert run(systemd.code, units=[unit("workers")], check_mode=True)["actions"][:1] == ["enable workers"]
     (tmp_path / "S01workers").touch()
@@ -787,7 +807,8 @@ def test_only_what_reads_a_changed_section_is_restarted(run, systemd):
     systemd.calls.clear()
     result = run(systemd.code, units=[unit("nova-api", "2"), unit("nova-scheduler"), unit("mariadb", "2", action="reload")])
     assert result["actions"] == [
-        "restart nova-api (changed: [DEFAULT] of /etc/x.conf)", "reload mariadb (changed: [DEFAULT] of /etc/x.conf)",
+        "restart nova-api (changed: [DEFAULT] of /etc/x.conf)",
+        "reload mariadb (changed: [DEFAULT] of /etc/x.conf)",
     ]
     assert systemd.calls == ["restart nova-api", "reload mariadb"]
 
@@ -804,7 +825,7 @@ def test_check_mode_touches_nothing(run, systemd):
     result = run(systemd.code, check_mode=True, units=[unit("nova-api"), unit("not-yet")])
     assert result["changed"]
     assert systemd.calls == []
-    assert not os.path.exists(systemd.code.services.state_path())
+    assert not os.path.exists(systemd.code.unit_state.state_path())
 
 
 def test_a_restart_that_failed_is_done_again_by_the_next_run(run, systemd):
@@ -820,7 +841,7 @@ def test_a_restart_that_failed_is_done_again_by_the_next_run(run, systemd):
 
 @pytest.fixture
 def conf(tmp_path, monkeypatch):
-    """A file that units read: conf("text") writes it, conf.unit(name, digest) reads it; oslo_config keeps its marks there too."""
+    """A file that units read: conf("text") writes it, conf.unit(name, digest) reads it; config_files marks it there."""
     path = tmp_path / "x.conf"
 
     class Conf:
@@ -845,7 +866,7 @@ def test_what_was_changed_by_hand_restarts_what_reads_it(run, systemd, conf, fil
     conf(right.replace("b = 1", "b = 2"))
     restart = [f"restart nova-scheduler (changed: [scheduler] of {conf.path})"]
     assert run(systemd.code, check_mode=True, units=units)["actions"] == restart
-    assert run(load("oslo_config"), files=[files("x.conf", right)])["changed"]
+    assert run(load("config_files"), files=[files("x.conf", right)])["changed"]
     assert run(systemd.code, units=units)["actions"] == restart
     assert systemd.calls == ["restart nova-scheduler"]
     assert not run(systemd.code, units=units)["changed"]
@@ -981,8 +1002,13 @@ def test_a_unit_that_does_not_answer_is_named(run, systemd, monkeypatch):
 
 def test_a_compute_service_that_somebody_disabled_is_not_waited_for():
     code, wanted = load("compute_services"), {("nova-compute", f"compute{n}") for n in range(1, 6)}
-    rows = [("enabled", "up", None), ("disabled", "up", "new disk"), ("disabled", "down", None), ("enabled", "down", None),
-            ("disabled", "up", "AUTO: Connection to libvirt lost: 1")]
+    rows = [
+        ("enabled", "up", None),
+        ("disabled", "up", "new disk"),
+        ("disabled", "down", None),
+        ("enabled", "down", None),
+        ("disabled", "up", "AUTO: Connection to libvirt lost: 1"),
+    ]
     services = [
         {"binary": "nova-compute", "host": f"compute{n}", "status": status, "state": state, "disabled_reason": reason}
         for n, (status, state, reason) in enumerate(rows, 1)
@@ -1040,17 +1066,17 @@ def test_a_file_that_the_host_told_of_is_not_asked_for_again(tmp_path):
     path.write_text("[DEFAULT]\nmy_ip = 10.0.0.11\n")
     path.chmod(0o640)
     paths = [str(path), str(tmp_path / "gone")]
-    told = {"openstack_host": {"files": code.files(paths, hosts.KEY)}}
+    told = {"openstack_host": {"files": code.file_digests(paths, answers.KEY)}}
     assert list(told["openstack_host"]["files"]) == [str(path)]
     owner = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name}
     entry = {"path": str(path), "mode": "0640", **owner}
-    assert hosts.file_is_there(entry, path.read_text(), told)
-    assert not hosts.file_is_there(entry, path.read_text() + "debug = true\n", told)
-    assert not hosts.file_is_there({**entry, "mode": "0600"}, path.read_text(), told)
-    other = {"openstack_host": {"files": code.files(paths, b"of another run")}}
-    assert not hosts.file_is_there(entry, path.read_text(), other)
-    assert not hosts.file_is_there(entry, path.read_text(), {})
-    assert not hosts.file_is_there(entry, path.read_text(), told | {"ansible_facts": {"openstack_packages_new": []}})
+    assert answers.file_is_there(entry, path.read_text(), told)
+    assert not answers.file_is_there(entry, path.read_text() + "debug = true\n", told)
+    assert not answers.file_is_there({**entry, "mode": "0600"}, path.read_text(), told)
+    other = {"openstack_host": {"files": code.file_digests(paths, b"of another run")}}
+    assert not answers.file_is_there(entry, path.read_text(), other)
+    assert not answers.file_is_there(entry, path.read_text(), {})
+    assert not answers.file_is_there(entry, path.read_text(), told | {"ansible_facts": {"openstack_packages_new": []}})
 
 
 def test_a_socket_rests_as_a_service_does(run, systemd, conf):
@@ -1061,8 +1087,8 @@ def test_a_socket_rests_as_a_service_does(run, systemd, conf):
     run(systemd.code, units=[unit])
     code = load("host_facts")
     for active, rests in (("active", True), ("inactive", False)):
-        told = code.services(code.kilonova_services.load_state(), hosts.KEY, {"epmd.socket": "enabled"}, {"epmd.socket": active})
-        assert hosts.unit_rests(unit, {"openstack_host": {"services": told}, "ansible_facts": {}}) is rests
+        told = code.services(code.unit_state.load_state(), answers.KEY, {"epmd.socket": "enabled"}, {"epmd.socket": active})
+        assert answers.unit_rests(unit, {"openstack_host": {"services": told}, "ansible_facts": {}}) is rests
 
 
 def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, systemd, conf):
@@ -1075,9 +1101,9 @@ def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, syst
     def rests(unit, enabled="enabled", active="active", facts=()):
         states = {"agent.service": enabled, "x.timer": "enabled"}
         running = {"agent.service": active, "scheduler.service": "active"}
-        told = code.services(code.kilonova_services.load_state(), hosts.KEY, states, running)
+        told = code.services(code.unit_state.load_state(), answers.KEY, states, running)
         variables = {"openstack_host": {"services": told}, "ansible_facts": dict(facts)}
-        return hosts.unit_rests(unit, variables)
+        return answers.unit_rests(unit, variables)
 
     assert rests(agent)
     assert rests({**agent, "reads": {path: {**reads, "unused": ""} for path, reads in agent["reads"].items()}})
@@ -1100,13 +1126,13 @@ def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, syst
     assert not rests(agent)
     conf("[DEFAULT]\na = 1\n")
     assert rests(agent)
-    assert not hosts.unit_rests(agent, {})
-    noted = hosts.noted({"changed": True})["ansible_facts"]
+    assert not answers.unit_rests(agent, {})
+    noted = answers.noted({"changed": True})["ansible_facts"]
     for facts in ({"openstack_packages_new": []}, {"config_rights_corrected": [{}]}, noted):
         assert not rests(agent, facts=facts)
     assert rests(agent, facts={"config_rights_corrected": []})
-    assert hosts.noted({"changed": False, "ansible_facts": {"a": 1}}) == {"changed": False, "ansible_facts": {"a": 1}}
-    assert hosts.noted({"changed": True, "ansible_facts": {"a": 1}})["ansible_facts"] == {"a": 1, hosts.CHANGED: True}
+    assert answers.noted({"changed": False, "ansible_facts": {"a": 1}}) == {"changed": False, "ansible_facts": {"a": 1}}
+    assert answers.noted({"changed": True, "ansible_facts": {"a": 1}})["ansible_facts"] == {"a": 1, answers.CHANGED: True}
 
 
 # ------------------------------------------------------------------------------------------------------------ Identity's keys
@@ -1177,8 +1203,10 @@ def test_settings_of_keystone_are_read_and_nonsense_is_not(fernet, tmp_path):
     text = "[token]\nexpiration = soon\nallow_expired_window=60\n[fernet_tokens]\nmax_active_keys = 5\n"
     (tmp_path / "keystone.conf").write_text(text)
     assert fernet.code.settings() == {
-        ("fernet_tokens", "key_repository"): "/etc/keystone/fernet-keys/", ("fernet_tokens", "max_active_keys"): 5,
-        ("token", "expiration"): 3600, ("token", "allow_expired_window"): 60,
+        ("fernet_tokens", "key_repository"): "/etc/keystone/fernet-keys/",
+        ("fernet_tokens", "max_active_keys"): 5,
+        ("token", "expiration"): 3600,
+        ("token", "allow_expired_window"): 60,
     }
     (tmp_path / "keystone.conf").unlink()
     assert fernet.code.settings() == fernet.code.DEFAULTS
@@ -1189,7 +1217,7 @@ def test_settings_of_keystone_are_read_and_nonsense_is_not(fernet, tmp_path):
 
 @pytest.fixture
 def files(tmp_path):
-    """oslo_config with files that belong to whoever runs the tests: entry(name, text, mode)."""
+    """config_files with files that belong to whoever runs the tests: entry(name, text, mode)."""
     owner, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
 
     def entry(name, text, mode="0640"):
@@ -1226,9 +1254,9 @@ def test_unstable_is_told_from_the_next_stable_by_its_sources(tmp_path, sources,
 
 
 def test_files_are_known_by_those_who_ask_later_while_they_are_there(run, files, tmp_path):
-    code = load("oslo_config")
+    code = load("config_files")
     run(code, files=[files("a", "1\n"), files("b", "1\n")])
-    known = Path(kilonova_services.files_path())
+    known = Path(unit_state.files_path())
     before = known.stat()
     assert json.loads(known.read_text()) == [str(tmp_path / "a"), str(tmp_path / "b")]
     # A second run writes nothing, a plan neither.
@@ -1237,11 +1265,11 @@ def test_files_are_known_by_those_who_ask_later_while_they_are_there(run, files,
     assert known.stat() == before
     (tmp_path / "a").unlink()
     run(code, files=[files("c", "1\n")])
-    assert kilonova_services.load(known) == [str(tmp_path / "b"), str(tmp_path / "c")]
+    assert unit_state.load(known) == [str(tmp_path / "b"), str(tmp_path / "c")]
 
 
 def test_a_shipped_file_is_kept_once(run, files, tmp_path):
-    code, path = load("oslo_config"), tmp_path / "nova.conf"
+    code, path = load("config_files"), tmp_path / "nova.conf"
     path.write_text("shipped\n")
     assert run(code, files=[files("nova.conf", "# Written by Kilonova\n1\n")])["kept"] == [f"{path}.orig"]
     result = run(code, files=[files("nova.conf", "# Written by Kilonova\n2\n")])
@@ -1255,7 +1283,7 @@ def test_a_shipped_file_is_kept_once(run, files, tmp_path):
 
 
 def test_an_equal_file_is_left_alone_and_a_wrong_mode_corrected(run, files, tmp_path):
-    code, path = load("oslo_config"), tmp_path / "deep" / "x"
+    code, path = load("config_files"), tmp_path / "deep" / "x"
     assert run(code, files=[files("deep/x", "1\n")])["changed"]
     before = path.stat()
     assert not run(code, files=[files("deep/x", "1\n")])["changed"]
@@ -1266,7 +1294,7 @@ def test_an_equal_file_is_left_alone_and_a_wrong_mode_corrected(run, files, tmp_
 
 
 def test_check_mode_writes_nothing_and_shows_no_secret(run, files, tmp_path):
-    code, path = load("oslo_config"), tmp_path / "x"
+    code, path = load("config_files"), tmp_path / "x"
     path.write_text("password = old-canary\n")
     result = run(code, check_mode=True, files=[files("x", "password = new-canary\n"), files("new", "1\n")])
     assert result["changed_files"] == [str(path), str(tmp_path / "new")]
@@ -1284,10 +1312,10 @@ def test_a_plan_counts_rights_that_the_run_has_corrected_before(run, files, tmp_
     path.chmod(0o644)
     directories = [{"path": str(path.parent), "owner": entry["owner"], "group": entry["group"], "package": "nova-common"}]
     corrected = run(load("config_rights"), check_mode=True, directories=directories)["ansible_facts"]["config_rights_corrected"]
-    assert run(load("oslo_config"), check_mode=True, files=[entry])["changed"]
-    assert not run(load("oslo_config"), check_mode=True, files=[entry], corrected=corrected)["changed"]
+    assert run(load("config_files"), check_mode=True, files=[entry])["changed"]
+    assert not run(load("config_files"), check_mode=True, files=[entry], corrected=corrected)["changed"]
     run(load("config_rights"), directories=directories)
-    assert not run(load("oslo_config"), files=[entry], corrected=corrected)["changed"]
+    assert not run(load("config_files"), files=[entry], corrected=corrected)["changed"]
     assert run(load("config_rights"), directories=directories)["ansible_facts"]["config_rights_corrected"] == []
     # The package comes again with this run, and its script gives the directory to others.
     arguments = {"directories": directories, "installed": ["nova-common"]}
@@ -1298,11 +1326,11 @@ def test_a_plan_counts_rights_that_the_run_has_corrected_before(run, files, tmp_
 def test_an_owner_that_does_not_exist(run, files):
     entry = {**files("x", "1\n"), "owner": "no-such-user"}
     with pytest.raises(Failed, match="is the package that owns the file installed"):
-        run(load("oslo_config"), files=[entry])
+        run(load("config_files"), files=[entry])
 
 
 def test_host_and_controller_hide_the_same():
-    code, shown = load("oslo_config"), "password = (hidden)\nurl = a://b:(hidden)@c"
+    code, shown = load("config_files"), "password = (hidden)\nurl = a://b:(hidden)@c"
     assert Path(code.mask.__code__.co_filename).samefile(config_files.mask.__code__.co_filename)
     assert code.mask("password = canary\nurl = a://b:canary@c") == shown
 
@@ -1353,8 +1381,12 @@ def dpkg(monkeypatch, tmp_path):
     return Dpkg(load("openstack_packages"), monkeypatch, tmp_path)
 
 
-INSTALLED = ["install nova-api 2:26.2.2-1", "install nova-common 2:26.2.2-1", "remove old-thing 1.0",
-             "upgrade libc6 2.36-9 to 2.36-10"]
+INSTALLED = [
+    "install nova-api 2:26.2.2-1",
+    "install nova-common 2:26.2.2-1",
+    "remove old-thing 1.0",
+    "upgrade libc6 2.36-9 to 2.36-10",
+]
 
 
 def test_packages_are_installed_with_their_services_held_back(run, dpkg):
@@ -1386,10 +1418,14 @@ def test_nothing_is_removed_that_nobody_named(run, dpkg, check_mode, removable):
     assert [call for call, _held in dpkg.calls] == ["apt-get update", "apt-get install --simulate nova-api"]
 
 
-@pytest.mark.parametrize(("simulated", "guard"), [
-    ("Inst nova-api (1 Debian [all])\n", True), ("Inst nova-api (1 Debian [all])\nRemv old-thing [1]\n", False),
-    ("Inst nova-api (1 Debian [all])\nRemv old-thing:amd64 [1]\n", False),
-])
+@pytest.mark.parametrize(
+    ("simulated", "guard"),
+    [
+        ("Inst nova-api (1 Debian [all])\n", True),
+        ("Inst nova-api (1 Debian [all])\nRemv old-thing [1]\n", False),
+        ("Inst nova-api (1 Debian [all])\nRemv old-thing:amd64 [1]\n", False),
+    ],
+)
 def test_apt_itself_is_told_to_remove_nothing_where_nothing_is_planned(run, dpkg, simulated, guard, monkeypatch):
     seen = []
 
@@ -1427,7 +1463,9 @@ def test_what_a_killed_run_left_is_finished(run, dpkg):
     dpkg.packages["nova-common"] = "half-configured"
     wanted = ["finish the installation of nova-common", "finish what a killed run left: the services that it held back"]
     assert run(dpkg.code, True, names=["nova-common"], units=["x"], removable=["old-thing"])["actions"] == [
-        wanted[0], *INSTALLED, wanted[1],
+        wanted[0],
+        *INSTALLED,
+        wanted[1],
     ]
     assert dpkg.policy.exists()
     dpkg.calls.clear()
@@ -1471,6 +1509,7 @@ def test_services_are_released_when_apt_fails(run, dpkg):
 
 PASSWORD = "p@ss:w/ord%41$x'#\""
 REGION = "RegionOne"
+
 
 def service(name="glance", kind="image", port=9292, **user):
     """One entry of keystone_endpoints_services."""
@@ -1556,14 +1595,13 @@ DRIFT = {
         "correct enabled of endpoint image admin http://10.0.0.11:9292",
     ),
     "description": (
-        lambda k: drifted(k, "services", {"description": "x"}, name="glance"), "correct description of service glance",
+        lambda k: drifted(k, "services", {"description": "x"}, name="glance"),
+        "correct description of service glance",
     ),
     "service": (lambda k: drifted(k, "services", {"enabled": False}, name="glance"), "correct enabled of service glance"),
     "user": (lambda k: drifted(k, "users", {"enabled": False}, name="glance"), "correct enabled of user glance"),
     "project": (lambda k: drifted(k, "projects", {"enabled": False}, name="service"), "correct enabled of project service"),
-    "password": (
-        lambda k: k.passwords.update({k.find("users", name="glance")["id"]: "old"}), "set the password of user glance",
-    ),
+    "password": (lambda k: k.passwords.update({k.find("users", name="glance")["id"]: "old"}), "set the password of user glance"),
     "role": (lose_role, "add role service to user glance in project service"),
 }
 
@@ -1613,8 +1651,11 @@ def test_lists_that_keystone_cuts(keystone, register, limit, pages):
 @pytest.mark.parametrize(
     ("plural", "name", "there"),
     [
-        ("users", "glance", "Glance"), ("projects", "service", "SERVICE"), ("roles", "service", "Service"),
-        ("services", "glance", "GLANCE"), ("domains", "Default", "default"),
+        ("users", "glance", "Glance"),
+        ("projects", "service", "SERVICE"),
+        ("roles", "service", "Service"),
+        ("services", "glance", "GLANCE"),
+        ("domains", "Default", "default"),
     ],
 )
 def test_names_are_compared_as_the_database_does(keystone, register, plural, name, there):
@@ -1632,10 +1673,19 @@ def test_names_are_compared_as_the_database_does(keystone, register, plural, nam
         assert keystone.find("users", name=there)["enabled"]
 
 
-@pytest.mark.parametrize(("one", "other", "right"), [
-    ("Nova", "nova", True), ("nóva", "NOVA", True), ("nova ", "nova", True), ("nova", "nova2", False), (" nova", "nova", False),
-    (None, None, True), (True, True, True), (None, "nova", False),
-])
+@pytest.mark.parametrize(
+    ("one", "other", "right"),
+    [
+        ("Nova", "nova", True),
+        ("nóva", "NOVA", True),
+        ("nova ", "nova", True),
+        ("nova", "nova2", False),
+        (" nova", "nova", False),
+        (None, None, True),
+        (True, True, True),
+        (None, "nova", False),
+    ],
+)
 def test_what_is_alike_to_mariadb(one, other, right):
     """utf8mb3_general_ci."""
     assert load("keystone_endpoints").alike(one, other) is right
@@ -1712,7 +1762,8 @@ def real():
     before = asked_for()
     there = next(item for item in before["services"] if item["type"] == "image")
     urls = {
-        item["interface"]: item["url"] for item in before["endpoints"]
+        item["interface"]: item["url"]
+        for item in before["endpoints"]
         if (item["service_id"], item["region_id"]) == (there["id"], REGION)
     }
     entry = {"name": there["name"], "type": "image", "description": there["description"], "endpoints": urls}
@@ -1736,9 +1787,7 @@ def real():
         ),
         (
             lambda entry: entry.update(service("new", "new")),
-            lambda entry: [
-                line.replace("glance", "new").replace("image", "new") for line in CREATE if line not in PRESENT
-            ],
+            lambda entry: [line.replace("glance", "new").replace("image", "new") for line in CREATE if line not in PRESENT],
         ),
     ],
 )
@@ -1764,7 +1813,7 @@ def migration(run, monkeypatch, tmp_path):
     (tmp_path / "host.pub").write_text(f"{PUBLIC[1]} root@compute1\n")
     monkeypatch.setattr(kilonova_migration, "HOST_KEY", str(tmp_path / "host.pub"))
     monkeypatch.setattr(kilonova_migration, "DROP_INS", (str(tmp_path / "sshd.conf"), str(tmp_path / "ssh.conf")))
-    monkeypatch.setattr(kilonova_services, "DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.setattr(unit_state, "DIRECTORY", str(tmp_path / "state"))
 
     def runs(check_mode=False, **arguments):
         return run(code, check_mode, directory=str(tmp_path / "ssh"), **arguments)
@@ -1776,10 +1825,12 @@ def migration(run, monkeypatch, tmp_path):
 def rows(**of_nodes):
     """The argument `lists`: n32=None or "" for a node whose key is to come or was not asked for."""
     keys = {int(name[1:]): PUBLIC[int(name[1:])] if asked is True else asked for name, asked in of_nodes.items()}
-    return json.dumps({
-        "authorized_keys": [(f"10.0.0.{n}", key and f'from="10.0.0.{n}",restrict {key}') for n, key in keys.items()],
-        "known_hosts": [(f"10.0.0.{n}", key and f"10.0.0.{n},node{n} {key}") for n, key in keys.items()],
-    })
+    return json.dumps(
+        {
+            "authorized_keys": [(f"10.0.0.{n}", key and f'from="10.0.0.{n}",restrict {key}') for n, key in keys.items()],
+            "known_hosts": [(f"10.0.0.{n}", key and f"10.0.0.{n},node{n} {key}") for n, key in keys.items()],
+        }
+    )
 
 
 needs_keygen = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
@@ -1798,18 +1849,18 @@ def test_a_compute_nodes_key_is_made_once_and_stays_private(migration, tmp_path)
         again = migration(check_mode)
         assert (again["changed"], again["actions"], again["peer"]) == (False, [], made["peer"])
     told = migration.told()
-    assert hosts.migration_peer(told) == made["peer"]
-    assert hosts.migration_peer(told | {"ansible_facts": {hosts.CHANGED: True}}) is None
+    assert answers.migration_peer(told) == made["peer"]
+    assert answers.migration_peer(told | {"ansible_facts": {answers.CHANGED: True}}) is None
     # What is beside the private key does not matter.
     for text in (None, "root:$y$secret:1::", f"{PUBLIC[32]}\n"):
         (tmp_path / "nova/.ssh/id_ed25519.pub").unlink(missing_ok=True)
         if text:
             (tmp_path / "nova/.ssh/id_ed25519.pub").write_text(text)
         assert migration()["peer"] == made["peer"]
-        assert hosts.migration_peer(migration.told()) == made["peer"]
+        assert answers.migration_peer(migration.told()) == made["peer"]
     (tmp_path / "nova/.ssh/id_ed25519").unlink()
-    assert hosts.migration_peer(migration.told()) is None
-    assert hosts.migration_peer({"openstack_host": {"migration": None}}) is None
+    assert answers.migration_peer(migration.told()) is None
+    assert answers.migration_peer({"openstack_host": {"migration": None}}) is None
 
 
 @needs_keygen
@@ -1846,7 +1897,7 @@ def test_a_key_that_cannot_be_used_is_named_and_kept(migration, monkeypatch, tmp
     for check_mode in (True, False):
         with pytest.raises(Failed, match=r"is no ed25519 key that user nova can use without a passphrase .*; move it away"):
             migration(check_mode)
-    assert hosts.migration_peer(migration.told()) is None
+    assert answers.migration_peer(migration.told()) is None
     found = path.lstat()
     # Not when it was read.
     kept = ("st_ino", "st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns")
@@ -1897,11 +1948,20 @@ def test_links_in_novas_home_give_nothing(run, monkeypatch, tmp_path):
         shutil.rmtree(home)
 
 
-@pytest.mark.parametrize("text", [
-    "", "root:$y$j9T$abc:19000:0:99999:7:::\ndaemon:*:19000:0:99999:7:::\n", "ssh-rsa AAAAB3NzaC1yc2E x\n",
-    f"{PUBLIC[1]}\n{PUBLIC[32]}\n", f"command=\"x\" {PUBLIC[1]}\n", f"{PUBLIC[1][:-1]}\n", f"{PUBLIC[1]}AAAA\n",
-    PUBLIC[1].replace("AAAAI", "AAAA "), "ssh-ed25519 HOST\n",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "root:$y$j9T$abc:19000:0:99999:7:::\ndaemon:*:19000:0:99999:7:::\n",
+        "ssh-rsa AAAAB3NzaC1yc2E x\n",
+        f"{PUBLIC[1]}\n{PUBLIC[32]}\n",
+        f'command="x" {PUBLIC[1]}\n',
+        f"{PUBLIC[1][:-1]}\n",
+        f"{PUBLIC[1]}AAAA\n",
+        PUBLIC[1].replace("AAAAI", "AAAA "),
+        "ssh-ed25519 HOST\n",
+    ],
+)
 def test_what_is_no_public_key_is_passed_on_to_nobody(migration, tmp_path, monkeypatch, text):
     assert kilonova_migration.public_key(text) == ""
     (tmp_path / "host.pub").write_text(text)
@@ -1940,7 +2000,7 @@ def test_peers_that_are_let_in_are_not_asked_for_again(migration, tmp_path):
     }
 
     def lets_in(of=digests, **facts):
-        return hosts.lets_in(of, {**migration.told(), "ansible_facts": facts})
+        return answers.lets_in(of, {**migration.told(), "ansible_facts": facts})
 
     assert not lets_in()
     migration(lists=rows(n32=True, n33=True))
@@ -1951,23 +2011,27 @@ def test_peers_that_are_let_in_are_not_asked_for_again(migration, tmp_path):
     with (tmp_path / "ssh/authorized_keys").open("a") as stream:
         stream.write("# by hand\n")
     assert not lets_in()
-    assert not hosts.lets_in(digests, {})
+    assert not answers.lets_in(digests, {})
 
 
 def test_a_host_that_takes_no_part_any_more_lets_nobody_in(migration, tmp_path, monkeypatch):
     systemctl = []
     monkeypatch.setattr(Module, "run_command", lambda _self, command: systemctl.append(command) or (0, "", ""), raising=False)
     assert not migration(state="absent")["changed"]
-    assert not hosts.takes_part_in_migrations(migration.told())
-    assert hosts.takes_part_in_migrations({})
+    assert not answers.takes_part_in_migrations(migration.told())
+    assert answers.takes_part_in_migrations({})
     migration(lists=rows(n32=True))
     (tmp_path / "ssh/command").write_text("#!/bin/sh\n")
     (tmp_path / "sshd.conf").write_text("# Written by Kilonova\nMatch User nova\n")
     (tmp_path / "ssh.conf").write_text("# my own\n")
-    kilonova_services.save_state({"ssh": {"/x": {"*": "digest"}}, "nova-compute": {"/y": {"*": "digest"}}})
-    assert hosts.takes_part_in_migrations(migration.told())
-    paths = [*(tmp_path / "ssh" / name for name in ("authorized_keys", "known_hosts")), tmp_path / "sshd.conf",
-             tmp_path / "ssh/command", tmp_path / "ssh"]
+    unit_state.save_state({"ssh": {"/x": {"*": "digest"}}, "nova-compute": {"/y": {"*": "digest"}}})
+    assert answers.takes_part_in_migrations(migration.told())
+    paths = [
+        *(tmp_path / "ssh" / name for name in ("authorized_keys", "known_hosts")),
+        tmp_path / "sshd.conf",
+        tmp_path / "ssh/command",
+        tmp_path / "ssh",
+    ]
     planned = migration(True, state="absent")
     assert planned["actions"] == [*(f"remove {path}" for path in paths), "reload ssh"]
     assert all(path.exists() for path in paths)
@@ -1976,7 +2040,7 @@ def test_a_host_that_takes_no_part_any_more_lets_nobody_in(migration, tmp_path, 
     assert (tmp_path / "ssh.conf").exists()
     assert systemctl == [["systemctl", "try-reload-or-restart", "ssh"]]
     # When it takes part again, sshd has to read its file again.
-    assert kilonova_services.load_state() == {"nova-compute": {"/y": {"*": "digest"}}}
+    assert unit_state.load_state() == {"nova-compute": {"/y": {"*": "digest"}}}
     assert migration(state="absent") == {"changed": False, "actions": []}
 
 
@@ -2019,11 +2083,13 @@ Bridge chain: neutronMAC-tap1, entries: 3, policy: RETURN
         ("-t nat --concurrent -D neutronARP-tap1 -p ARP -j DROP", ["-t nat --concurrent -D neutronARP-tap1 -p ARP -j DROP"], 0),
         (
             "-t nat --concurrent -D neutronMAC-tap1 -i tap1 --among-src fa:16:3e:ac:33:55 -j RETURN",
-            ["-t nat --concurrent -L neutronMAC-tap1 --Ln", "-t nat --concurrent -D neutronMAC-tap1 2"], 0,
+            ["-t nat --concurrent -L neutronMAC-tap1 --Ln", "-t nat --concurrent -D neutronMAC-tap1 2"],
+            0,
         ),
         (
             "-t nat --concurrent -D neutronMAC-tap1 -i tap2 --among-src fa:16:3e:ac:33:55 -j RETURN",
-            ["-t nat --concurrent -L neutronMAC-tap1 --Ln"], 1,
+            ["-t nat --concurrent -L neutronMAC-tap1 --Ln"],
+            1,
         ),
     ],
 )
@@ -2148,12 +2214,16 @@ def test_every_module_that_looks_into_a_database_takes_the_login(name, monkeypat
 
 
 def test_how_to_connect():
-    database = importlib.import_module("ansible.module_utils.kilonova_database")
+    database = importlib.import_module("ansible.module_utils.kilonova.database")
     module = MagicMock(params={"unix_socket": "/run/x.sock", "login": None})
     assert database.arguments(module) == {"unix_socket": "/run/x.sock", "user": "root"}
     module.params["login"] = {"host": "fd00::90", "port": 3307, "user": "nova", "password": "ü"}
     assert database.arguments(module) == {
-        "host": "fd00::90", "port": 3307, "user": "nova", "password": "ü".encode(), "connect_timeout": 10
+        "host": "fd00::90",
+        "port": 3307,
+        "user": "nova",
+        "password": "ü".encode(),
+        "connect_timeout": 10,
     }
     assert database.where(module) == "at [fd00::90]:3307"
 

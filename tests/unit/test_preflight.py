@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from kilonova.config_files import ROLES
-from kilonova.preflight import (
+from kilonova.config.config_files import ROLES
+from kilonova.run.preflight import (
     check_addresses,
     check_backends,
     check_groups,
@@ -110,8 +110,10 @@ def test_a_backend_that_the_release_has(release, backend):
             "a: openstack_network_backend = ovn: Train does not have it, only releases from 2025.1 Epoxy on; "
             "choose one of: openvswitch, linuxbridge",
         ),
-        ([("zed", "calico")], "a: openstack_network_backend = calico: is no network backend; "
-                              "choose one of: openvswitch, linuxbridge"),
+        (
+            [("zed", "calico")],
+            "a: openstack_network_backend = calico: is no network backend; choose one of: openvswitch, linuxbridge",
+        ),
         (
             [("epoxy", "ovn"), ("epoxy", "openvswitch")],
             "b: openstack_network_backend = openvswitch: a has ovn; set one backend for all hosts, in group_vars/all",
@@ -128,10 +130,7 @@ MANAGEMENT, TUNNEL = "openstack_management_address", "openstack_tunnel_address"
 
 
 def test_addresses_of_their_own_are_right():
-    hosts = {
-        "a": {MANAGEMENT: "10.0.0.11", TUNNEL: "10.0.0.11"},
-        "b": {MANAGEMENT: "fd00::12", TUNNEL: None},
-    }
+    hosts = {"a": {MANAGEMENT: "10.0.0.11", TUNNEL: "10.0.0.11"}, "b": {MANAGEMENT: "fd00::12", TUNNEL: None}}
     assert check_addresses(hosts) == []
 
 
@@ -243,25 +242,35 @@ UNKNOWN = {"id": "", "codename": "", "title": ""}
     ("seen", "release", "address", "problem"),
     [
         (
-            host(distribution=TRIXIE), "zed", "10.0.0.11",
+            host(distribution=TRIXIE),
+            "zed",
+            "10.0.0.11",
             "a: openstack_release = zed: needs Debian 12 (bookworm), and this host is Debian GNU/Linux 13 (trixie); "
             "set openstack_release to epoxy",
         ),
         (
-            host(distribution=UNKNOWN), "zed", "10.0.0.11",
+            host(distribution=UNKNOWN),
+            "zed",
+            "10.0.0.11",
             "a: openstack_release = zed: needs Debian 12 (bookworm), and this host is an unknown system; "
             "install Debian 12 (bookworm) on the host",
         ),
         (
-            host(), "yoga", "10.0.0.11",
+            host(),
+            "yoga",
+            "10.0.0.11",
             f"inventory: openstack_release = yoga: no distribution that is supported here carries this release; {CHOOSE}",
         ),
         (
-            host(), "zed", "10.0.0.99",
+            host(),
+            "zed",
+            "10.0.0.99",
             f"a: {MANAGEMENT} = 10.0.0.99: is on no interface of the host; set one of: 10.0.0.11 (eth0), fd00::11 (eth0)",
         ),
         (
-            host(addresses={"127.0.0.1": "lo"}), "zed", "10.0.0.11",
+            host(addresses={"127.0.0.1": "lo"}),
+            "zed",
+            "10.0.0.11",
             f"a: {MANAGEMENT} = 10.0.0.11: is on no interface of the host; set one of: none found",
         ),
     ],
@@ -284,8 +293,11 @@ RESOLVED = {"resolved": {"db": ["10.0.0.90"], "nowhere": [], "ctl": ["127.0.1.1"
 @pytest.mark.parametrize(
     ("host", "bound", "what"),
     [
-        ("10.0.0.11", "10.0.0.11", ""), ("both", "10.0.0.11", ""), ("both", "FD00:0::11", ""),
-        ("ctl", "0.0.0.0", ""), ("ctl", "::", ""),
+        ("10.0.0.11", "10.0.0.11", ""),
+        ("both", "10.0.0.11", ""),
+        ("both", "FD00:0::11", ""),
+        ("ctl", "0.0.0.0", ""),
+        ("ctl", "::", ""),
         ("nowhere", "10.0.0.11", ""),  # said by fitness.check_names
         ("ctl", "10.0.0.11", "is 127.0.1.1 on this host, where MariaDB does not listen, but at 10.0.0.11"),
         ("192.0.2.11", "10.0.0.11", "is not where MariaDB listens, but at 10.0.0.11"),

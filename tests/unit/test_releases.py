@@ -2,7 +2,7 @@
 
 import pytest
 
-from kilonova.releases import NEWEST, OLDEST, RELEASES, find, releases_between
+from kilonova.config.releases import NEWEST, OLDEST, RELEASES, find, releases_between
 
 
 def test_twenty_releases_in_order():

@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from kilonova import report
+from kilonova.proof import report
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 TEMPLATE = PROJECT / "roles/report/templates/index.html.j2"
@@ -189,8 +189,15 @@ def test_what_is_no_png_is_refused():
 
 
 def test_a_coarse_time_is_never_before_the_step_before_it():
-    times = ["2026-11-25T19:20:40.921000+00:00", "2026-11-25T19:20:40+00:00", "", "2026-11-25T19:20:44.826000+00:00",
-             "2026-11-25T19:20:43+00:00", "2026-11-25T19:20:48+00:00", "2026-11-25T19:20:47.500000+00:00"]
+    times = [
+        "2026-11-25T19:20:40.921000+00:00",
+        "2026-11-25T19:20:40+00:00",
+        "",
+        "2026-11-25T19:20:44.826000+00:00",
+        "2026-11-25T19:20:43+00:00",
+        "2026-11-25T19:20:48+00:00",
+        "2026-11-25T19:20:47.500000+00:00",
+    ]
     seconds = [time and round(time - report.moment(times[0]), 3) for time in report.forwards(times)]
     # What is exact stays as it is.
     assert seconds == [0.0, 0.0, None, 3.905, 3.905, 7.079, 6.579]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kilonova.config_files import ROLES, TEMPLATES, role_packages
-from kilonova.releases import RELEASES
+from kilonova.config.config_files import ROLES, TEMPLATES, role_packages
+from kilonova.config.releases import RELEASES
 
 TREE = ROLES.parent
 
@@ -216,8 +216,10 @@ def test_a_task_file_is_one_heading(path):
 
 # What tasks with `changed_when: false` do. Each was looked at and only reads; another one wants a look of its own.
 READING = {
-    ("ansible.builtin.command", "dpkg-query"), ("ansible.builtin.command", "print("),
-    ("ansible.builtin.command", "is-active"), ("ansible.builtin.async_status", "jid"),
+    ("ansible.builtin.command", "dpkg-query"),
+    ("ansible.builtin.command", "print("),
+    ("ansible.builtin.command", "is-active"),
+    ("ansible.builtin.async_status", "jid"),
 }
 
 
@@ -231,7 +233,7 @@ def test_tasks_report_honestly(path):
 
 
 def written_files(data):
-    """Every file that variables describe for oslo_config."""
+    """Every file that variables describe for config_files."""
     if isinstance(data, dict):
         if "path" in data and "layers" in data:
             yield data

@@ -1,6 +1,6 @@
 """What a run says of its changes and of those who did not finish."""
 
-from kilonova.runs import SHOWN, Change, Failure, items, plan, unfinished
+from kilonova.run.changes import SHOWN, Change, Failure, items, plan, unfinished
 
 
 def test_items_of_results():
@@ -13,8 +13,10 @@ def test_a_plan_counts_packages_and_lists_everything_else():
     changes = [Change("c", "Install", f"install p{number} 1") for number in range(SHOWN + 1)]
     changes += [Change("c", "Write", "write /etc/x"), Change("d", "Install", "install p1 1"), Change("d", "Remove", "change")]
     assert plan(changes) == [
-        f"c: install {SHOWN + 1} packages: what the release needs, and what that depends on", "c: write /etc/x",
-        "d: install p1 1", "d: Remove",
+        f"c: install {SHOWN + 1} packages: what the release needs, and what that depends on",
+        "c: write /etc/x",
+        "d: install p1 1",
+        "d: Remove",
     ]
     numbers = range(SHOWN + 1)
     many = [Change("c", "Install", f"{verb} p{number} 1") for number in numbers for verb in ("install", "upgrade", "remove")]

@@ -51,12 +51,16 @@ Suites: bookworm
 
 def test_one_line_sources() -> None:
     assert image.parse_sources(ONE_LINE, deb822=False)[:2] == [
-        ("http://a.example/debian", "bookworm"), ("http://s.example/sec", "bookworm-security")]
+        ("http://a.example/debian", "bookworm"),
+        ("http://s.example/sec", "bookworm-security"),
+    ]
 
 
 def test_deb822_sources() -> None:
     assert image.parse_sources(DEB822, deb822=True) == [
-        ("http://a.example/debian", "bookworm"), ("http://a.example/debian", "bookworm-updates")]
+        ("http://a.example/debian", "bookworm"),
+        ("http://a.example/debian", "bookworm-updates"),
+    ]
 
 
 def test_mirrors_of_a_host() -> None:
@@ -72,8 +76,10 @@ def test_mirror_list_stands_for_its_first_entry(tmp_path: Path) -> None:
     assert image.first_address("http://c.example") == "http://c.example"
 
 
-@pytest.mark.parametrize(("distribution", "suites"), [
-    ("bookworm", ["bookworm bookworm-updates", "bookworm-security"]), ("sid", ["sid"]), ("forky", ["forky"])])
+@pytest.mark.parametrize(
+    ("distribution", "suites"),
+    [("bookworm", ["bookworm bookworm-updates", "bookworm-security"]), ("sid", ["sid"]), ("forky", ["forky"])],
+)
 def test_image_sources(distribution: str, suites: list[str]) -> None:
     text = image.image_sources(distribution, "http://a.example", "http://s.example", "/k.gpg")
     assert [line.removeprefix("Suites: ") for line in text.splitlines() if line.startswith("Suites")] == suites
@@ -91,17 +97,33 @@ def test_hardware_address_is_stable_and_local() -> None:
     assert containers.hardware_address("fd4b:10:20:0::11") == six[0]
 
 
-@pytest.mark.parametrize(("address", "problem"), [
-    ("10.20.0.11", ""), ("10.20.0.1", "gateway"), ("10.20.0.0", "no host address"), ("10.20.0.255", "no host address"),
-    ("10.21.0.11", "no host address"), ("", "empty"), ("x", "4 octets")])
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("10.20.0.11", ""),
+        ("10.20.0.1", "gateway"),
+        ("10.20.0.0", "no host address"),
+        ("10.20.0.255", "no host address"),
+        ("10.21.0.11", "no host address"),
+        ("", "empty"),
+        ("x", "4 octets"),
+    ],
+)
 def test_address_problem(address: str, problem: str) -> None:
     found = containers.address_problem(address, "10.20.0.0/24")
     assert problem in found and bool(found) == bool(problem)
 
 
-@pytest.mark.parametrize(("address", "problem"), [
-    ("fd4b:10:20::11", ""), ("fd4b:10:20::1", "gateway"), ("fd4b:10:20::", "no host address"),
-    ("fd4b:10:20:1::11", "no host address"), ("10.20.0.11", "At least 3 parts")])
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("fd4b:10:20::11", ""),
+        ("fd4b:10:20::1", "gateway"),
+        ("fd4b:10:20::", "no host address"),
+        ("fd4b:10:20:1::11", "no host address"),
+        ("10.20.0.11", "At least 3 parts"),
+    ],
+)
 def test_address_problem_of_ipv6(address: str, problem: str) -> None:
     found = containers.address_problem(address, "fd4b:10:20::/64")
     assert problem in found and bool(found) == bool(problem)
@@ -117,13 +139,18 @@ def test_overlapping() -> None:
 
 def test_hosts_lines_of_others_are_left_alone() -> None:
     text = "127.0.0.1 localhost\n10.0.0.1 controller alias\n10.9.9.9 compute1\n"
-    assert containers.missing_hosts_lines(text, {"controller": "10.0.0.1", "compute1": "10.0.0.2"}) == [
-        "10.0.0.2 compute1"]
+    assert containers.missing_hosts_lines(text, {"controller": "10.0.0.1", "compute1": "10.0.0.2"}) == ["10.0.0.2 compute1"]
 
 
-@pytest.mark.parametrize(("version", "unified", "plain"), [
-    ("systemd 252 (252.38-1)", False, True), ("\x1b[0;1;39msystemd 262\x1b[0m (262-1)", False, False),
-    ("systemd 262 (262-1)", True, True), ("", False, True)])
+@pytest.mark.parametrize(
+    ("version", "unified", "plain"),
+    [
+        ("systemd 252 (252.38-1)", False, True),
+        ("\x1b[0;1;39msystemd 262\x1b[0m (262-1)", False, False),
+        ("systemd 262 (262-1)", True, True),
+        ("", False, True),
+    ],
+)
 def test_init_command(version: str, unified: bool, plain: bool) -> None:
     assert (containers.init_command(version, unified) == ["/sbin/init"]) == plain
 
@@ -167,15 +194,20 @@ def limits(core="unlimited", fsize="unlimited", nproc=32768, nofile=20000, space
     return PROC_LIMITS.format(core=core, fsize=fsize, nproc=nproc, nofile=nofile, space=space)
 
 
-@pytest.mark.parametrize(("text", "problems"), [
-    (limits(), []),
-    # sudo's own: qemu.conf asks for no core file.
-    (limits(core=0), []),
-    (limits(nofile=1024), ["nofile is 1024 and must be at least 8192"]),
-    (limits(nofile=8192, nproc=500), ["nproc is 500 and must be at least 8192"]),
-    (limits(fsize=1073741824, space=4294967296), [
-        "fsize is 1073741824 and must be unlimited", "as is 4294967296 and must be unlimited"]),
-])
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        (limits(), []),
+        # sudo's own: qemu.conf asks for no core file.
+        (limits(core=0), []),
+        (limits(nofile=1024), ["nofile is 1024 and must be at least 8192"]),
+        (limits(nofile=8192, nproc=500), ["nproc is 500 and must be at least 8192"]),
+        (
+            limits(fsize=1073741824, space=4294967296),
+            ["fsize is 1073741824 and must be unlimited", "as is 4294967296 and must be unlimited"],
+        ),
+    ],
+)
 def test_limits_of_a_container(text: str, problems: list[str]) -> None:
     assert containers.limit_problems(text) == problems
 
@@ -189,8 +221,13 @@ def test_every_limit_is_asked_for_whoever_starts_the_containers() -> None:
 def test_what_cannot_be_raised_is_left_as_it_is() -> None:
     hard = {name: -1 for name in containers.LIMITS} | {"core": 0, "nofile": 20000, "nproc": 96365, "memlock": 8388608}
     left = containers.ulimit_options(hard)
-    assert {"--ulimit=core=0:0", "--ulimit=nofile=20000:20000", "--ulimit=nproc=32768:32768", "--ulimit=memlock=8388608:8388608",
-            "--ulimit=cpu=-1:-1"} <= set(left)
+    assert {
+        "--ulimit=core=0:0",
+        "--ulimit=nofile=20000:20000",
+        "--ulimit=nproc=32768:32768",
+        "--ulimit=memlock=8388608:8388608",
+        "--ulimit=cpu=-1:-1",
+    } <= set(left)
 
 
 def test_this_process_knows_its_hard_limits() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ansible.module_utils import kilonova_schema as schema
+from ansible.module_utils.kilonova import schema
 
 pymysql = pytest.importorskip("pymysql")
 if not (shutil.which("mariadbd") and shutil.which("mariadb-install-db")):
@@ -32,12 +32,14 @@ def socket():
     data, path, user = f"{directory}/data", f"{directory}/s", ["--user=root"] if os.geteuid() == 0 else []
     subprocess.run(
         ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", *user],
-        check=True, capture_output=True,
+        check=True,
+        capture_output=True,
     )
     options = ["--skip-networking", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0"]
     server = subprocess.Popen(
         ["mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={path}", *options, *user],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         for _second in range(300):
@@ -84,8 +86,12 @@ class Cloud:
             raise Failed(msg)
 
         params = {
-            "databases": ["nova"], "migrations": str(self.migrations), "commands": [["sync"]], "user": "nova",
-            "unix_socket": self.socket, "seeds": seeds or {},
+            "databases": ["nova"],
+            "migrations": str(self.migrations),
+            "commands": [["sync"]],
+            "user": "nova",
+            "unix_socket": self.socket,
+            "seeds": seeds or {},
         }
         module = SimpleNamespace(params=params, check_mode=check_mode, fail_json=fail, exit_json=ended.update, warn=print)
 
@@ -128,15 +134,18 @@ def test_what_a_killed_first_sync_has_made_is_removed(cloud):
 RESTORED = {
     "into what was left": ("INSERT INTO nova.instances VALUES (1)",),
     "as a dump does it": (
-        "DROP TABLE nova.instances", "CREATE TABLE nova.instances (id INT)", "INSERT INTO nova.instances VALUES (1)",
+        "DROP TABLE nova.instances",
+        "CREATE TABLE nova.instances (id INT)",
+        "INSERT INTO nova.instances VALUES (1)",
     ),
     "a part of it": ("DROP TABLE nova.tags", "INSERT INTO nova.instances VALUES (1), (2)"),
     "another database": (
-        "DROP DATABASE nova", "CREATE DATABASE nova", "CREATE TABLE nova.x (id INT)", "INSERT INTO nova.x VALUES (1)",
+        "DROP DATABASE nova",
+        "CREATE DATABASE nova",
+        "CREATE TABLE nova.x (id INT)",
+        "INSERT INTO nova.x VALUES (1)",
     ),
-    "of another release": (
-        *WHOLE[2:3], "INSERT INTO nova.alembic_version VALUES ('a')", "INSERT INTO nova.instances VALUES (1)",
-    ),
+    "of another release": (*WHOLE[2:3], "INSERT INTO nova.alembic_version VALUES ('a')", "INSERT INTO nova.instances VALUES (1)"),
     "more than the migrations put there": ("CREATE TABLE nova.seeded (id INT)", "INSERT INTO nova.seeded VALUES (1), (2)"),
     "a view": ("CREATE VIEW nova.shown AS SELECT * FROM nova.tags",),
     "with a quote in a name": ("CREATE TABLE nova.`a``b` (id INT)", "INSERT INTO nova.`a``b` VALUES (1)"),

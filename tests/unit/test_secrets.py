@@ -13,8 +13,8 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.vars.manager import VariableManager
 
-from kilonova import preflight
-from kilonova.secrets import (
+from kilonova.run import preflight
+from kilonova.run.secrets import (
     begin_rotation,
     changed_names,
     finish_rotation,
@@ -358,9 +358,11 @@ def test_a_rotation_changes_what_is_named_and_nothing_else(inventory, complete):
     assert rotating_file(inventory).read_text() == before
     assert [stat.S_IMODE(path.stat().st_mode) for path in (complete, rotating_file(inventory))] == [0o600, 0o600]
     assert changed_names(inventory) == ["openstack_admin_pass", "openstack_nova_pass"]
-    assert re.fullmatch(r'# mine\nopenstack_admin_pass: !unsafe "[\w-]{32}"\nopenstack_nova_pass: !unsafe "[\w-]{32}"\n# end\n',
-                        after[:after.index("openstack_rabbit_pass")])
-    assert after[after.index("openstack_rabbit_pass"):] == before[before.index("openstack_rabbit_pass"):]
+    assert re.fullmatch(
+        r'# mine\nopenstack_admin_pass: !unsafe "[\w-]{32}"\nopenstack_nova_pass: !unsafe "[\w-]{32}"\n# end\n',
+        after[: after.index("openstack_rabbit_pass")],
+    )
+    assert after[after.index("openstack_rabbit_pass") :] == before[before.index("openstack_rabbit_pass") :]
 
 
 def test_a_rotation_that_was_begun_goes_on_with_its_values(inventory, complete):

@@ -5,7 +5,7 @@ import re
 
 import yaml
 
-from kilonova.config_files import ROLES
+from kilonova.config.config_files import ROLES
 
 TREE = ROLES.parent
 BEGIN, END = "<!-- checks -->\n", "<!-- end of the checks -->"
@@ -33,8 +33,10 @@ def ports():
     at = {"management": "management", "api": "`openstack_api_addresses`", "loopback": "127.0.0.1", "any": "every"}
     lines = ["", "| port | service | host | address | who must reach it | login |", "|---|---|---|---|---|---|"]
     for row in rows:
-        extra = [*([f"with {' or '.join(row['backends'])}"] if "backends" in row else []),
-                 *([f"while {row['sometimes']}"] if "sometimes" in row else [])]
+        extra = [
+            *([f"with {' or '.join(row['backends'])}"] if "backends" in row else []),
+            *([f"while {row['sometimes']}"] if "sometimes" in row else []),
+        ]
         service = row["service"] + (f"; {', '.join(extra)}" if extra else "")
         port = f"{row['port']}{'/udp' if row.get('kind') == 'udp' else ''}"
         lines.append(f"| {port} | {service} | {row['host']} | {at[row['at']]} | {row['by']} | {row['login']} |")

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from test_modules import Failed, Systemd, load, run  # noqa: F401 (a fixture)
 
-from kilonova.config_files import ROLES
+from kilonova.config.config_files import ROLES
 
 # ------------------------------------------------------------------------------------------------------------- MariaDB
 
@@ -29,9 +29,9 @@ class Cursor:
         return self.found
 
 
-@pytest.mark.parametrize(("others", "removed"), [
-    ("remove", ["remove account 'glance'@'%'", "remove account 'glance'@'vault'"]), ("keep", []),
-])
+@pytest.mark.parametrize(
+    ("others", "removed"), [("remove", ["remove account 'glance'@'%'", "remove account 'glance'@'vault'"]), ("keep", [])]
+)
 def test_accounts_of_others_stay_in_a_database_that_is_taken_over(others, removed):
     code = load("service_database")
     account = {"user": "glance", "password": "x", "databases": []}
@@ -70,10 +70,14 @@ def test_a_plan_does_not_foresee_what_a_refused_root_cannot_do(run, monkeypatch,
 # ------------------------------------------------------------------------------------------------------------ RabbitMQ
 
 
-@pytest.mark.parametrize(("tags", "kept"), [
-    (["openstack\tadministrator,monitoring", "ops\tmanagement"], ["administrator", "monitoring"]), (["openstack\t"], []),
-    ([], []),
-])
+@pytest.mark.parametrize(
+    ("tags", "kept"),
+    [
+        (["openstack\tadministrator,monitoring", "ops\tmanagement"], ["administrator", "monitoring"]),
+        (["openstack\t"], []),
+        ([], []),
+    ],
+)
 def test_guest_and_tags_stay_in_a_message_queue_that_is_taken_over(run, monkeypatch, tags, kept):  # noqa: F811
     code, imported = load("rabbitmq_account"), []
     rows = {code.USERS: ["openstack", "guest", "ops"], code.VHOSTS: ["/"], code.RIGHTS: [], code.TAGS: tags}
@@ -100,15 +104,21 @@ OURS = "# Clouds. Written by Kilonova.\nclouds:\n  admin:\n    region_name: Regi
 @pytest.fixture
 def clouds(run, tmp_path):  # noqa: F811
     """Write clouds.yaml over what is there."""
-    code, path = load("oslo_config"), tmp_path / "clouds.yaml"
+    code, path = load("config_files"), tmp_path / "clouds.yaml"
 
     def wrote(there, check_mode=False):
         if there is not None:
             path.write_text(there)
         user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
-        code.services.DIRECTORY = str(tmp_path / "kilonova")
-        entry = {"path": str(path), "owner": user, "group": group, "mode": "0600", "merge": "clouds",
-                 "content": base64.b64encode(OURS.encode()).decode()}
+        code.unit_state.DIRECTORY = str(tmp_path / "kilonova")
+        entry = {
+            "path": str(path),
+            "owner": user,
+            "group": group,
+            "mode": "0600",
+            "merge": "clouds",
+            "content": base64.b64encode(OURS.encode()).decode(),
+        }
         return run(code, check_mode=check_mode, files=[entry]), path
 
     return wrote
@@ -119,12 +129,17 @@ def test_a_file_without_other_clouds_is_ours(clouds, there):
     assert clouds(there)[1].read_text() == OURS
 
 
-@pytest.mark.parametrize(("there", "others"), [
-    ("clouds:\n  work:\n    auth: {password: 'a: b'}\n", {"clouds": {"work": {"auth": {"password": "a: b"}}}}),
-    ("clouds: {work: {}, admin: {region_name: Other}}\ncache: {expiration_time: 3600}\n",
-     {"clouds": {"work": {}}, "cache": {"expiration_time": 3600}}),
-    ("client: {force_ipv4: true}\n", {"client": {"force_ipv4": True}}),
-])
+@pytest.mark.parametrize(
+    ("there", "others"),
+    [
+        ("clouds:\n  work:\n    auth: {password: 'a: b'}\n", {"clouds": {"work": {"auth": {"password": "a: b"}}}}),
+        (
+            "clouds: {work: {}, admin: {region_name: Other}}\ncache: {expiration_time: 3600}\n",
+            {"clouds": {"work": {}}, "cache": {"expiration_time": 3600}},
+        ),
+        ("client: {force_ipv4: true}\n", {"client": {"force_ipv4": True}}),
+    ],
+)
 def test_other_clouds_stay(clouds, there, others):
     foreseen, path = clouds(there, check_mode=True)
     result, path = clouds(there)
@@ -145,19 +160,17 @@ def test_what_is_no_clouds_file_is_not_replaced(clouds, there, tmp_path):
 # ------------------------------------------------------------------------------------------------------------- haproxy
 
 
-@pytest.mark.parametrize(("configuration", "own", "disabled"), [
-    (True, True, True), (True, False, False), (False, False, True), (None, False, True),
-])
+@pytest.mark.parametrize(
+    ("configuration", "own", "disabled"), [(True, True, True), (True, False, False), (False, False, True), (None, False, True)]
+)
 @pytest.mark.parametrize("check_mode", [False, True])
-def test_a_unit_that_serves_somebody_else_is_not_stopped(
-    run, monkeypatch, tmp_path, configuration, own, disabled, check_mode,  # noqa: F811
-):
-    systemd = Systemd(load("openstack_services"), monkeypatch, tmp_path)
+def test_a_unit_that_serves_somebody_else_is_not_stopped(run, monkeypatch, tmp_path, configuration, own, disabled, check_mode):
+    systemd = Systemd(load("service_units"), monkeypatch, tmp_path)
     systemd.add("haproxy")
     path = tmp_path / "haproxy.cfg"
     if configuration:
         path.touch()
-    monkeypatch.setattr(systemd.code.kilonova_there, "is_idle_package", lambda _name, _path: own)
+    monkeypatch.setattr(systemd.code.foreign, "is_idle_package", lambda _name, _path: own)
     unit = {"name": "haproxy", "runs": False, **({} if configuration is None else {"configuration": str(path)})}
     assert run(systemd.code, check_mode=check_mode, units=[unit])["actions"] == (["disable haproxy"] if disabled else [])
     assert systemd.calls == (["disable --now haproxy"] if disabled and not check_mode else [])

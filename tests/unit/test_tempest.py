@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kilonova import tempest
+from kilonova.proof import tempest
 
 ROOT = Path(__file__).parents[2]
 ROLE = ROOT / "roles/tempest"

@@ -1,20 +1,17 @@
 """What is on a host before us, asked of programs that answer as the real ones do."""
 
 import hashlib
-import importlib.util
+import importlib
 
 import pytest
 
-from kilonova.config_files import ROLES
-
-SPEC = importlib.util.spec_from_file_location("there", ROLES.parent / "module_utils" / "kilonova_there.py")
+from kilonova.onhost import foreign
 
 
 @pytest.fixture
 def there(monkeypatch):
     """The module, afresh, on a host without any program or file."""
-    module = importlib.util.module_from_spec(SPEC)
-    SPEC.loader.exec_module(module)
+    module = importlib.reload(foreign)
     module.files, module.answers = {}, {}
     monkeypatch.setattr(module, "read", lambda path: module.files.get(path, ""))
     monkeypatch.setattr(module, "command", lambda *argv, **_more: module.answers.get(" ".join(argv), (None, "", "")))
@@ -37,18 +34,23 @@ def test_interfaces_with_what_they_are_a_part_of(there, tmp_path):
 def test_interfaces_of_default_routes(there):
     there.answers = {
         "ip -oneline -4 route show default": (
-            0, "default via 10.0.0.1 dev eth0 proto dhcp\n"
-            "default \\\tnexthop via 10.1.0.1 dev eth1 weight 1 \\\tnexthop dev eth2\n", "",
+            0,
+            "default via 10.0.0.1 dev eth0 proto dhcp\ndefault \\\tnexthop via 10.1.0.1 dev eth1 weight 1 \\\tnexthop dev eth2\n",
+            "",
         ),
         "ip -oneline -6 route show default": (0, "default via fe80::1 dev eth0 proto ra metric 1024\n", ""),
     }
     assert there.default_routes() == ["eth0", "eth1", "eth2"]
 
 
-@pytest.mark.parametrize(("said", "version"), [
-    ("nova-common:\n  Installed: (none)\n  Candidate: 2:26.2.2-1~deb12u3\n", "2:26.2.2-1~deb12u3"),
-    ("nova-common:\n  Installed: (none)\n  Candidate: (none)\n", ""), ("", ""),
-])
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("nova-common:\n  Installed: (none)\n  Candidate: 2:26.2.2-1~deb12u3\n", "2:26.2.2-1~deb12u3"),
+        ("nova-common:\n  Installed: (none)\n  Candidate: (none)\n", ""),
+        ("", ""),
+    ],
+)
 def test_the_version_that_apt_would_install(there, said, version):
     there.answers = {"apt-cache policy nova-common": (0, said, "")}
     assert there.candidate("nova-common") == version
@@ -58,8 +60,7 @@ def test_the_version_that_apt_would_install(there, said, version):
 
 
 def test_a_file_is_its_packages_own(tmp_path, monkeypatch):
-    module = importlib.util.module_from_spec(SPEC)
-    SPEC.loader.exec_module(module)
+    module = importlib.reload(foreign)
     path = tmp_path / "haproxy.cfg"
     path.write_text("global\n")
     digest = hashlib.md5(b"global\n", usedforsecurity=False).hexdigest()
@@ -102,7 +103,11 @@ def test_what_somebody_has_in_mariadb(server):
     rows["bind_address"] = [["0.0.0.0"]]
     assert there.mariadb({}) == {
         "foreign": [
-            "database nova", "database wiki", "account backup@vault.example.org", "account root@%", "account wiki@10.0.0.%",
+            "database nova",
+            "database wiki",
+            "account backup@vault.example.org",
+            "account root@%",
+            "account wiki@10.0.0.%",
             "bind-address 0.0.0.0",
         ],
         "by_name": ["backup@vault.example.org"],
@@ -110,10 +115,14 @@ def test_what_somebody_has_in_mariadb(server):
     }
 
 
-@pytest.mark.parametrize("evidence", [
-    {"files": {MARIADB_FILE: "; Written by Kilonova from the variables\n[mysqld]\n"}}, {"state": {"mariadb"}},
-    {"state": {MARIADB_FILE}},
-])
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        {"files": {MARIADB_FILE: "; Written by Kilonova from the variables\n[mysqld]\n"}},
+        {"state": {"mariadb"}},
+        {"state": {MARIADB_FILE}},
+    ],
+)
 def test_a_mariadb_of_ours(server, evidence):
     """The mark of a version before, a run that started it, or one that wrote the file and was killed."""
     there, rows = server
@@ -131,12 +140,15 @@ def test_a_mariadb_that_is_stopped_is_told_by_its_directory(there, tmp_path, mon
     assert there.mariadb({})["foreign"] == ["database wiki"]
 
 
-@pytest.mark.parametrize(("errors", "code"), [
-    ("ERROR 1045 (28000): Access denied for user 'root'@'localhost' (using password: NO)\n", "1045"),
-    ("ERROR 1698 (28000): Access denied for user 'root'@'localhost'\n", "1698"),
-    ("ERROR 1130 (HY000): Host 'localhost' is not allowed to connect\n", "1130"),
-    ("ERROR 2002 (HY000): Can't connect to local server\n", ""),
-])
+@pytest.mark.parametrize(
+    ("errors", "code"),
+    [
+        ("ERROR 1045 (28000): Access denied for user 'root'@'localhost' (using password: NO)\n", "1045"),
+        ("ERROR 1698 (28000): Access denied for user 'root'@'localhost'\n", "1698"),
+        ("ERROR 1130 (HY000): Host 'localhost' is not allowed to connect\n", "1130"),
+        ("ERROR 2002 (HY000): Can't connect to local server\n", ""),
+    ],
+)
 def test_root_is_refused(there, tmp_path, monkeypatch, errors, code):
     (tmp_path / "sock").touch()
     monkeypatch.setattr(there.database, "socket", lambda: str(tmp_path / "sock"))
@@ -147,10 +159,20 @@ def test_root_is_refused(there, tmp_path, monkeypatch, errors, code):
     assert there.compute_nodes() is None
 
 
-@pytest.mark.parametrize(("host", "by_name"), [
-    ("localhost", False), ("%", False), ("10.0.0.%", False), ("10.0.0.0/255.255.255.0", False), ("fd00::1", False),
-    ("vault", True), ("%.example.org", True), ("cafe.de", True), ("", False),
-])
+@pytest.mark.parametrize(
+    ("host", "by_name"),
+    [
+        ("localhost", False),
+        ("%", False),
+        ("10.0.0.%", False),
+        ("10.0.0.0/255.255.255.0", False),
+        ("fd00::1", False),
+        ("vault", True),
+        ("%.example.org", True),
+        ("cafe.de", True),
+        ("", False),
+    ],
+)
 def test_accounts_by_host_name(there, host, by_name):
     assert there.is_by_name(host) is by_name
 
@@ -187,25 +209,36 @@ def test_a_stopped_rabbitmq_that_was_at_work(queue, monkeypatch):
     assert there.rabbit({}) == {"foreign": [f"{there.RABBIT_DATA} (stopped)"]}
 
 
-@pytest.mark.parametrize(("text", "own", "foreign"), [
-    ("", False, []), ("# nothing\n", False, []), ("-m 64\n-l 127.0.0.1\n", True, []),
-    ("-m 4096\n-l 0.0.0.0\n", False, ["/etc/memcached.conf"]), ("# Written by Kilonova\n-m 64\n", False, []),
-])
+@pytest.mark.parametrize(
+    ("text", "own", "foreign"),
+    [
+        ("", False, []),
+        ("# nothing\n", False, []),
+        ("-m 64\n-l 127.0.0.1\n", True, []),
+        ("-m 4096\n-l 0.0.0.0\n", False, ["/etc/memcached.conf"]),
+        ("# Written by Kilonova\n-m 64\n", False, []),
+    ],
+)
 def test_memcached(there, monkeypatch, text, own, foreign):
     there.files = {"/etc/memcached.conf": text}
     monkeypatch.setattr(there, "is_packages_own", lambda _path: own)
     assert there.memcached({}) == {"foreign": foreign}
 
 
-@pytest.mark.parametrize(("text", "names"), [
-    ("clouds:\n  work:\n    auth: {username: x}\n  'my home':\n    auth:\n      username: y\n", ["work", "my home"]),
-    (
-        "# Clouds\n---\ncache: {}\nclouds:\n    admin: {auth: {}}\n    \"b-2\":\n        region_name: x\nclient:\n  x: y\n",
-        ["admin", "b-2"],
-    ),
-    ("clouds: {work: {auth: {username: x}}, home: {auth: {}}}\n", ["work", "home"]),
-    ("", []), ("clouds: {}\n", []), ("cache:\n  work:\n", []),
-])
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("clouds:\n  work:\n    auth: {username: x}\n  'my home':\n    auth:\n      username: y\n", ["work", "my home"]),
+        (
+            '# Clouds\n---\ncache: {}\nclouds:\n    admin: {auth: {}}\n    "b-2":\n        region_name: x\nclient:\n  x: y\n',
+            ["admin", "b-2"],
+        ),
+        ("clouds: {work: {auth: {username: x}}, home: {auth: {}}}\n", ["work", "home"]),
+        ("", []),
+        ("clouds: {}\n", []),
+        ("cache:\n  work:\n", []),
+    ],
+)
 def test_clouds(there, text, names):
     there.files = {"/etc/openstack/clouds.yaml": text}
     assert there.clouds({}) == {"foreign": [f"cloud {name}" for name in names]}
@@ -224,7 +257,8 @@ def switch(there, monkeypatch):
         there.answers = {
             ask + "--if-exists get Open_vSwitch . external_ids:system-id": (0, f'"{identity}"\n', ""),
             ask + "--if-exists get Open_vSwitch . external_ids:ovn-remote": (0, f'"{remote}"\n' if remote else "\n", ""),
-            ask + "get-manager": (0, managers, ""), ask + "list-br": (0, bridges, ""),
+            ask + "get-manager": (0, managers, ""),
+            ask + "list-br": (0, bridges, ""),
         }
 
     return there, say
@@ -242,17 +276,27 @@ def test_what_somebody_has_in_open_vswitch(switch):
     there, say = switch
     say("rack7", "tcp:192.0.2.1:6642", "ptcp:6640\nssl:192.0.2.2:6640\n", "br-int\nbr-lab\n")
     there.files = {"/etc/default/openvswitch-switch": "OVS_CTL_OPTS=--system-id=rack7\n"}
-    assert there.openvswitch({}, "compute1") == {"foreign": [
-        "/etc/default/openvswitch-switch", "system-id rack7", "ovn-remote tcp:192.0.2.1:6642", "manager ptcp:6640",
-        "manager ssl:192.0.2.2:6640", "bridge br-int", "bridge br-lab",
-    ]}
+    assert there.openvswitch({}, "compute1") == {
+        "foreign": [
+            "/etc/default/openvswitch-switch",
+            "system-id rack7",
+            "ovn-remote tcp:192.0.2.1:6642",
+            "manager ptcp:6640",
+            "manager ssl:192.0.2.2:6640",
+            "bridge br-int",
+            "bridge br-lab",
+        ]
+    }
     assert there.openvswitch({"openvswitch-switch"}, "compute1") == {"foreign": []}
 
 
 def test_only_backends_of_the_hosts_roles_are_asked(there):
     assert there.backends(["nova_compute", "openvswitch"], set(), "compute1") == {"openvswitch": {"foreign": []}}
     assert list(there.backends(["mysql", "rabbitmq", "memcached", "keystone"], set(), "a")) == [
-        "mariadb", "rabbitmq", "memcached", "clouds.yaml",
+        "mariadb",
+        "rabbitmq",
+        "memcached",
+        "clouds.yaml",
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kilonova import trace
+from kilonova.proof import trace
 
 ROOT = Path(__file__).parents[2]
 GLOBAL, LOCAL = "req-24fc799b-d826-4ca3-a865-8a9defa00177", "req-b1dfd658-65c0-4bde-805a-9ada0fe17c88"
@@ -270,7 +270,8 @@ def test_the_exception_that_ended_the_launch_is_named(recorded):
     assert found["instance"]["host"] == "compute1"
     # The first is Placement's answer to a race with the periodic task, which the launch survived.
     assert [error["text"].split()[-3:] for error in found["errors"]][1:] == [
-        ["Corrupt", "image", "download."], ["c3f5", "expected", "ed15"],
+        ["Corrupt", "image", "download."],
+        ["c3f5", "expected", "ed15"],
     ]
     assert len(found["errors"]) == 3
     assert found["first_missing"]["title"].startswith("The instance's interface is plugged")
@@ -338,9 +339,7 @@ OVN_LOG = "/var/log/ovn/ovn-controller.log"
 def with_ovn(recorded, *lines):
     """The recorded launch as OVN would have left it: no dnsmasq, no DHCP agent, the guest's MAC address in OVN's log."""
     for host in recorded["evidence"]:
-        host["lines"] = [
-            (source, line) for source, line in host["lines"] if "dnsmasq" not in line and "dhcp-agent" not in source
-        ]
+        host["lines"] = [(source, line) for source, line in host["lines"] if "dnsmasq" not in line and "dhcp-agent" not in source]
     recorded["launch"]["ports"][0]["mac"] = MAC
     compute = next(host for host in recorded["evidence"] if host["host"] == "compute1")
     compute["lines"] += [(OVN_LOG, line) for line in lines]
@@ -355,18 +354,24 @@ def test_a_line_of_ovn():
 
 
 def test_with_ovn_the_lease_is_seen_and_the_agent_is_replaced(recorded):
-    steps = steps_of(with_ovn(
-        recorded, f"2026-11-21T00:45:10.287Z|00005|pinctrl(ovn_pinctrl0)|INFO|DHCPOFFER {MAC} 172.16.1.117",
-        f"2026-11-21T00:45:10.288Z|00006|pinctrl(ovn_pinctrl0)|INFO|DHCPACK {MAC} 172.16.1.117",
-    ))
+    steps = steps_of(
+        with_ovn(
+            recorded,
+            f"2026-11-21T00:45:10.287Z|00005|pinctrl(ovn_pinctrl0)|INFO|DHCPOFFER {MAC} 172.16.1.117",
+            f"2026-11-21T00:45:10.288Z|00006|pinctrl(ovn_pinctrl0)|INFO|DHCPACK {MAC} 172.16.1.117",
+        )
+    )
     assert (steps["today", 18]["state"], steps["today", 27]["service"]) == ("replaced", "ovn-controller")
     assert "DHCPACK" in steps["today", 27]["evidence"]
 
 
-@pytest.mark.parametrize("line", [
-    f"2026-11-21T00:45:10.287Z|00005|pinctrl(ovn_pinctrl0)|INFO|DHCPOFFER {MAC} 172.16.1.117",
-    "2026-11-21T00:45:10.287Z|00005|pinctrl(ovn_pinctrl0)|INFO|DHCPACK fa:16:3e:00:00:01 172.16.1.117",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"2026-11-21T00:45:10.287Z|00005|pinctrl(ovn_pinctrl0)|INFO|DHCPOFFER {MAC} 172.16.1.117",
+        "2026-11-21T00:45:10.287Z|00005|pinctrl(ovn_pinctrl0)|INFO|DHCPACK fa:16:3e:00:00:01 172.16.1.117",
+    ],
+)
 def test_an_offer_or_anothers_lease_is_no_lease(recorded, line):
     assert steps_of(with_ovn(recorded, line))["today", 27]["state"] == "unseen"
 
@@ -382,8 +387,10 @@ def test_the_guest_runs_by_each_of_its_words_without_a_request_id(recorded, said
     case_lines["lines"] = [
         (source, line) for source, line in case_lines["lines"] if "VM Resumed" not in line and "spawned successfully" not in line
     ]
-    case_lines["lines"].append((
-        "/var/log/nova/nova-compute.log",
-        f"2026-11-21 00:45:03.084 8635 INFO nova.virt.libvirt.driver [-] [instance: {instance}] {said}",
-    ))
+    case_lines["lines"].append(
+        (
+            "/var/log/nova/nova-compute.log",
+            f"2026-11-21 00:45:03.084 8635 INFO nova.virt.libvirt.driver [-] [instance: {instance}] {said}",
+        )
+    )
     assert said in steps_of(recorded)["today", 25]["evidence"]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kilonova import conf
-from kilonova.catalogue import catalogue, errors, validate
-from kilonova.catalogue.changes import _lives
-from kilonova.releases import NEWEST, RELEASES, find, releases_between
-from kilonova.translate import main, table, translate
+from kilonova.config import conf
+from kilonova.config.catalogue import catalogue, errors, validate
+from kilonova.config.catalogue.changes import _lives
+from kilonova.config.releases import NEWEST, RELEASES, find, releases_between
+from kilonova.config.translate import main, table, translate
 
 GUIDE = Path(__file__).parents[1] / "data" / "guide"
 FIELDS = ["section", "option", "value", "action", "new_section", "new_option", "new_value", "reason", "source"]
@@ -26,9 +26,7 @@ def check(text, old, new):
     result = translate(text, old, new)
     before, after = conf.read(text), conf.read(result.text)
     # nothing lost: a record per assignment, in order, each with its reason and source
-    assert [(r.section, r.option, r.line) for r in result.records] == [
-        (i.section, i.name, i.line) for i in before.items
-    ]
+    assert [(r.section, r.option, r.line) for r in result.records] == [(i.section, i.name, i.line) for i in before.items]
     for record in result.records:
         assert record.reason and record.source and record.action in ("kept", "renamed", "dropped", "attention")
         assert list(record.as_dict()) == FIELDS
@@ -117,9 +115,7 @@ def test_renamed_in_place_keeps_spacing_and_comments():
 def test_moved_with_its_comment_into_the_section_that_is_there():
     text = "[DEFAULT]\n# mine\nvncserver_listen = 1.2.3.4\nmy_ip = 1.2.3.4\n\n[vnc]\nenabled = true\n\n# end\n"
     result = check(text, "ocata", "queens")
-    assert result.text == (
-        "[DEFAULT]\nmy_ip = 1.2.3.4\n\n[vnc]\nenabled = true\n# mine\nserver_listen = 1.2.3.4\n\n# end\n"
-    )
+    assert result.text == ("[DEFAULT]\nmy_ip = 1.2.3.4\n\n[vnc]\nenabled = true\n# mine\nserver_listen = 1.2.3.4\n\n# end\n")
 
 
 def test_moved_into_a_new_section():
@@ -173,15 +169,11 @@ def test_references_follow_renamed_options():
     )
     result = check(text, "ocata", "zed")
     assert "server_proxyclient_address = ${server_listen}\n" in result.text
-    assert (
-        "http://${vnc.server_proxyclient_address}:6080" in result.text or "${server_proxyclient_address}" in result.text
-    )
+    assert "http://${vnc.server_proxyclient_address}:6080" in result.text or "${server_proxyclient_address}" in result.text
 
 
 def test_references_are_looked_up_where_the_option_lives():
-    text = (
-        "[DEFAULT]\nvncserver_listen = $vncserver_proxyclient_address\n[vnc]\nvncserver_proxyclient_address = 1.2.3.4\n"
-    )
+    text = "[DEFAULT]\nvncserver_listen = $vncserver_proxyclient_address\n[vnc]\nvncserver_proxyclient_address = 1.2.3.4\n"
     assert errors(validate(text, "ocata")) == []
     result = check(text, "ocata", "zed")
     assert "[vnc]\nserver_proxyclient_address = 1.2.3.4\nserver_listen = ${server_proxyclient_address}\n" in result.text
@@ -214,11 +206,7 @@ def test_filters_that_are_gone_leave_the_list():
     filters = "RetryFilter, nova.scheduler.filters.ram_filter.RamFilter,ComputeFilter"
     text = f"[DEFAULT]\nscheduler_default_filters = {filters}\n"
     record, _ = one(text, "ocata", "zed")
-    assert (record.action, record.new_section, record.new_option) == (
-        "attention",
-        "filter_scheduler",
-        "enabled_filters",
-    )
+    assert (record.action, record.new_section, record.new_option) == ("attention", "filter_scheduler", "enabled_filters")
     assert record.new_value == "ComputeFilter"
     record, _ = one(text, "ocata", "stein")
     assert record.action == "renamed"
@@ -428,7 +416,11 @@ def test_nothing_in_a_section_of_an_unknown_auth_plugin_is_refused_or_dropped():
     found = validate(text, "ocata")
     assert [(f.level, f.option) for f in found] == [("warning", "ticket")]
     read, did, _ = values(text, "ocata", "zed")
-    assert read == {("neutron", "auth_type"): "my_own", ("neutron", "ticket"): "a", ("neutron", "endpoint_override"): "http://n:9696"}
+    assert read == {
+        ("neutron", "auth_type"): "my_own",
+        ("neutron", "ticket"): "a",
+        ("neutron", "endpoint_override"): "http://n:9696",
+    }
     assert did["ticket"] == "attention"
 
 
@@ -448,8 +440,12 @@ def test_credentials_of_keystone_v2_get_their_names_of_today():
     for new in ("queens", "zed", "2026.2"):
         read, did, result = values(text, "ocata", new)
         section = "keystone_authtoken"
-        assert read == {(section, "auth_url"): "http://c:35357", (section, "username"): "nova", (section, "password"): "p$$w",
-                        (section, "project_name"): "service"}
+        assert read == {
+            (section, "auth_url"): "http://c:35357",
+            (section, "username"): "nova",
+            (section, "password"): "p$$w",
+            (section, "project_name"): "service",
+        }
         assert set(did.values()) == {"attention"}
         (need,) = [r.need for r in result.required if "auth_type = password" in r.need and section in r.need]
         assert "user_domain_name = Default and project_domain_name = Default" in need
@@ -506,6 +502,7 @@ def test_a_lost_value_that_took_effect_is_attention_with_the_reason(text, old, n
 
 # ------------------------------------------------------------------------------------- what cannot work is not kept unsaid
 
+
 def last_line(value):
     return value.split("\n")[-1][:40] if "\n" in value else ""
 
@@ -532,8 +529,13 @@ BAD = [
     ("[DEFAULT]\ntransport_url = zmq+redis://h", "rocky", "stein zed", "error", "ZeroMQ"),
     ("[DEFAULT]\ntransport_url = amqp://u:p@h", "2024.2", "2025.1 2026.2", "error", "AMQP 1.0"),
     ("[oslo_messaging_notifications]\ntransport_url = amqp://u:p@h", "zed", "2025.1", "error", "AMQP 1.0"),
-    ("[oslo_messaging_notifications]\ndriver = nova.openstack.common.notifier.rpc_notifier", "", "ocata zed", "warning",
-     "messagingv2"),
+    (
+        "[oslo_messaging_notifications]\ndriver = nova.openstack.common.notifier.rpc_notifier",
+        "",
+        "ocata zed",
+        "warning",
+        "messagingv2",
+    ),
     ("[database]\nconnection = mysql://u:p@h/nova", "train", "ussuri zed", "warning", "mysql+pymysql"),
     ("[api_database]\nconnection = mysql://u:p@h/nova", "train", "zed", "warning", "mysql+pymysql"),
     ("[DEFAULT]\nforce_raw_images = false\n[libvirt]\nimages_type = rbd", "stein", "train zed", "error", "rbd"),
@@ -630,8 +632,7 @@ def test_commented_out_options_stay_in_their_section():
         assert line in stays.split("[cells]")[0]
     assert stays.rstrip().endswith("[cells]\n#enable = false")
     assert moved == (
-        "server_listen = 0.0.0.0\n# words: about it\nserver_proxyclient_address = 0.0.0.1\n"
-        "# mine\nnovncproxy_port = 6081\n"
+        "server_listen = 0.0.0.0\n# words: about it\nserver_proxyclient_address = 0.0.0.1\n# mine\nnovncproxy_port = 6081\n"
     )
 
 
@@ -747,20 +748,12 @@ SETTING = st.one_of(
     st.tuples(st.sampled_from(NAMES), VALUES),
     st.tuples(st.sampled_from([("neutron", "auth_section"), ("DEFAULT", "config_source")]), st.just("mine")),
     st.tuples(
-        st.tuples(
-            st.sampled_from(["mine", "x", "VNC", "default"]), st.sampled_from(["auth_type", "username", "enabled"])
-        ),
-        VALUES,
+        st.tuples(st.sampled_from(["mine", "x", "VNC", "default"]), st.sampled_from(["auth_type", "username", "enabled"])), VALUES
     ),
 )
 
 
-@given(
-    st.lists(SETTING, max_size=15),
-    st.sampled_from(RELEASES),
-    st.integers(0, 19),
-    st.sampled_from(["", "\n", "# note\n"]),
-)
+@given(st.lists(SETTING, max_size=15), st.sampled_from(RELEASES), st.integers(0, 19), st.sampled_from(["", "\n", "# note\n"]))
 @settings(max_examples=250, deadline=None)
 def test_any_options_with_any_values(settings_, old, steps, between):
     text = "".join(f"[{section}]\n{between}{name} = {value}\n{between}" for (section, name), value in settings_)

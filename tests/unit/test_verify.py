@@ -6,7 +6,6 @@ import json
 import re
 import socketserver
 import ssl
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,13 +14,12 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from kilonova import config_files, verification
+from kilonova.config import config_files
+from kilonova.proof import verification
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-# Ansible ships them to a host as ansible.module_utils.kilonova_verify; they name each other relatively.
-sys.path.insert(0, str(PROJECT / "module_utils"))
 shared, engine, guest, rows, tenant, text = (
-    importlib.import_module(f"kilonova_verify.{name}") for name in ("context", "engine", "guest", "rows", "tenant", "text")
+    importlib.import_module(f"kilonova.onhost.verify.{name}") for name in ("context", "engine", "guest", "rows", "tenant", "text")
 )
 
 

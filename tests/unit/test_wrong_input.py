@@ -12,7 +12,8 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from wrong_input import walk
 
-from kilonova import generate, variables
+from kilonova.config import inventories
+from kilonova.run import variables
 
 NETWORK = "10.20"
 LOCAL = [case for case in walk.cases() if not case.asks_host]
@@ -25,7 +26,7 @@ def said(directory, foreign=()):
     loader = DataLoader()
     read = InventoryManager(loader, sources=[str(directory)])
     hostvars = HostVars(read, VariableManager(loader=loader, inventory=read), loader)
-    inventory = generate.Inventory.of_ansible({"hostvars": hostvars, "groups": read.get_groups_dict()})
+    inventory = inventories.Inventory.of_ansible({"hostvars": hostvars, "groups": read.get_groups_dict()})
     return [str(problem) for problem in variables.check_inventory(inventory, foreign)[0]]
 
 
@@ -53,8 +54,12 @@ def test_refused_by_the_playbook(case, tmp_path):
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), str(walk.TREE / "playbooks" / "site.yml")],
-        cwd=walk.TREE, env={**os.environ, "ANSIBLE_CONFIG": str(walk.TREE / "ansible.cfg")}, capture_output=True, text=True,
-        timeout=60, check=False,
+        cwd=walk.TREE,
+        env={**os.environ, "ANSIBLE_CONFIG": str(walk.TREE / "ansible.cfg")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 2, done.stderr
     assert time.monotonic() - began < 10

@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from kilonova import secrets
-from kilonova.config_files import ROLES
+from kilonova.config.config_files import ROLES
+from kilonova.run import secrets
 
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent

@@ -3,7 +3,7 @@
     PYTHONPATH=<unpacked services>:<unpacked libraries>:<base> python extract_services.py SERIES > options.json
 
 As extract.py does for Nova. Options come in parts, one for each list that a package has of its own: which of them a file may have
-depends on the programs that read the file (kilonova/catalogue/data/by_hand.yml, `files`).
+depends on the programs that read the file (kilonova/config/catalogue/data/by_hand.yml, `files`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 import os
 
-from kilonova import releases
+from kilonova.config import releases
 
 RELEASE = releases.find(os.environ.get("KILONOVA_RELEASE") or "epoxy")
 BACKEND = "ovn" if releases.find("epoxy") <= RELEASE else "openvswitch"
@@ -11,14 +11,14 @@ CONTROLLER_UNITS = {
     "openvswitch": ["neutron-l3-agent", "neutron-dhcp-agent", "neutron-metadata-agent", "neutron-openvswitch-agent"],
     "ovn": ["ovn-central", "ovn-host", "neutron-periodic-workers", "neutron-ovn-maintenance-worker"],
 }[BACKEND]
-COMPUTE_UNITS = {
-    "openvswitch": ["neutron-openvswitch-agent"],
-    "ovn": ["ovn-host", "neutron-ovn-metadata-agent"],
-}[BACKEND]
+COMPUTE_UNITS = {"openvswitch": ["neutron-openvswitch-agent"], "ovn": ["ovn-host", "neutron-ovn-metadata-agent"]}[BACKEND]
 AGENTS = {
     "openvswitch": {
-        ("neutron-l3-agent", "controller"), ("neutron-dhcp-agent", "controller"), ("neutron-metadata-agent", "controller"),
-        ("neutron-openvswitch-agent", "controller"), ("neutron-openvswitch-agent", "compute1"),
+        ("neutron-l3-agent", "controller"),
+        ("neutron-dhcp-agent", "controller"),
+        ("neutron-metadata-agent", "controller"),
+        ("neutron-openvswitch-agent", "controller"),
+        ("neutron-openvswitch-agent", "compute1"),
     },
     "ovn": {("ovn-controller", "controller"), ("ovn-controller", "compute1"), ("neutron-ovn-metadata-agent", "compute1")},
 }[BACKEND]

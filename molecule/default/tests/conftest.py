@@ -12,7 +12,7 @@ import testinfra
 import yaml
 from trust import hostile
 
-import kilonova.secrets
+import kilonova.run.secrets
 
 PROJECT = Path(__file__).resolve().parents[3]
 INVENTORY = Path(os.environ["KILONOVA_INVENTORY"])
@@ -50,7 +50,7 @@ def inventory_directory() -> Path:
 @pytest.fixture(scope="session")
 def secrets() -> dict[str, set[str]]:
     """The inventory's secrets, in every form that they may be written in."""
-    return {name: hostile.words_of({name: value}) for name, value in kilonova.secrets.values(INVENTORY).items()}
+    return {name: hostile.words_of({name: value}) for name, value in kilonova.run.secrets.values(INVENTORY).items()}
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 
-from kilonova import generate
+from kilonova.config import generate, inventories
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def generated(controller, inventory_directory):
     for host in read.get_hosts():
         host.set_variable("openstack_datapath", controller.check_output("ovs-vsctl get bridge br-int datapath_type").strip('"'))
     hostvars = HostVars(read, VariableManager(loader=loader, inventory=read), loader)
-    inventory = generate.Inventory.of_ansible({"hostvars": hostvars, "groups": read.get_groups_dict()})
+    inventory = inventories.Inventory.of_ansible({"hostvars": hostvars, "groups": read.get_groups_dict()})
     files = {host: {} for host in inventory.hosts()}
     for file in generate.files(inventory):
         files[file.host][file.path] = file

@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kilonova import conf
+from kilonova.config import conf
 
 WAIVERS = yaml.safe_load(Path(__file__).with_name("security_waivers.yml").read_text(encoding="utf-8"))
 CHECKS = {}
 CONTROLLER_FILES = {
-    "keystone": "/etc/keystone/keystone.conf", "glance": "/etc/glance/glance-api.conf", "nova": "/etc/nova/nova.conf",
-    "placement": "/etc/placement/placement.conf", "neutron": "/etc/neutron/neutron.conf",
+    "keystone": "/etc/keystone/keystone.conf",
+    "glance": "/etc/glance/glance-api.conf",
+    "nova": "/etc/nova/nova.conf",
+    "placement": "/etc/placement/placement.conf",
+    "neutron": "/etc/neutron/neutron.conf",
 }
 
 
@@ -270,7 +273,10 @@ def _(site):
 @check("Database-03", "An account may use its own databases only, and pass no right on")
 def _(site):
     own = {
-        "keystone": {"keystone"}, "glance": {"glance"}, "placement": {"placement"}, "neutron": {"neutron"},
+        "keystone": {"keystone"},
+        "glance": {"glance"},
+        "placement": {"placement"},
+        "neutron": {"neutron"},
         "nova": {"nova", "nova_api", "nova_cell0"},
     }
     found = []

@@ -4,9 +4,22 @@ import backend
 import pytest
 
 CONTROLLER_UNITS = [
-    "mariadb", "rabbitmq-server", "memcached", "keystone", "glance-api", "placement-api", "nova-api", "nova-api-metadata",
-    "nova-conductor", "nova-scheduler", "nova-novncproxy", "neutron-api", "neutron-rpc-server", "openvswitch-switch",
-    "openstack-bridges", *backend.CONTROLLER_UNITS,
+    "mariadb",
+    "rabbitmq-server",
+    "memcached",
+    "keystone",
+    "glance-api",
+    "placement-api",
+    "nova-api",
+    "nova-api-metadata",
+    "nova-conductor",
+    "nova-scheduler",
+    "nova-novncproxy",
+    "neutron-api",
+    "neutron-rpc-server",
+    "openvswitch-switch",
+    "openstack-bridges",
+    *backend.CONTROLLER_UNITS,
 ]
 COMPUTE_UNITS = ["libvirtd", "nova-compute", "openvswitch-switch", "openstack-bridges", *backend.COMPUTE_UNITS]
 
@@ -41,8 +54,13 @@ def test_no_unit_failed(host, request):
 @pytest.mark.parametrize(
     ("port", "status", "word"),
     [
-        (5000, 300, "v3"), (9292, 300, "v2"), (8778, 200, "v1.0"), (8774, 200, "v2.1"), (9696, 200, "v2.0"),
-        (8775, 200, "latest"), (6080, 200, ""),
+        (5000, 300, "v3"),
+        (9292, 300, "v2"),
+        (8778, 200, "v1.0"),
+        (8774, 200, "v2.1"),
+        (9696, 200, "v2.0"),
+        (8775, 200, "latest"),
+        (6080, 200, ""),
     ],
 )
 def test_port_answers(get, addresses, port, status, word):

@@ -1,0 +1,57 @@
+"""Where the inventory's hosts, addresses and ports point to: what the filters and the checks of it know.
+
+Joining and reading of host and port is shared with the modules, and is in module_utils/kilonova/address.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from kilonova.onhost.address import bare, canonical, host_port, parsed, split, url_host
+
+__all__ = ["bare", "canonical", "host_port", "parsed", "split", "url_host"]
+
+
+def ip_version(address: Any) -> int:
+    """Return 4 or 6, the kind of an IP address. Raises ValueError for anything else."""
+    found = parsed(address)
+    if found is None:
+        raise ValueError(f"{address!r} is not an IP address")
+    return found.version
+
+
+def hosts_of(texts: Iterable[Any]) -> list[str]:
+    """Return the hosts, each once, of what names some: a host, a URL, or host:port with commas between."""
+    found: dict[str, None] = {}
+    for text in map(str, texts):
+        for part in [text] if "://" in text else text.split(","):
+            try:
+                host = urlsplit(part).hostname or "" if "://" in part else split(part)[0]
+            except ValueError:
+                host = part
+            found[bare(host.strip())] = None
+    return [host for host in found if host]
+
+
+def names_of(texts: Iterable[Any]) -> list[str]:
+    """Return those of hosts_of() that have to be resolved."""
+    return [host for host in hosts_of(texts) if parsed(host) is None]
+
+
+def is_elsewhere(host: Any, controller: Mapping[str, Any]) -> bool:
+    """Whether `host`, a name or an address, is another machine than the controller.
+
+    `controller` has its `address` and `name` in the inventory, and what it told of itself: its `hostname`, its `addresses`, and
+    what names are there (`resolved`). Before it has told anything, its address and its names are what is known to be its.
+    """
+    text = bare(host)
+    own = {canonical(address) for address in (controller["address"], *(controller.get("addresses") or ()))}
+    if parsed(text) is not None:
+        return canonical(text) not in own and not parsed(text).is_loopback
+    resolved = (controller.get("resolved") or {}).get(text)
+    if resolved is not None:
+        return not any(address in own or parsed(address).is_loopback for address in resolved)
+    names = {str(name).lower() for name in (controller["name"], controller.get("hostname"), "localhost") if name}
+    return text.lower().rstrip(".") not in names

@@ -1,0 +1,362 @@
+"""Values with a grammar of their own, which Nova parses after oslo.config has taken the text (data/grammar.yml has them).
+
+`written` makes the text of a list or mapping of YAML, by the option's type; `wrong` says what Nova would not parse; `conflicts`
+which options cannot stand together. No message contains a value: it may be a secret.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kilonova.config.catalogue.options import Option
+from kilonova.config.conf import kind
+from kilonova.config.releases import Release
+
+DATA = Path(__file__).parent / "data" / "grammar.yml"
+# Forms whose text is JSON.
+JSON = ("pci_alias", "pci_device_spec")
+# Options whose text is a word or more, so that a number or a truth value of YAML's may be another text than what was meant.
+TEXTS = ("String", "MultiString", "URI", "HostAddress", "HostDomain", "Hostname", "IPAddress")
+
+
+@functools.cache
+def _data() -> dict[str, Any]:
+    return yaml.load(DATA.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+@functools.cache
+def _forms() -> dict[tuple[str, str], str]:
+    return {(row["section"], name): row["form"] for row in _data()["values"] for name in row["names"]}
+
+
+def form(option: Option) -> str | None:
+    """Return the name of the grammar that the option's values have, or None."""
+    family = re.sub(r"^(mdev|vgpu)_.*", "mdev_*", option.section)  # the same under its older name
+    return _forms().get((family, option.dest))
+
+
+# ------------------------------------------------------------------------------------------------------------- writing
+
+
+def written(option: Option, value: Any) -> Any:
+    """Return the text of a list or mapping as the option's type wants it; a list of texts for an option that may be repeated.
+
+    Raises ValueError with what is wrong and the remedy, for whatever the type cannot hold.
+    """
+    if option.multi:
+        elements = value if isinstance(value, (list, tuple)) else [value]
+        return [_element(option, one) for one in elements if one is not None]
+    if isinstance(value, Mapping):
+        return _mapping(option, value)
+    if option.spec["type"] == "List":
+        return _joined(option, [one for one in value if one is not None])
+    raise ValueError("is a list, and this option takes one value; write that")
+
+
+def _element(option: Option, value: Any) -> Any:
+    """One repetition of an option."""
+    if isinstance(value, Mapping):
+        return _mapping(option, value)
+    if isinstance(value, (list, tuple)):
+        if form(option) == "pci_device_spec" and all(isinstance(one, Mapping) for one in value):
+            return _json([_strings(one) for one in value])
+        raise ValueError("is a list in a list; write one value for each repetition")
+    return value
+
+
+def _mapping(option: Option, value: Mapping[Any, Any]) -> str:
+    if form(option) in JSON:
+        return _json(_strings(value))
+    if option.spec["type"] != "Dict":
+        raise ValueError("is a mapping, and this option takes none; write its text in quotes")
+    separator = option.spec.get("key_value_separator", ":")
+    pairs = []
+    for name, one in value.items():
+        if isinstance(one, (Mapping, list, tuple)) or one is None:
+            raise ValueError("has a part that is no text or number; write name: value")
+        pair = [_plain(name), _plain(one)]
+        if "," in "".join(pair) or separator in pair[0]:
+            raise ValueError("has a part with a comma or colon in it, which Nova would take for the end of that part")
+        pairs.append(separator.join(pair))
+    return ",".join(pairs)
+
+
+def _joined(option: Option, value: Sequence[Any]) -> str:
+    """A comma-separated list."""
+    texts = []
+    for number, one in enumerate(value, start=1):
+        if isinstance(one, (Mapping, list, tuple)):
+            raise ValueError(f"has {kind(one)} as element {number}; write a list of texts")
+        text = _plain(one)
+        if "," in text:
+            raise ValueError(f"has a comma in element {number}, which would be read as two; write them as two")
+        if not text.strip() or text != text.strip():
+            raise ValueError(f"has an empty element {number}, or a blank at its begin or end, which would be lost; correct it")
+        texts.append(text)
+    text = ",".join(texts)
+    return f"[{text}]" if option.spec.get("bounds") else text
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    raise ValueError(f"has a part that is {kind(value)}; write it in quotes")
+
+
+def _strings(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """The mapping as Nova's JSON has it: truth values are texts there."""
+    return {
+        str(name): _strings(one) if isinstance(one, Mapping) else _plain(one) if isinstance(one, bool) else one
+        for name, one in value.items()
+    }
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except TypeError:
+        raise ValueError("has a part that is no text, number or mapping; write it in quotes") from None
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+def wrong(option: Option, text: str, release: Release) -> str | None:
+    """Return what is wrong with the text of one value by Nova's own grammar, and the remedy; None when nothing is.
+
+    `text` is what oslo.config's type has accepted.
+    """
+    name = form(option)
+    if not name or not text.strip():
+        return None
+    try:
+        _FORMS[name](text, release)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        what = "is not JSON, as which Nova reads it; write a mapping in YAML"
+        raise ValueError(f'{what}, or text such as {{"vendor_id": "8086", "product_id": "154d"}}') from None
+
+
+def _texts(data: Mapping[str, Any], names: Sequence[str]) -> None:
+    for name in names:
+        if not isinstance(data.get(name), (str, type(None))):
+            raise ValueError(f'{name} is {kind(data[name])}, not a text; put it in quotes, e.g. "0443"')
+
+
+_HEX = re.compile(r"[0-9a-fA-F]{4}")
+
+
+def _alias(text: str, release: Release) -> None:
+    data = _decoded(text)
+    if not isinstance(data, dict):
+        raise ValueError(f"is {kind(data)} in JSON, not a mapping; repeat the option for each alias")
+    known = ["name", "capability_type", "product_id", "vendor_id", "device_type", "numa_policy"]
+    if release.nova > 26:
+        known += ["resource_class", "traits", "live_migratable"]
+    unknown = [name for name in data if name not in known]
+    if unknown:
+        raise ValueError(f"Nova knows no part {unknown[0]!r} of an alias; use {', '.join(known)}")
+    _texts(data, known)
+    if not data.get("name"):
+        raise ValueError("has no name; add one")
+    for name in ("vendor_id", "product_id"):
+        if not _HEX.fullmatch(data.get(name, "0000") or ""):
+            raise ValueError(f'{name} is no number of four hexadecimal digits; write one, e.g. "154d"')
+    for name, allowed in (
+        ("device_type", ("type-PCI", "type-PF", "type-VF")),
+        ("numa_policy", ("required", "preferred", "legacy", "socket")),
+        ("capability_type", ("pci",)),
+    ):
+        if name in data and data[name] not in allowed:
+            raise ValueError(f"{name} is none of {', '.join(allowed)}; write one of them")
+
+
+def _device_spec(text: str, _release: Release) -> None:
+    data = _decoded(text)
+    if not isinstance(data, (dict, list)):
+        raise ValueError(f"is {kind(data)} in JSON, not a mapping or a list of mappings; write one")
+    for spec in data if isinstance(data, list) else [data]:
+        if not isinstance(spec, dict):
+            raise ValueError(f"has {kind(spec)} where a mapping belongs; write a list of mappings")
+        _texts(spec, ("vendor_id", "product_id", "devname", "physical_network"))
+        if not isinstance(spec.get("address", ""), (str, dict)):
+            raise ValueError('address is neither a text nor a mapping; write one, e.g. "0000:0a:00.*"')
+        if spec.get("address") and spec.get("devname"):
+            raise ValueError("has address and devname; leave one out")
+        for name in ("vendor_id", "product_id"):
+            if not re.fullmatch(r"\*|(0[xX])?0*[0-9a-fA-F]{1,4}", (spec.get(name) or "*").strip()):
+                raise ValueError(f'{name} is no hexadecimal number up to ffff; write one, e.g. "154d", or *')
+
+
+def _cpu_set(text: str, _release: Release) -> None:
+    chosen: set[int] = set()
+    refused: set[int] = set()
+    for rule in filter(None, map(str.strip, text.split(","))):
+        match = re.fullmatch(r"(\^?)\s*(\d{1,6})(?:\s*-\s*(\d{1,6}))?", rule, re.ASCII)
+        if not match or (match[3] and int(match[2]) > int(match[3])):
+            raise ValueError("is no set of CPUs; write numbers, ranges and exceptions with commas between them, e.g. 4-12,^8,15")
+        (refused if match[1] else chosen).update(range(int(match[2]), int(match[3] or match[2]) + 1))
+    if not chosen - refused:
+        raise ValueError("leaves no CPU; write e.g. 4-12,^8,15")
+
+
+_PAGES = "is no reservation of huge pages; write node, size and count, e.g. node:0,size:2048,count:64"
+
+
+def _huge_pages(text: str, _release: Release) -> None:
+    parts = dict(part.strip().partition(":")[::2] for part in text.split(","))
+    size = r"\d+|(?i:\d+(?:\.\d+)?\s*(?:[kmgtpezyrq]i?)?b?(?:it)?)"
+    for name, pattern in (("node", r"\d+"), ("size", size), ("count", r"\d+")):
+        if not re.fullmatch(pattern, parts.get(name, "").strip(), re.ASCII):
+            raise ValueError(_PAGES)
+
+
+def _catalog_info(text: str, _release: Release) -> None:
+    parts = text.split(":")
+    if len(parts) != 3 or not parts[0]:
+        raise ValueError("does not have three parts; write type:name:interface, e.g. volumev3::internalURL")
+    allowed = ("publicURL", "internalURL", "adminURL", "public", "internal", "admin")
+    if parts[2] not in allowed:
+        raise ValueError(f"has no interface as its third part; write one of {', '.join(allowed)}")
+
+
+def _each(text: str, pattern: str, what: str) -> None:
+    for number, element in enumerate(map(str.strip, text.split(",")), start=1):
+        if element and not re.fullmatch(pattern, element, re.ASCII):
+            raise ValueError(f"element {number} {what}")
+
+
+def _pci_addresses(text: str, _release: Release) -> None:
+    pattern = r"[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]"
+    _each(text, pattern, "is no address of a PCI device; write one, e.g. 0000:84:00.0")
+
+
+def _cache_modes(text: str, _release: Release) -> None:
+    pattern = "[^=]+=(default|none|writethrough|writeback|directsync|unsafe)"
+    _each(text, pattern, "is no cache mode of a kind of disk; write e.g. file=directsync,block=none")
+
+
+def _machine_types(text: str, _release: Release) -> None:
+    _each(text, r"[\w-]+=\S+", "is no machine type of an architecture; write e.g. x86_64=q35")
+
+
+def _migration_uri(text: str, _release: Release) -> None:
+    try:
+        text % "host"
+    except (TypeError, ValueError):
+        raise ValueError("has no %s where the other host's name belongs; write e.g. qemu+ssh://nova@%s/system") from None
+
+
+def _audit_period(text: str, _release: Release) -> None:
+    unit, at, offset = text.partition("@")
+    most = {"hour": 59, "day": 23, "month": 31, "year": 12}
+    if unit not in most or (at and not (offset.isdecimal() and int(offset) <= most[unit])):
+        raise ValueError("is no period; write hour, day, month or year, or with its begin, e.g. month@15")
+
+
+class _AnyField(dict):
+    def __missing__(self, _name: str) -> int:
+        return 1
+
+
+def _name_template(text: str, _release: Release) -> None:
+    for argument in (1, _AnyField()):
+        try:
+            text % argument
+        except (TypeError, ValueError, KeyError):
+            continue
+        return
+    raise ValueError("is no template of a name; write e.g. instance-%08x or uuid-%(uuid)s")
+
+
+def _log_levels(text: str, _release: Release) -> None:
+    levels = r"(?:CRITICAL|FATAL|ERROR|WARNING|WARN|INFO|DEBUG|TRACE|NOTSET|\d+)"
+    _each(text, rf"[^=]*={levels}", "is no level of a logger; write e.g. sqlalchemy=WARN")
+
+
+def _vendordata_targets(text: str, _release: Release) -> None:
+    _each(text, r"[^@\s]+@\S+", "has no name before its URL, and Nova skips it; write name@URL")
+
+
+_FORMS: dict[str, Callable[[str, Release], None]] = {
+    "pci_alias": _alias,
+    "pci_device_spec": _device_spec,
+    "cpu_set": _cpu_set,
+    "huge_pages": _huge_pages,
+    "catalog_info": _catalog_info,
+    "pci_addresses": _pci_addresses,
+    "cache_modes": _cache_modes,
+    "machine_types": _machine_types,
+    "migration_uri": _migration_uri,
+    "audit_period": _audit_period,
+    "name_template": _name_template,
+    "log_levels": _log_levels,
+    "vendordata_targets": _vendordata_targets,
+}
+
+
+# ------------------------------------------------------------------------------------------------------------ together
+
+
+@functools.cache
+def related() -> frozenset[str]:
+    """Return the names of options that relations speak of."""
+    asked = (name for row in _data()["relations"] for name in (*row["if"], *row.get("unless", {})))
+    return frozenset(name.split("] ")[1] for name in asked)
+
+
+def conflicts(values: Mapping[str, str]) -> Iterator[str]:
+    """Yield what cannot stand together in the values that nova-compute reads in the end, "[section] option" -> text."""
+    for row in _data()["relations"]:
+        asked, unless = row["if"], row.get("unless", {})
+        if all(_holds(values.get(name), wanted) for name, wanted in asked.items()) and not (
+            unless and all(_holds(values.get(name), wanted) for name, wanted in unless.items())
+        ):
+            yield f"{next(iter(asked))}: {row['what']}; {row['remedy']}"
+
+
+def _holds(text: str | None, wanted: bool | str) -> bool:
+    """Whether a value is what a relation asks for; one that is not set is neither true nor false."""
+    if isinstance(wanted, str):
+        return text == wanted
+    said = "" if text is None else text.strip().lower()
+    false = said in ("false", "no", "off", "0")
+    return bool(said) and not false if wanted else false
+
+
+# ---------------------------------------------------------------------------------------------------------- YAML's types
+
+
+def doubtful(option: Option, value: Any) -> tuple[str, str] | None:
+    """Return (level, what) for a value of an option for text of which YAML has made something else; None when it is fine."""
+    name = option.spec["type"]
+    elements = value if isinstance(value, (list, tuple)) else [value]
+    if name == "List":
+        name = option.spec.get("item", {}).get("type", "String")
+        elements = [one for one in elements if isinstance(one, bool)]
+    if name not in TEXTS:
+        return None
+    for one in elements:
+        if isinstance(one, bool):
+            what = f"is {'true' if one else 'false'} to YAML, which reads yes, no, on and off so as well, and not a text"
+            return "error", f'{what}; write what is meant in quotes, e.g. "{"yes" if one else "no"}"'
+        if isinstance(one, (int, float)):
+            what = "is a number to YAML, which may have changed it: 0755 is 493, 12:30:45 is 45045, 1.10 is 1.1"
+            return "warning", f"{what}; put the text in quotes"
+    return None

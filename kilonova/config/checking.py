@@ -1,0 +1,366 @@
+"""Check declared files against the options of the release before anything is written."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kilonova.config import catalogue, conf, config_files, generate, inventories, listening, plain
+from kilonova.config.catalogue import grammar
+from kilonova.problems import some
+from kilonova.run import preflight
+
+# ---------------------------------------------------------------------------------------------------------- validating
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong with a host's file."""
+
+    host: str
+    what: str
+    """File, option, value (secrets masked), what is wrong and what to do."""
+    level: str = "error"
+    """As a finding's: `error` or `warning`."""
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.what}"
+
+
+def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[Complaint]:
+    """Check a file whose entry has `catalogue: {release, node}` against that release's options of it; others by their form.
+
+    Without `text`, what would be written is checked before it is. `accepted` in it names options, as ``[section] option``, whose
+    warnings we know and cannot avoid.
+    """
+    found = _check_types(host, entry)
+    wanted = entry.get("catalogue")
+    if not wanted:
+        path = str(entry["path"])
+        known = entry.get("layers") is not None and plain.section_of(path)
+        wrong = plain.check(path, config_files.sections_of(entry)) if known else ()
+        return [*found, *(Complaint(host, f"{path} {what}") for what in wrong)]
+    source: Any = text
+    if text is None:
+        source = {
+            section: {option: value for option, (value, _layer) in options.items()}
+            for section, options in config_files.sections_of(entry).items()
+        }
+    for finding in _findings(entry["path"], source, wanted):
+        name = f"[{finding.section}]" + (f" {finding.option}" if finding.option else "")
+        if finding.level == "warning" and name in wanted.get("accepted", ()):
+            continue
+        value = f" = {finding.value}" if finding.value else ""
+        found.append(Complaint(host, f"{entry['path']} {name}{value}: {finding.message}", finding.level))
+    return found
+
+
+def _findings(path: str, source: Any, wanted: Mapping[str, Any]) -> list[catalogue.Finding]:
+    """What is wrong with a file, looked for once in files of the same content."""
+    asked = os.path.basename(path), wanted["release"], wanted.get("node") or None
+    key = (*map(str, asked), source if isinstance(source, str) else repr(source))
+    if key not in _FOUND:
+        if len(_FOUND) > 1000:  # files that are another on every host
+            _FOUND.clear()
+        file, release, node = asked
+        _FOUND[key] = catalogue.validate(source, release, node, str(file))
+    return _FOUND[key]
+
+
+_FOUND: dict[tuple[Any, ...], list[catalogue.Finding]] = {}
+
+
+def _check_types(host: str, entry: Mapping[str, Any]) -> list[Complaint]:
+    """What YAML may have made something else of than was meant, in an operator's overrides."""
+    found: list[Complaint] = []
+    if not _is_read_by_oslo(entry) or not _overrides(entry):
+        return found
+    known = config_files.catalogue_of(entry)
+    overrides = {layer: entry["layers"][layer] for layer in _overrides(entry)}
+    for section, options in config_files.layers_of({"layers": overrides}).items():
+        for name, (value, _layer) in options.items():
+            if value is None or isinstance(value, str):
+                continue
+            resolved = known.resolve(section, name) if known is not None else None
+            said = grammar.doubtful(resolved[0], value) if resolved else None
+            if known is None and isinstance(value, list) and len(value) > 1:
+                what = "is a list, written as one line for each element, and of most options the last one alone counts"
+                said = "warning", f"{what}; if commas are meant, write one text with them"
+            if said:
+                found.append(Complaint(host, f"{entry['path']} [{section}] {name}: {said[1]}", said[0]))
+    return found
+
+
+def _is_read_by_oslo(entry: Mapping[str, Any]) -> bool:
+    """Whether the file is one of sections and options that oslo.config reads."""
+    return entry.get("layers") is not None and entry.get("template") in (None, "oslo.conf.j2")
+
+
+def _overrides(entry: Mapping[str, Any]) -> list[str]:
+    """Names of the layers of an operator that say something."""
+    return [name for name, sections in entry["layers"].items() if name.startswith("override") and sections]
+
+
+# What an override may not change by itself, because something else knows it too: one row for each fact.
+def _kept_twice() -> list[dict[str, Any]]:
+    return inventories.variables_of("preflight", "vars")["__preflight_kept_twice"]
+
+
+def check_host(host: inventories.Host, entries: Iterable[Mapping[str, Any]]) -> list[Complaint]:
+    """What an operator's overrides come to on a host, all of its files taken together.
+
+    Of the files that a unit reads one after the other, the last that sets an option counts: an override that loses is an error.
+    So is one of a fact that something else knows too, and options that exclude each other.
+    """
+    files = {str(entry["path"]): entry for entry in entries if _is_read_by_oslo(entry)}
+    if not any(_overrides(entry) for entry in files.values()):
+        return []
+    names = _overridden(files.values()) | grammar.related()
+    merged = {path: _resolved_layers(entry, names) for path, entry in files.items()}
+    usual = _usual(files.values(), names)
+    found = [complaint for path, options in merged.items() for complaint in _check_kept_twice(host, path, options, usual)]
+    for unit, paths in _reading_orders(host, files).items():
+        read = {path: merged[path] for path in paths}
+        found += [Complaint(host.name, what) for what in _lost(unit, read, files)]
+        if unit == "nova-compute":
+            values = {
+                f"[{section}] {name}": conf.text(value)
+                for (section, name), (value, _l, _m) in _in_the_end(read).items()
+                if isinstance(value, (str, int, float))
+            }
+            found += [Complaint(host.name, f"{paths[-1]} {what}") for what in grammar.conflicts(values)]
+    return list(dict.fromkeys(found))
+
+
+def _overridden(entries: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Names of all options that overrides set, with the other names of those options."""
+    found: set[str] = set()
+    for entry in entries:
+        known = config_files.catalogue_of(entry)
+        for layer in _overrides(entry):
+            for section, options in entry["layers"][layer].items():
+                for name in options or ():
+                    resolved = known.resolve(section, name) if known is not None else None
+                    found |= {name, *((resolved[0].dest, *(alias for _s, alias in resolved[0].aliases)) if resolved else ())}
+    return found
+
+
+def _resolved_layers(entry: Mapping[str, Any], names: set[str]) -> dict[tuple[str, str], list[tuple[Any, str, bool]]]:
+    """(section, option) -> what sets it in the file: (text or list or None, layer, whether repetitions count), first what counts.
+
+    Only options that have one of `names`.
+
+    By the option's present name, which oslo.config tries before the deprecated ones.
+    """
+    known = config_files.catalogue_of(entry)
+    present = config_files.sections_of(entry)
+    found: dict[tuple[str, str], list[tuple[int, tuple[Any, str, bool]]]] = {}
+    for section, options in config_files.layers_of(entry).items():
+        for name, (_value, layer) in options.items():
+            if name not in names:
+                continue
+            resolved = known.resolve(section, name) if known is not None else None
+            option = resolved[0] if resolved else None
+            key = (option.section, option.dest) if option else (conf.section_key(section), name)
+            tried = [key, *option.aliases] if option else [key]
+            here = (conf.section_key(section), name)
+            rank = tried.index(here) if here in tried else len(tried)
+            value = present.get(section, {}).get(name, (None, layer))[0]
+            found.setdefault(key, []).append((rank, (value, layer, bool(option and option.multi))))
+    # What is left out of the file sets nothing, but says what the operator wants.
+    return {
+        key: [one for _rank, one in sorted(sets, key=lambda pair: (pair[1][0] is None, pair[0]))] for key, sets in found.items()
+    }
+
+
+def _usual(entries: Iterable[Mapping[str, Any]], names: set[str]) -> dict[tuple[str, str], Any]:
+    """(section, option) -> what our own layers set; of several files, the first."""
+    found: dict[tuple[str, str], Any] = {}
+    for entry in entries:
+        ours = {name: sections for name, sections in entry["layers"].items() if not name.startswith("override")}
+        for section, options in config_files.combine_layers(ours).items():
+            for name in names.intersection(options):
+                found.setdefault((conf.section_key(section), name), options[name][0])
+    return found
+
+
+def _reading_orders(host: inventories.Host, files: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Unit -> those of `files` that it reads, in its order."""
+    found = {}
+    for role in host.roles():
+        for variable in inventories.unit_variables(role):
+            for unit in host.find(variable):
+                if unit.get("runs", True) and "reads" in unit:
+                    found[unit["name"]] = [path for path in unit["reads"] if path in files]
+    return {unit: paths for unit, paths in found.items() if paths}
+
+
+Sets = Mapping[tuple[str, str], list[tuple[Any, str, bool]]]
+
+
+def _in_the_end(read: Mapping[str, Sets]) -> dict[tuple[str, str], tuple[Any, str, bool]]:
+    """What counts for each option after the files of `read`, in this order."""
+    found: dict[tuple[str, str], tuple[Any, str, bool]] = {}
+    for sets in read.values():
+        for key, values in sets.items():
+            if values[0][0] is not None:
+                found[key] = values[0]
+    return found
+
+
+def _lost(unit: str, read: Mapping[str, Sets], files: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the overrides that do not take effect, each with the remedy."""
+    end = {key: (values[0], path) for path, sets in read.items() for key, values in sets.items() if values[0][0] is not None}
+    for path, sets in read.items():
+        for (section, name), values in sets.items():
+            for value, layer, multi in values:
+                if not layer.startswith("override") or (section, name) not in end:
+                    continue
+                (counts, by, _multi), last = end[section, name]
+                same = counts == value or (
+                    None not in (counts, value)
+                    and not isinstance(counts, list)
+                    and not isinstance(value, list)
+                    and conf.text(counts) == conf.text(value)
+                )
+                if same or (multi and value is not None):  # of a repeated option, every file's lines count
+                    continue
+                variable = layer.removeprefix("overrides of ").split(" ")[0]
+                if by.startswith("override") and _role_of(by) != _role_of(layer):
+                    continue  # one for another service, which reads more
+                file = last.rpartition("/")[2]
+                if last == path:
+                    what = f"is set there by its present name too ({by}), which counts"
+                    remedy = f"write [{section}] {name}"
+                elif by.startswith("override"):
+                    what, remedy = f"is lost: {unit} reads {last} later, where {by} set it again", "leave one of them out"
+                else:
+                    what = f"is lost: {unit} reads {last} later, which sets it too ({by})"
+                    remedy = f"write it under {file} in {_variable_of(files[last], variable)}"
+                yield f"{path} [{section}] {name}, of {variable}: {what}; {remedy}"
+
+
+def _role_of(layer: str) -> str:
+    return layer.removeprefix("overrides of ").split("_overrides")[0].removesuffix("_host")
+
+
+def _variable_of(entry: Mapping[str, Any], variable: str) -> str:
+    """The variable of overrides for a file: the same if the file has it, else the file's own of that kind."""
+    own = [layer.removeprefix("overrides of ").split(" ")[0] for layer in entry["layers"] if layer.startswith("override")]
+    for_host = variable.endswith("_host_overrides")
+    fitting = [name for name in own if name.endswith("_host_overrides") == for_host]
+    return variable if variable in own or not fitting else fitting[0]
+
+
+def _check_kept_twice(host: inventories.Host, path: str, sets: Sets, usual: Mapping[tuple[str, str], Any]) -> Iterator[Complaint]:
+    """Yield overrides of what something else knows too, and so would know otherwise; `usual` is what our own layers set."""
+    for row in _kept_twice():
+        if not re.search(row["files"], path):
+            continue
+        for section in row["sections"]:
+            for name in row["names"]:
+                if (section, name) not in usual and "default" not in row:
+                    continue  # nobody else has it on this host
+                for value, layer, _multi in sets.get((section, name), ()):
+                    if not layer.startswith("override"):
+                        continue
+                    before = usual.get((section, name), row.get("default"))
+                    same = [conf.text(one) for one in (value, before) if isinstance(one, (str, int, float))]
+                    if value == before or (len(same) == 2 and same[0] == same[1]):
+                        continue
+                    secret = value is None or catalogue.is_secret(name)
+                    shown = "" if secret else f" = {catalogue.mask(section, name, str(value))}"
+                    what = f"{row['also']} would not know of it; {row['remedy']}"
+                    yield Complaint(host.name, f"{path} [{section}] {name}{shown}: {what}")
+
+
+def complaints(inventory: inventories.Inventory, hosts: Iterable[str] | None = None) -> list[Complaint]:
+    """Check every host's files that the catalogue knows, and whether the others can be made.
+
+    What keeps a file from being made is one more complaint; only a warning if the host's own facts may be all that is missing.
+    """
+    found = []
+    for name in inventory.hosts() if hosts is None else hosts:
+        host, whole = inventory.host(name), True
+        try:
+            entries = host.files()
+        except inventories.GenerateError as error:
+            found.append(_complaint(error))
+            continue
+        for entry in entries:
+            try:
+                found += _open_caches(name, entry)
+                if not entry.get("catalogue"):
+                    config_files.render(entry)
+                found += check(name, entry)
+            except ValueError as error:
+                found.append(_complaint(inventories.GenerateError(with_path(entry, error), name)))
+                whole = False
+        if whole:
+            found += check_host(host, entries)
+    return found
+
+
+def _open_caches(host: str, entry: Mapping[str, Any]) -> list[Complaint]:
+    """What a file's services would unpickle although other hosts can write it; an override may say so."""
+    if entry.get("layers") is None or entry.get("template"):
+        return []
+    plain = {
+        section: {option: value for option, (value, _layer) in options.items()}
+        for section, options in config_files.sections_of(entry).items()
+    }
+    return [
+        Complaint(host, f"{entry['path']} [{section}] {option} = {value}: {preflight.OPEN_CACHE}")
+        for section, option, value in listening.open_caches(plain)
+    ]
+
+
+def _complaint(error: inventories.GenerateError) -> Complaint:
+    if error.needs_host:
+        return Complaint(error.host, f"not checked before the host is asked: {error.message}", "warning")
+    return Complaint(error.host, error.message)
+
+
+def with_path(entry: Mapping[str, Any], error: Exception) -> str:
+    """What is wrong with a file, with its path at the beginning, once."""
+    said = str(error).removeprefix(f"{entry['path']}: ")
+    return f"{entry['path']}{' ' if said.startswith('[') else ': '}{said}"
+
+
+class Checked:
+    """Files as they come by, each checked on its way, and those of a host together."""
+
+    def __init__(self, generated: Iterable[generate.File], hide: bool = False) -> None:
+        self._generated, self._hide = generated, hide
+        self.complaints: list[Complaint] = []
+        self.count = 0
+
+    def __iter__(self) -> Iterator[generate.File]:
+        host: inventories.Host | None = None
+        entries: list[Mapping[str, Any]] = []
+        for file in self._generated:
+            if file.owner is not host:
+                self._together(host, entries)
+                host, entries = file.owner, []
+            self.count += 1
+            entries.append(file.entry)
+            # a text in which secrets are hidden is not what a service would read
+            self.complaints += check(file.host, file.entry, None if self._hide else file.text)
+            yield file
+        self._together(host, entries)
+
+    def _together(self, host: inventories.Host | None, entries: list[Mapping[str, Any]]) -> None:
+        if host:
+            self.complaints += check_host(host, entries)
+
+
+def lines(found: Iterable[Complaint], level: str) -> list[str]:
+    """Complaints of a level as text, the same one about many hosts once."""
+    hosts: dict[str, list[str]] = {}
+    for complaint in found:
+        if complaint.level == level:
+            hosts.setdefault(complaint.what, []).append(complaint.host)
+    return [f"{some(names)}: {what}" for what, names in hosts.items()]

@@ -1,0 +1,354 @@
+"""From data to files: what a host's configuration files contain, and what a service reads of them.
+
+A *file* is a mapping that a role declares (see roles@config_files/meta/argument_specs.yml): a path, an owner, a mode and
+either `layers` (mappings of sections and options, the later ones win) or `variables` for a template of its own. Everything
+here runs where Ansible runs, once for all of a host's files, and touches no host: the deployment and `make config` share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote as percent_encode
+
+import jinja2
+import yaml
+
+from kilonova.config import addresses, conf, releases
+from kilonova.onhost.masking import mask as mask
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+
+def combine_layers(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None]) -> dict[str, dict[str, tuple[Any, str]]]:
+    """Merge mappings of sections and options; a later layer wins.
+
+    Returns section -> option -> (value, name of the layer that set it), in the order in which they were first named.
+    A value of None means that the option is left out of the file; a list means a repeated option.
+    """
+    merged: dict[str, dict[str, tuple[Any, str]]] = {}
+    for layer, sections in layers.items():
+        _must_be_mapping(layer, "the file", sections or {}, "DEFAULT: {debug: true}")
+        for section, options in (sections or {}).items():
+            _must_be_name(layer, "a section", section, _NOT_IN_SECTIONS)
+            _must_be_mapping(layer, f"section [{section}]", options, f"{section}: {{debug: true}}")
+            target = merged.setdefault(section, {})
+            for option, value in options.items():
+                _must_be_name(layer, f"an option of [{section}]", option, _NOT_IN_OPTIONS)
+                target[option] = (value, layer)
+    return merged
+
+
+# What would be another name in the file, or a line of its own.
+_NOT_IN_SECTIONS = "[]"
+_NOT_IN_OPTIONS = "[]=:"
+
+
+def _must_be_name(layer: str, what: str, name: Any, forbidden: str) -> None:
+    """Raise ValueError when a key of a layer cannot be the name of a section or option."""
+    if not isinstance(name, str):
+        shown = str(name).lower() if isinstance(name, bool) else name
+        raise ValueError(f"{layer}: the name {shown} of {what} is not a text; write it in quotes")
+    bad = next((at for at, sign in enumerate(name) if sign in forbidden or not sign.isprintable()), None)
+    if bad is not None:
+        breaks = name[bad] in "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+        # What comes after a line break or an = sign may be a secret.
+        shown, why = name[:bad].strip() + "…", f"contains {'a line break' if breaks else repr(name[bad])}"
+    elif name != name.strip() or not name:
+        shown, why = name.strip(), "is empty, or has blanks around it"
+    elif name[0] in "#;":
+        shown, why = name, f"begins with {name[0]!r}, as a comment does"
+    else:
+        return
+    raise ValueError(f"{layer}: the name {shown!r} of {what} {why}; correct it")
+
+
+def _must_be_mapping(layer: str, what: str, data: Any, example: str) -> None:
+    """Raise ValueError when it is not; its content may be a secret and is not shown."""
+    if not isinstance(data, Mapping):
+        kind = "empty" if data is None else type(data).__name__
+        raise ValueError(f"{layer}: {what} is {kind}, not a mapping; write e.g. {example}")
+
+
+def options_for_release(rows: Iterable[Mapping[str, Any]], release: str) -> dict[str, dict[str, Any]]:
+    """Merge the `options` of those rows whose `since`..`until` (both inclusive, both optional) contain `release`."""
+    wanted = releases.find(release).nova
+    merged: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        since = releases.find(row["since"]).nova if row.get("since") else 0
+        until = releases.find(row["until"]).nova if row.get("until") else 10**6
+        if since <= wanted <= until:
+            for section, options in row["options"].items():
+                merged.setdefault(section, {}).update(options)
+    return merged
+
+
+def for_release(table: Mapping[str, Any], release: str) -> Any:
+    """Return the row of a per-release table: the newest row that is not newer than `release`.
+
+    Keys are series names. Raises ValueError when even the oldest row is newer.
+    """
+    wanted = releases.find(release)
+    rows = sorted((releases.find(name).nova, name) for name in table)
+    fitting = [name for nova, name in rows if nova <= wanted.nova]
+    if not fitting:
+        raise ValueError(f"openstack_release {release!r} is older than what is known here: {', '.join(n for _, n in rows)}")
+    return table[fitting[-1]]
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(  # configuration files, not HTML
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["oslo_value"] = conf.quote
+    environment.filters["ini_value"] = _ini_value
+    environment.filters["libvirt_value"] = _libvirt_value
+    environment.filters["shell"] = shlex.quote
+    environment.filters["to_yaml"] = lambda data: yaml.safe_dump(
+        # Never folded: a line that continues a secret would not be hidden from a diff (mask). What is not ASCII is escaped,
+        # because a line break of Unicode would be read as a space.
+        _plain(data),
+        sort_keys=False,
+        width=float("inf"),
+    )
+    return environment
+
+
+def _ini_value(value: Any) -> str:
+    """A value for uwsgi and MariaDB files, which know no quoting: booleans in lower case, everything else as it is."""
+    if isinstance(value, (Mapping, list, tuple)):
+        raise ValueError(f"a {'mapping' if isinstance(value, Mapping) else 'list'} is no value of an option; write one value")
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if any(character in text for character in "\n\r\0"):
+        raise ValueError("a line break or NUL cannot stand in a configuration value; write it on one line")
+    return text
+
+
+def _libvirt_value(value: Any) -> str:
+    """A value as libvirt's own configuration files write it: a number, a quoted text, or a list of these."""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return f"[ {', '.join(map(_libvirt_value, value))} ]"
+    if not isinstance(value, str):
+        raise ValueError(f"{type(value).__name__} cannot stand in libvirt's files; write a number, a text or a list of these")
+    text = _ini_value(value)
+    # libvirt knows no escapes.
+    quote = next((mark for mark in "\"'" if mark not in text), None)
+    if quote is None:
+        raise ValueError("a text with both kinds of quotes cannot stand in libvirt's configuration")
+    return f"{quote}{text}{quote}"
+
+
+def is_omitted(value: Any) -> bool:
+    """Whether the value is what `omit` was before ansible-core 2.19: Ansible takes it out of whatever it stands in."""
+    return isinstance(value, str) and value.startswith("__omit_place_holder__")
+
+
+def _plain(data: Any) -> Any:
+    """Copy `data` as built-in types: Ansible's tagged strings and lazy containers are not for other libraries."""
+    if isinstance(data, Mapping):
+        return {
+            _plain(key) if isinstance(key, str) else key: _plain(value) for key, value in data.items() if not is_omitted(value)
+        }
+    if isinstance(data, (list, tuple)):
+        return [_plain(value) for value in data if not is_omitted(value)]
+    if isinstance(data, bool) or data is None:
+        return data
+    if isinstance(data, str):
+        # Not str(data): an unsafe string of ansible-core 2.18 answers with itself.
+        return str.__str__(data)
+    for kind in (int, float):
+        if isinstance(data, kind):
+            return kind(data)
+    return data
+
+
+def sections_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]]]:
+    """Return the merged sections of a file that is declared by layers, without the options that are None.
+
+    A list or a mapping is the text that the option's type makes of it, or a list of texts for a repeated option.
+    """
+    found: dict[str, dict[str, tuple[Any, str]]] = {}
+    wrong = []
+    for section, options in layers_of(entry).items():
+        target = found.setdefault(section, {})
+        for option, (value, layer) in options.items():
+            try:
+                written = _written(entry, section, option, value)
+            except ValueError as error:
+                wrong.append(f"{layer}: option {option} of [{section}] {error}")
+            else:
+                if written is not None:
+                    target[option] = (written, layer)
+    if wrong:
+        raise ValueError(" | ".join(wrong))
+    return found
+
+
+def layers_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]]]:
+    """Return the merged layers of a file as they are in the data, with the options that are None."""
+    return combine_layers(_plain(entry["layers"]))
+
+
+def catalogue_of(entry: Mapping[str, Any]) -> Any:
+    """Return the catalogue of the options that a file may have, None where there is none."""
+    wanted = entry.get("catalogue")
+    if not wanted:
+        return None
+    # A fifth of a second, which most files of a deployment never need.
+    from kilonova.config.catalogue.options import catalogue, covers
+
+    file = str(entry["path"]).rpartition("/")[2]
+    return catalogue(wanted["release"], file) if covers(releases.find(wanted["release"]), file) else None
+
+
+def _written(entry: Mapping[str, Any], section: str, name: str, value: Any) -> Any:
+    """Return what stands in the file for an option's value; ValueError, without the value, for what cannot."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if not isinstance(value, (Mapping, list, tuple)):
+        raise ValueError(f"is {conf.kind(value)} to YAML, and not a text; put it in quotes")
+    known = catalogue_of(entry)
+    found = known.resolve(section, name) if known is not None else None
+    if found:
+        from kilonova.config.catalogue import grammar
+
+        return grammar.written(found[0], value)
+    if isinstance(value, Mapping):
+        raise ValueError("is a mapping, not a value or a list of them")
+    for one in value:
+        if not (one is None or isinstance(one, (str, int, float))):
+            raise ValueError(f"has an element that is no value of an option ({conf.kind(one)}); write a text or a number")
+    return value
+
+
+def render(entry: Mapping[str, Any]) -> str:
+    """Return the text of one declared file. Errors name the file: ValueError for data that cannot be written."""
+    try:
+        template = _environment().get_template(entry.get("template") or "oslo.conf.j2")
+        if entry.get("layers") is not None:
+            return template.render(path=entry["path"], sections=sections_of(entry))
+        return template.render(path=entry["path"], **_plain(entry.get("variables") or {}))
+    except (ValueError, TypeError, jinja2.TemplateError) as error:
+        raise ValueError(f"{entry['path']}: {error}") from error
+
+
+def digests(files: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return path -> section -> digest of what the section will contain (`*` for a file without sections).
+
+    Two equal digests mean that a service that reads only that section needs no restart.
+    """
+    result: dict[str, dict[str, str]] = {}
+    for entry in files:
+        if entry.get("layers") is not None:
+            parts = {
+                section: repr([(option, value) for option, (value, _layer) in options.items()])
+                for section, options in sections_of(entry).items()
+            }
+        else:
+            parts = {"*": render(entry)}
+        result[str(entry["path"])] = {section: hashlib.sha256(text.encode()).hexdigest()[:32] for section, text in parts.items()}
+    return result
+
+
+def units_with_digests(units: Iterable[Mapping[str, Any]], files: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return `units` for the module service_units: what each reads becomes digests of what it reads.
+
+    `reads` is a list of paths (default: all `files`); `ignores` names sections that this unit does not use: their digest is "".
+    """
+    known = digests(files)
+    result = []
+    for unit in units:
+        paths = unit.get("reads", known)
+        unknown = [path for path in paths if path not in known]
+        if unknown:
+            raise ValueError(f"unit {unit['name']} reads {unknown[0]}, which is not among the files {', '.join(known)}")
+        ignored = dict.fromkeys(unit.get("ignores") or (), "")
+        reads = {path: {**known[path], **ignored} for path in paths}
+        kept = {key: value for key, value in unit.items() if key not in ("reads", "ignores")}
+        result.append({**kept, "reads": reads})
+    return result
+
+
+def role_packages(roles: Iterable[str], release: str, roles_path: Path = ROLES) -> list[str]:
+    """Return the packages that `roles` install in `release`, each once, in the roles' order."""
+    names: dict[str, None] = {}
+    for role in roles:
+        path = roles_path / role / "vars" / "main" / "packages.yml"
+        if path.exists():
+            table = yaml.safe_load(path.read_text(encoding="utf-8"))[f"__{role}_packages"]
+            names.update(dict.fromkeys(for_release(table, release)))
+    return list(names)
+
+
+def role_files(roles: Iterable[str], roles_path: Path = ROLES) -> list[str]:
+    """Return the files that `roles` may write, in whatever release, where their data says the path itself, each once."""
+    paths: dict[str, None] = {}
+
+    def look(data: Any) -> None:
+        if isinstance(data, Mapping):
+            path, declares = str(data.get("path", "")), data.keys() & {"layers", "variables", "template"}
+            if declares and path.startswith("/") and "{{" not in path:
+                paths[path] = None
+        for value in data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ():
+            look(value)
+
+    for role in roles:
+        for source in sorted((roles_path / role / "vars" / "main").glob("*.yml")):
+            look(_role_data(source))
+    return list(paths)
+
+
+@cache
+def _role_data(source: Path) -> Any:
+    """A role's data, read once for all hosts."""
+    return yaml.safe_load(source.read_text(encoding="utf-8"))
+
+
+def literal(value: Any) -> str:
+    """Return a secret as the value of an option: every `$` is doubled, so that oslo.config interpolates nothing.
+
+    Quotes are the template's (a value that is quoted here would be quoted twice). Raises ValueError for what cannot be written.
+    """
+    conf.literal(value)
+    return conf.text(value).replace("$", "$$")
+
+
+def url(scheme: str, host: str, port: int, user: str, password: str, path: str = "") -> str:
+    """Return `scheme://user:password@host:port/path` with user and password percent-encoded (RFC 3986, no safe characters).
+
+    oslo.db, oslo.messaging and Nova's cell templates all decode what is encoded here; they misread raw `@ : / ? # [ %`.
+    PyMySQL sends a password as Latin-1, and MariaDB knows it as UTF-8: it gets text whose Latin-1 is the password's UTF-8.
+    """
+    if scheme.endswith("+pymysql"):
+        password = str(password).encode().decode("latin-1")
+
+    def encode(text: str) -> str:
+        return percent_encode(str(text), safe="")
+
+    return f"{scheme}://{encode(user)}:{encode(password)}@{addresses.host_port(host, port)}/{encode(path)}"
+
+
+def database_login(user: str, logins: Mapping[str, Any], administrator: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a module looks into the databases of `user`, one of the accounts of `logins`.
+
+    `administrator` is {} for our own server, which root reaches by its socket; without a `user`, it is a server whose
+    administrator nobody knows, and the account itself looks.
+    """
+    if not administrator or administrator.get("user"):
+        return dict(administrator)
+    account = next(one for one in logins["accounts"] if one["user"] == user)
+    return {**administrator, "user": user, "password": account["password"]}

@@ -1,0 +1,79 @@
+"""Every configuration file of every host, from the inventory's variables alone: no host is asked, no task is run.
+
+The deployment lets Ansible resolve the variables of one role on one host and hands the result, the role's *files*, to the action
+`config_files`. Here the same variables are resolved for all hosts in one process (inventories.Inventory), and the same function
+renders the files (config_files.render): a test compares the two byte by byte.
+
+What only a host can say (the role openstack's `openstack_host`, whether KVM works) is undefined; the roles' data has a default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kilonova.config import checking, config_files, inventories
+
+# ---------------------------------------------------------------------------------------------------------- generating
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a host."""
+
+    host: str
+    path: str
+    text: str
+    entry: Mapping[str, Any] = field(repr=False)
+    owner: inventories.Host | None = field(default=None, repr=False, compare=False)
+    """The host with its variables."""
+
+    @property
+    def mode(self) -> int:
+        """Its mode on the host."""
+        return int(str(self.entry.get("mode", "0644")), 8)
+
+
+def files(inventory: inventories.Inventory, hosts: Iterable[str] | None = None, hide: bool = False) -> Iterator[File]:
+    """Yield every file of every host, host by host. `hide` puts placeholders where secrets would be.
+
+    Raises GenerateError, naming host and file, for data that makes none.
+    """
+    words = placeholders() if hide else {}
+    inventory = _hidden(inventory, words) if hide else inventory
+    for name in inventory.hosts() if hosts is None else hosts:
+        host = inventory.host(name)
+        for entry in host.files():
+            try:
+                text = config_files.render(entry)
+            except ValueError as error:
+                raise inventories.GenerateError(checking.with_path(entry, error), name) from error
+            yield File(name, str(entry["path"]), _masked(text, words.values()) if hide else text, entry, host)
+
+
+def placeholders() -> dict[str, str]:
+    """Return what stands for each secret: the install guide's word where it has one, NOVA_PASS."""
+    secrets = inventories.variables_of("openstack", "vars")["openstack_secrets"]
+    return {
+        name: word if re.fullmatch("[A-Z_]+", word) else name.removeprefix("openstack_").upper() for name, word in secrets.items()
+    }
+
+
+def _hidden(inventory: inventories.Inventory, words: Mapping[str, str]) -> inventories.Inventory:
+    """The inventory with placeholders for the secrets; it need not have any."""
+    extra = {**inventory.raw_extra, **words}
+    return inventories.Inventory(
+        inventory._variables, inventory.groups, extra=extra, trusted=inventory._trusted, templar=inventory.templar
+    )
+
+
+def _masked(text: str, words: Iterable[str]) -> str:
+    """Hide what an operator set as a secret by other means; placeholders stay readable."""
+    lines = text.split("\n")
+    masked = config_files.mask(text).split("\n")
+    if len(lines) != len(masked):  # a secret of several lines: better too much hidden than too little
+        return "\n".join(masked)
+    known = re.compile("|".join(map(re.escape, words)) + r"|[=:] *(true|false)$")
+    return "\n".join(line if line == hidden or known.search(line) else hidden for line, hidden in zip(lines, masked, strict=True))

@@ -1,0 +1,91 @@
+"""Where services listen: addresses of their own host, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kilonova.config.addresses import canonical, host_port, parsed
+
+
+def own_addresses(management: str, hosts: Iterable[str], told: Mapping[str, Any] | None) -> list[str]:
+    """Return the management address, and what `hosts` (names or addresses that clients use) mean if it is of this host.
+
+    `told` is what the host said of itself: its `addresses`, and in `resolved` what names are there. Before it said anything, only
+    the management address is known to be its.
+    """
+    told = told or {}
+    found = [canonical(management)]
+    present = {canonical(address) for address in told.get("addresses") or ()}
+    for host in map(str, hosts):
+        meant = (told.get("resolved") or {}).get(host, [host])
+        found += [canonical(address) for address in meant if canonical(address) in present and not _is_loopback(address)]
+    return list(dict.fromkeys(found))
+
+
+def is_own(host: str, management: str, names: Iterable[str], told: Mapping[str, Any] | None) -> bool:
+    """Whether `host` is the machine with this management address, these names, and what it `told` of itself."""
+    if host.lower().rstrip(".") in {name.lower() for name in names} | {"localhost"} or _is_loopback(host):
+        return True
+    return (
+        canonical(host) == canonical(management)
+        or len(own_addresses(management, [host], told)) > 1
+        or (canonical(management) in map(canonical, ((told or {}).get("resolved") or {}).get(host, ())))
+    )
+
+
+def sockets(addresses: Iterable[str], port: int) -> str:
+    """Return uwsgi's arguments to serve HTTP at a port of each address."""
+    return " ".join(f"--http-socket {host_port(address, port)}" for address in addresses)
+
+
+def one_address(addresses: Iterable[str]) -> str:
+    """Return the address for a service that listens on one or on all: the only one, else every address of the host."""
+    found = list(addresses)
+    if len(found) == 1:
+        return found[0]
+    return "::" if any(":" in address for address in found) else "0.0.0.0"
+
+
+def are_ours(servers: str) -> bool:
+    """Whether every one of host:port,... is at IPv4's loopback, the only form of it that all clients of memcached read."""
+    hosts = [server.strip().rpartition(":")[0] for server in servers.split(",")]
+    return all(_is_loopback(host) and ":" not in host for host in hosts)
+
+
+def open_caches(sections: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """Return section, option and value of every memcached in a configuration file that another host can write into.
+
+    oslo.cache's backends and keystonemiddleware unpickle what they get, before they decrypt it.
+    """
+    found = []
+    for section, options in sections.items():
+        # Nobody writes without a login.
+        if str(options.get("memcache_sasl_enabled", "")).lower() == "true":
+            continue
+        for name in ("memcache_servers", "memcached_servers"):
+            value = options.get(name)
+            servers = value if isinstance(value, (list, tuple)) else str(value or "").split(",")
+            if not all(_is_local(str(server).strip()) for server in servers):
+                found.append((section, name, ",".join(map(str, servers))))
+    return found
+
+
+def _is_local(server: str) -> bool:
+    """Whether a memcached is reached from its own host only, in any of the forms of its clients."""
+    for family in ("inet:", "inet6:"):
+        server = server.removeprefix(family)
+    host = server.rpartition(":")[0].strip("[]") or server
+    return not server or server.startswith(("unix:", "/")) or host == "localhost" or _is_loopback(host)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two sockets of one port cannot both be bound: one is at every address, or both at the same."""
+    one, other = (canonical(text.strip("[]").partition("%")[0]) for text in (one, other))
+    every = ("*", "0.0.0.0", "::")
+    return one in every or other in every or one == other
+
+
+def _is_loopback(address: Any) -> bool:
+    found = parsed(address)
+    return found is not None and found.is_loopback

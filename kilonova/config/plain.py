@@ -1,0 +1,135 @@
+"""Check files of programs that are not OpenStack's: uWSGI's and MariaDB's. They know no types that could be asked, but names."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+NAMES = Path(__file__).parent / "catalogue" / "data" / "names.yml"
+# Section -> option -> what its value is.
+NUMBER, SWITCH, SIZE = "a whole number", "true or false", "a number of bytes, e.g. 1073741824 or 1G"
+KINDS: dict[str, dict[str, str]] = {
+    "uwsgi": {
+        **dict.fromkeys(
+            (
+                "processes",
+                "workers",
+                "threads",
+                "listen",
+                "buffer-size",
+                "harakiri",
+                "max-requests",
+                "socket-timeout",
+                "http-timeout",
+                "chunked-input-limit",
+                "cheaper",
+                "reload-mercy",
+                "worker-reload-mercy",
+            ),
+            NUMBER,
+        ),
+        **dict.fromkeys(
+            (
+                "master",
+                "thunder-lock",
+                "lazy-apps",
+                "enable-threads",
+                "die-on-term",
+                "no-orphans",
+                "vacuum",
+                "single-interpreter",
+                "need-app",
+                "http-keepalive",
+                "http-raw-body",
+                "http-auto-chunked",
+                "http-chunked-input",
+            ),
+            SWITCH,
+        ),
+    },
+    "mysqld": {
+        **dict.fromkeys(
+            (
+                "max-connections",
+                "port",
+                "wait-timeout",
+                "interactive-timeout",
+                "connect-timeout",
+                "back-log",
+                "max-connect-errors",
+                "open-files-limit",
+                "table-open-cache",
+                "thread-cache-size",
+                "net-read-timeout",
+            ),
+            NUMBER,
+        ),
+        **dict.fromkeys(
+            (
+                "innodb-buffer-pool-size",
+                "innodb-log-file-size",
+                "max-allowed-packet",
+                "tmp-table-size",
+                "max-heap-table-size",
+                "key-buffer-size",
+                "sort-buffer-size",
+                "join-buffer-size",
+                "query-cache-size",
+            ),
+            SIZE,
+        ),
+        **dict.fromkeys(("skip-name-resolve", "innodb-file-per-table", "local-infile", "slow-query-log"), SWITCH),
+    },
+}
+_FORMS = {
+    NUMBER: re.compile(r"[0-9]+"),
+    SWITCH: re.compile(r"true|false|on|off|1|0|yes|no", re.IGNORECASE),
+    SIZE: re.compile(r"[0-9]+[KMGTPE]?", re.IGNORECASE),
+}
+ENDS = {"-uwsgi.ini": "uwsgi", ".cnf": "mysqld"}
+"""End of a file's name -> its section."""
+
+
+@functools.cache
+def names() -> dict[str, list[str]]:
+    """Return section -> names of its options."""
+    return yaml.load(NAMES.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def section_of(path: str) -> str | None:
+    """Return the section of a file that is looked into; None for other files."""
+    return next((section for end, section in ENDS.items() if path.endswith(end)), None)
+
+
+def check(path: str, sections: Mapping[str, Mapping[str, tuple[Any, str]]]) -> Iterator[str]:
+    """Yield what is wrong with a file, by option; `sections` as config_files.sections_of makes them."""
+    wanted = section_of(path)
+    for section, options in sections.items() if wanted else ():
+        if wanted == "uwsgi" and section != wanted:
+            yield f"[{section}]: uWSGI reads the section [uwsgi] only; move it there"
+            continue
+        for option, (value, layer) in options.items():
+            if section == wanted:
+                for wrong in _option(wanted, option, value, layer):
+                    yield f"[{section}] {option}: {wrong}"
+
+
+def _option(section: str, option: str, value: Any, layer: str) -> Iterator[str]:
+    # MariaDB takes dashes and underscores for the same; `loose_` before a name that may be unknown
+    name = option.replace("_", "-") if section == "mysqld" else option
+    kind = KINDS[section].get(name)
+    for item in value if isinstance(value, (list, tuple)) else [value]:
+        if kind and not _FORMS[kind].fullmatch(str(item)):
+            yield f"{item} is not {kind}"
+    prefixed = name.startswith(("loose-", "skip-", "disable-", "enable-"))
+    if name in names()[section] or prefixed or not layer.startswith("override"):
+        return
+    near = difflib.get_close_matches(name, names()[section], n=1, cutoff=0.85)
+    if near:
+        yield f"there is no such option; did you mean {near[0]}?"

@@ -1,0 +1,154 @@
+"""Write generated files below a directory of this machine, and say what differs from the last time."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kilonova.config import config_files, generate, inventories
+from kilonova.problems import some
+
+# -------------------------------------------------------------------------------------------------------------- writing
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(slots=True)
+class Written:
+    """What a run wrote, and what differs from the run before."""
+
+    new: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    diffs: dict[str, list[str]] = field(default_factory=dict)
+    """Diff, secrets masked, to the files that it is the same for."""
+    all: list[dict[str, str]] = field(default_factory=list)
+    """Each file with host, path on it, owner, group and mode."""
+
+
+def write(generated: Iterable[generate.File], out: Path, check_mode: bool = False) -> Written:
+    """Write the files to `out`/<host>/<path>; those that no longer belong there are removed. `check_mode` writes nothing.
+
+    Only what an earlier run's manifest names is ever removed. A file that others may not read on its host has mode 0600 here.
+    """
+    done = Written()
+    _see_that_it_is_a_directory(out)
+    for file in generated:
+        name = f"{file.host}{file.path}"
+        if "/" in file.host or file.host in (".", "..") or ".." in Path(file.path).parts or not file.path.startswith("/"):
+            raise inventories.GenerateError(f"{file.path} is no place for a file", file.host)
+        owner, group = (str(file.entry.get(key, "root")) for key in ("owner", "group"))
+        done.all.append({"host": file.host, "path": file.path, "owner": owner, "group": group, "mode": f"{file.mode:04o}"})
+        mode = file.mode if file.mode & stat.S_IROTH else file.mode & 0o700
+        path = f"{out}/{name}"  # text: of many thousands, objects for paths are a tenth of the work
+        _see_that_a_file_fits(path)
+        if _differs(path, file.text, name, done) and not check_mode:
+            _write_one(path, file.text, mode)
+        elif not check_mode and stat.S_IMODE(os.stat(path).st_mode) != mode:
+            os.chmod(path, mode)
+    _see_that_a_file_fits(f"{out}/{MANIFEST}")
+    present = {f"{row['host']}{row['path']}" for row in done.all}
+    for name in sorted(_earlier(out) - present):
+        if ".." not in Path(name).parts:
+            done.removed.append(name)
+            if not check_mode:
+                (out / name).unlink(missing_ok=True)
+    if not check_mode:
+        _write_one(f"{out}/{MANIFEST}", json.dumps(done.all, indent=1) + "\n", 0o644)
+    return done
+
+
+def _see_that_it_is_a_directory(path: Path) -> None:
+    """Raise GenerateError for what is there in the place of a directory, or of one above it."""
+    if path.is_symlink() and not path.exists():
+        raise inventories.GenerateError(
+            f"{path} is a link to {os.readlink(path)}, which is not there; remove it, or name another directory"
+        )
+    above = next(one for one in (path, *path.parents) if one.exists() or one.is_symlink())
+    if not above.is_dir():
+        raise inventories.GenerateError(f"{above} is not a directory; remove it, or name another directory")
+
+
+def _see_that_a_file_fits(path: str) -> None:
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        _see_that_it_is_a_directory(Path(directory))
+    if os.path.isdir(path) and not os.path.islink(path):
+        raise inventories.GenerateError(f"{path} is a directory, and belongs to a file; remove it, or name another directory")
+
+
+def _earlier(out: Path) -> set[str]:
+    try:
+        return {f"{row['host']}{row['path']}" for row in json.loads((out / MANIFEST).read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()
+
+
+def _differs(path: str, text: str, name: str, done: Written) -> bool:
+    """Whether the file has to be written; says so in `done`."""
+    old = None
+    with contextlib.suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+        old = stream.read()
+    if old == text.encode():
+        done.unchanged.append(name)
+        return False
+    if old is None:
+        done.new.append(name)
+    else:
+        done.changed.append(name)
+        done.diffs.setdefault(_difference(old.decode("utf-8", "replace"), text), []).append(name)
+    return True
+
+
+def _write_one(path: str, text: str, mode: int) -> None:
+    directory, _slash, name = path.rpartition("/")
+    part, how = f"{directory}/.{name}.part", os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        descriptor = os.open(part, how, 0o600)
+    except (FileNotFoundError, FileExistsError):  # asked for first, all this would be most of the work
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+        Path(part).unlink(missing_ok=True)
+        descriptor = os.open(part, how, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(text.encode())
+        os.fchmod(stream.fileno(), mode)
+    os.replace(part, path)
+
+
+def _difference(old: str, new: str) -> str:
+    """A diff of two versions of a file, secrets masked, without its header."""
+    lines = difflib.unified_diff(config_files.mask(old).splitlines(), config_files.mask(new).splitlines(), n=1, lineterm="")
+    return "\n".join(list(lines)[2:]) or "(only the values of hidden secrets)"
+
+
+def report(done: Written, out: Path, most: int = 60) -> list[str]:
+    """Lines for people: what was written, and what differs from the run before."""
+    lines: list[str] = []
+    names = {
+        **dict.fromkeys(done.new, "new"),
+        **dict.fromkeys(done.changed, "changed"),
+        **dict.fromkeys(done.unchanged, "unchanged"),
+    }
+    if len(done.all) <= most:
+        lines += [f"{names[row['host'] + row['path']]:<9}  {row['mode']}  {out}/{row['host']}{row['path']}" for row in done.all]
+    else:
+        paths: dict[tuple[str, str], list[str]] = {}
+        for row in done.all:
+            paths.setdefault((row["path"], row["mode"]), []).append(names[row["host"] + row["path"]])
+        for (path, mode), states in paths.items():
+            counts = ", ".join(f"{states.count(state)} {state}" for state in ("new", "changed", "unchanged") if state in states)
+            lines.append(f"{len(states):>6} hosts  {mode}  {path} ({counts})")
+    lines += [f"removed    {out}/{name}" for name in done.removed]
+    for difference, where in done.diffs.items():
+        lines += ["", f"--- {some(where)}", *difference.splitlines()]
+    states = ("new", "changed", "unchanged", "removed")
+    total = ", ".join(f"{len(getattr(done, state))} {state}" for state in states)
+    hosts = len({row["host"] for row in done.all})
+    return [*lines, "", f"{len(done.all)} files of {hosts} hosts in {out}: {total}.", f"Owner, group and mode: {out}/{MANIFEST}."]

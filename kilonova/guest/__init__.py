@@ -1,0 +1,1 @@
+"""The image of the guest that a cloud is proven with."""

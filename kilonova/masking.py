@@ -1,1 +1,0 @@
-../module_utils/kilonova_masking.py

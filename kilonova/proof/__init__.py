@@ -1,0 +1,1 @@
+"""What shows that a cloud works: verification, trace, Tempest and their report."""

@@ -1,0 +1,109 @@
+"""What a run changed, or would change, and where it stopped: for the callback that prints it and for the tests."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from kilonova.onhost import lock
+
+# More packages of one host than this are counted instead of printed. What is removed is always printed.
+SHOWN = 30
+COUNTED = {
+    "install ": "packages: what the release needs, and what that depends on",
+    "upgrade ": "packages to newer versions, which the above depends on",
+}
+# Playbooks of which one at a time may work on an inventory; others only read it, or use the cloud as its tenants do.
+CHANGING = ("site.yml", "cloud.yml", "sandbox.yml", "destroy.yml", "remove_compute.yml", "rotate_secrets.yml")
+# By these, one inventory stands for several sandboxes, which have nothing to do with each other.
+SANDBOX = ("KILONOVA_SANDBOX", "KILONOVA_RELEASE", "KILONOVA_NETWORK")
+
+
+class Change(NamedTuple):
+    """One thing that a task did, or with --check would do, on a host."""
+
+    host: str
+    task: str
+    item: str
+
+
+class Failure(NamedTuple):
+    """Where a host left the run: `failed` or `unreachable`; and whether others need it."""
+
+    host: str
+    task: str
+    how: str
+    needed: bool = False
+
+
+def items(result: Mapping[str, Any]) -> list[str]:
+    """What a changed result says that it changed.
+
+    Our modules return their `actions`, config_files its `changed_files`; any other module is one item.
+    """
+    if not result.get("changed"):
+        return []
+    said = [*(result.get("actions") or ()), *(f"write {path}" for path in result.get("changed_files") or ())]
+    return [str(item) for item in said] or ["change"]
+
+
+def plan(changes: Iterable[Change]) -> list[str]:
+    """The lines of a plan: every change in the run's order. Hundreds of packages are one line per host and verb."""
+    changes = list(changes)
+    packages: dict[tuple[str, str], list[str]] = {}
+    for change in changes:
+        verb = next((verb for verb in COUNTED if change.item.startswith(verb)), "")
+        packages.setdefault((change.host, verb), []).append(change.item)
+    lines = []
+    for change in changes:
+        verb = next((verb for verb in COUNTED if change.item.startswith(verb)), "")
+        found = packages[change.host, verb]
+        if verb and len(found) > SHOWN:
+            if change.item == found[0]:
+                lines.append(f"{change.host}: {verb}{len(found)} {COUNTED[verb]}")
+            continue
+        lines.append(f"{change.host}: {change.item if change.item != 'change' else change.task}")
+    return lines or ["Nothing would be changed on any host."]
+
+
+def unfinished(failures: Iterable[Failure], command: str) -> list[str]:
+    """Who did not finish, where, and the command that runs them again. `command` is without its --limit."""
+    failures = list(failures)
+    words = {"failed": "failed at", "unreachable": "could not be reached at"}
+    lines = [f"{failure.host} {words[failure.how]}: {failure.task}" for failure in failures]
+    # The inventory is checked on localhost, and the controller maps new computes. Where one of those failed, so did the rest.
+    hosts = dict.fromkeys(failure.host for failure in failures)
+    limit = "" if any(failure.needed for failure in failures) else f" --limit {','.join(['localhost', 'controllers', *hosts])}"
+    return [*lines, f"Run again, with the options of this run: {command}{limit}"]
+
+
+def hold(inventories: Iterable[str], say: Callable[[str], None]) -> list[int]:
+    """Lock inventories for as long as this process and those that it forks live; wait where another run has one, and say who.
+
+    The lock is on the directory or file itself, so nothing is written, and nothing is left by a run that was killed. Hosts have
+    a lock of their own (module_utils/kilonova/lock.py), for runs that begin elsewhere or with another inventory.
+    """
+    held = []
+    for path in sorted({os.path.realpath(path) for path in inventories if os.path.exists(path)}):
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+            held.append(descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = lock.holder(descriptor)
+                if pid and _sandbox(lock.environment(pid, SANDBOX)) != _sandbox(os.environ):
+                    continue
+                who = lock.describe(pid) if pid else "a process that does not show itself"
+                say(f"Another run is at work on {path}: {who}. This one waits until that has ended.")
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks, or a file that only Ansible's own plugin can read
+            continue
+    return held
+
+
+def _sandbox(environment: Mapping[str, str]) -> list[str]:
+    """Which of an inventory's sandboxes a process works on."""
+    return [environment.get(name, "") for name in SANDBOX]

@@ -1,0 +1,506 @@
+"""What each variable of an inventory may be by itself and all cannot be together: ports, addresses, bridges, several hosts.
+
+Here all variables are known to have the right type and form (run.variables). No host is contacted: what only a host can say,
+as which interfaces it has, is looked at later (run.preflight).
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2.runtime import missing
+
+from kilonova.config import config_files, inventories, releases
+from kilonova.problems import Problem, some
+
+# Variables of the role openstack that a host may have for itself, as its addresses; all others are the same on all hosts.
+PER_HOST = {
+    "openstack_bridges",
+    "openstack_bridge_mappings",
+    "openstack_ip_forward",
+    "openstack_datapath",
+    "openstack_workers",
+    "openstack_neutron_files",
+}
+# What every host listens on besides our services.
+OTHER_PORTS = {22: "ssh", 4369: "epmd (of RabbitMQ)", 25672: "RabbitMQ's nodes"}
+# Which variable gives a unit its port; the others have the port of their service.
+PORT_VARIABLES = {
+    "rabbitmq-server": "openstack_rabbit_port",
+    "nova-novncproxy": "nova_controller_novncproxy_port",
+    "mariadb": "openstack_database_port",
+    "keystone": "openstack_auth_url",
+    "memcached": "openstack_memcached_servers",
+}
+# Variable that says where a server listens -> those that say where it is asked, and its unit.
+SERVERS = {
+    "mysql_bind_address": ("openstack_database_host", "mariadb"),
+    "rabbitmq_bind_address": ("openstack_rabbit_host", "rabbitmq-server"),
+}
+KEYSTONE = 5000
+# oslo.db's [database] max_pool_size; and each of these has `openstack_workers` processes: keystone, glance-api, placement-api,
+# nova-api, nova-api-metadata, nova-conductor, nova-scheduler, neutron-api, neutron-rpc-server.
+POOL, SERVICES = 5, 9
+# Of Linux: IFNAMSIZ without its end.
+LONGEST_NAME = 15
+RESERVED_BRIDGES = ("br-int", "br-tun", "lo", "ovs-system", "ovs-netdev", "all", "default")
+# libvirt 9.0 to 11: src/cpu_map. Each may have a suffix, as in EPYC-IBPB, Skylake-Server-v5 or Haswell-noTSX-IBRS.
+CPU_MODELS = """
+    486 athlon Broadwell Cascadelake-Server ClearwaterForest Conroe Cooperlake core2duo coreduo cpu64-rhel5 cpu64-rhel6
+    Denverton Dhyana EPYC EPYC-Genoa EPYC-Milan EPYC-Rome EPYC-Turin GraniteRapids Haswell Icelake-Client Icelake-Server
+    IvyBridge KnightsMill kvm32 kvm64 max n270 Nehalem Opteron_G1 Opteron_G2 Opteron_G3 Opteron_G4 Opteron_G5 Penryn pentium
+    pentium2 pentium3 pentiumpro phenom qemu32 qemu64 SandyBridge SapphireRapids SierraForest Skylake-Client Skylake-Server
+    Snowridge Westmere YongFeng cortex-a53 cortex-a57 cortex-a72 cortex-a76 a64fx neoverse-n1 neoverse-n2 neoverse-v1
+    Kunpeng-920 Falkor ThunderX299xx FT-2000plus Tengyun-S2500 POWER8 POWER9 POWER10 POWER11
+    """.split()  # noqa: SIM905 a list of this length reads better as words
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+
+
+def check(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Problem]:
+    """Everything of this module; the first host is the controller."""
+    hosts = list(hosts)
+    problems = check_shared(inventory, hosts)
+    if problems:  # what comes now would say it again for each that differs
+        return problems
+    known = known_addresses(inventory, hosts)
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for name in hosts:
+        host = inventory.host(name)
+        for rows in (_bridges(host, known), _mappings(host), _addresses(host), _cpu_model(host), _loopback(host)):
+            for row in rows:
+                found.setdefault(row, []).append(name)
+    for name in inventory.groups.get("controllers", ())[:1]:
+        host = inventory.host(name)
+        networks = _flat_networks(inventory, hosts)
+        for rows in (_ports(host), _servers(host), _connections(host), _grants(host), _urls(host), networks):
+            for row in rows:
+                found.setdefault(row, []).append(name)
+        for where, row in _overlay(inventory, host, hosts):
+            found.setdefault(row, []).append(where)
+    return [Problem(some(names), *row) for row, names in found.items()]
+
+
+Wrong = tuple[str, str, str, str]
+"""Name, shown value, what is wrong, remedy."""
+
+
+def _value(host: inventories.Host, name: str, default: Any = None) -> Any:
+    """A variable's value; `default` when there is none, or when only the host knows it."""
+    try:
+        value = host.find(name)
+    except ValueError:
+        return default
+    return default if value is missing or value is None or inventories.first_undefined(value) else value
+
+
+def _ip(value: Any) -> Any:
+    """The address that a text is, None when it is none."""
+    try:
+        return ipaddress.ip_address(str(value).strip("[]"))
+    except ValueError:
+        return None
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a name or an address is that of the very machine which asks."""
+    address = _ip(name)
+    if address is not None:
+        return address.is_loopback or address.is_unspecified
+    labels = name.lower().rstrip(".").split(".")
+    return labels[-1] == "localhost" or labels[0] in ("localhost", "ip6-localhost", "ip6-loopback")
+
+
+# --------------------------------------------------------------------------------------------------------- all hosts
+
+
+def check_shared(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Problem]:
+    """Every variable of the role openstack that is of the whole cloud has one value on all hosts."""
+    from kilonova.run.variables import specs
+
+    hosts = list(hosts)
+    secrets = {*inventory.role_vars["openstack_secrets"], *inventory.role_vars["openstack_foreign_secrets"]}
+    own = re.compile(r"(?<!_controller)_address(es)?$")
+    names = [name for name in specs()["openstack"] if name not in PER_HOST and not own.search(name)]
+    first: dict[str, tuple[str, Any]] = {}
+    somewhere: set[str] = set()
+    found: dict[Wrong, list[str]] = {}
+    for name in hosts:
+        host = inventory.host(name)
+        for variable in names:
+            value = _same(variable, _value(host, variable))
+            if value is None:
+                continue
+            where, wanted = first.setdefault(variable, (name, value))
+            if host.is_set(variable):
+                somewhere.add(variable)
+            if value != wanted:
+                secret = variable in secrets
+                shown, other = ("", "another value") if secret else (str(value), str(wanted))
+                row = (variable, shown, f"{where} has {other}", "set one value for all hosts, in group_vars/all")
+                found.setdefault(row, []).append(name)
+    if any(row[0] == "openstack_release" for row in found):
+        found = {row: names for row, names in found.items() if row[0] == "openstack_release"}
+    # one that nobody sets is made from others, which differ
+    return [Problem(some(where), *row) for row, where in found.items() if row[0] in somewhere]
+
+
+def _same(variable: str, value: Any) -> Any:
+    """A value in the one form in which two are compared."""
+    if value is None:
+        return None
+    if variable == "openstack_release":
+        return releases.find(value).name
+    return str(value) if not isinstance(value, (Mapping, list, tuple)) else value
+
+
+def known_addresses(inventory: inventories.Inventory, hosts: Iterable[str]) -> dict[Any, str]:
+    """Every address that the inventory gives to a host -> that host."""
+    found = {}
+    for name in hosts:
+        host = inventory.host(name)
+        texts = [_value(host, "openstack_management_address"), _value(host, "openstack_tunnel_address")]
+        for bridge in _value(host, "openstack_bridges", ()):
+            texts += [str(address).partition("/")[0] for address in bridge.get("addresses") or ()]
+        found.update({address: name for address in map(_ip, texts) if address is not None})
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------------- bridges
+
+
+def _interface(name: str) -> str:
+    """What keeps a text from being the name of a network interface; empty when nothing does."""
+    if not NAME.fullmatch(name) or name in (".", ".."):
+        return "is no name of an interface"
+    if len(name) > LONGEST_NAME:
+        return f"has {len(name)} characters, and the name of an interface at most {LONGEST_NAME}"
+    return ""
+
+
+def _bridges(host: inventories.Host, known: Mapping[Any, str]) -> Iterator[Wrong]:
+    bridges = _value(host, "openstack_bridges", [])
+    for number, bridge in enumerate(bridges):
+        where = f"openstack_bridges[{number}]"
+        name = str(bridge["name"])
+        yield from _bridge_name(f"{where}.name", name, bridge)
+        ports = [str(port) for port in bridge.get("ports") or ()]
+        for at, port in enumerate(ports):
+            wrong = _interface(port)
+            if wrong:
+                yield f"{where}.ports[{at}]", port, wrong, "write the name of an interface as `ip link` shows it, e.g. eth1"
+            elif port == name or port in RESERVED_BRIDGES or port in [str(other["name"]) for other in bridges]:
+                yield f"{where}.ports[{at}]", port, "is a bridge or an interface of the system", "name an interface of the host"
+            elif port in ports[:at]:
+                yield f"{where}.ports[{at}]", port, "is there twice", "name each interface once"
+        if bridge.get("secure") in (True, "true", "yes") and len(ports) != 1:
+            what = f"has {len(ports)} ports, and a secure bridge connects one port and the host only"
+            yield f"{where}.ports", ", ".join(ports), what, "leave one port, or set secure to false"
+        yield from _bridge_addresses(where, bridge, host, known)
+    for (first, one), (second, two) in combinations(enumerate(bridges), 2):
+        if one.get("datapath") and two.get("datapath") and one["datapath"] != two["datapath"]:
+            continue  # only one of them is made
+        if one["name"] == two["name"]:
+            what = f"is also the name of openstack_bridges[{first}]"
+            yield f"openstack_bridges[{second}].name", str(two["name"]), what, "make one entry of both"
+        for port in set(map(str, one.get("ports") or ())) & set(map(str, two.get("ports") or ())):
+            if one["name"] != two["name"]:
+                what = f"is also a port of {one['name']}"
+                yield f"openstack_bridges[{second}].ports", port, what, "an interface joins one bridge: remove it from the other"
+
+
+def _bridge_name(variable: str, name: str, bridge: Mapping[str, Any]) -> Iterator[Wrong]:
+    wrong = _interface(name)
+    if wrong:
+        remedy = f"write at most {LONGEST_NAME} letters, digits, dots, dashes and underscores, e.g. br-provider"
+        yield variable, name, wrong, remedy
+    elif name in RESERVED_BRIDGES:
+        yield variable, name, "is made and used by Networking or the system", "take another name, e.g. br-provider"
+    elif bridge.get("tunnels") and len(f"{name}-{len(bridge['tunnels'])}") > LONGEST_NAME:
+        what = f"is too long for the names of its tunnels, {name}-1 and so on, of at most {LONGEST_NAME} characters"
+        yield variable, name, what, "take a shorter name"
+
+
+def _bridge_addresses(where: str, bridge: Mapping[str, Any], host: inventories.Host, known: Mapping[Any, str]) -> Iterator[Wrong]:
+    addresses = [str(address) for address in bridge.get("addresses") or ()]
+    for at, text in enumerate(addresses):
+        try:
+            address = ipaddress.ip_interface(text)
+        except ValueError:
+            address = None
+        what, remedy = "", "write an address with its prefix length, e.g. 198.51.100.1/24"
+        if address is None or "/" not in text or not text.isascii():
+            what = "is no address with a prefix length"
+        elif address.ip.is_loopback or address.ip.is_multicast or address.ip.is_unspecified or address.ip.is_reserved:
+            what = "is not an address that an interface can have"
+        elif address.network.prefixlen < address.max_prefixlen - 1 and address.ip == address.network.network_address:
+            what = "is the address of the network, not of a host in it"
+        elif address.version == 4 and address.network.prefixlen < 31 and address.ip == address.network.broadcast_address:
+            what = "is the network's broadcast address, not of a host in it"
+        elif text in addresses[:at]:
+            what, remedy = "is there twice", "write each address once"
+        elif known.get(address.ip, host.name) != host.name and not bridge.get("datapath"):
+            what, remedy = f"is also an address of {known[address.ip]}", "give each host an address of its own"
+        if what:
+            yield f"{where}.addresses[{at}]", text, what, remedy
+    tunnels = [str(peer) for peer in bridge.get("tunnels") or ()]
+    for at, text in enumerate(tunnels):
+        address, what, remedy = _ip(text), "", "write the address of another host, as its openstack_tunnel_address"
+        if address is None:
+            what = "is not an IP address"
+        elif known.get(address) == host.name:
+            what = "is an address of this host"
+        elif address not in known:
+            what = "is no address of a host in the inventory"
+        elif text in tunnels[:at]:
+            what, remedy = "is there twice", "name each host once"
+        if what:
+            yield f"{where}.tunnels[{at}]", text, what, remedy
+
+
+def _mappings(host: inventories.Host) -> Iterator[Wrong]:
+    mappings = _value(host, "openstack_bridge_mappings", {})
+    made = [str(bridge["name"]) for bridge in _value(host, "openstack_bridges", [])]
+    for network, bridge in mappings.items():
+        wrong = _physical_network(str(network))
+        if wrong:
+            yield "openstack_bridge_mappings", str(network), wrong, "write letters, digits, dots, dashes and underscores"
+        elif str(bridge) not in made:
+            near = difflib.get_close_matches(str(bridge), made, n=1, cutoff=0.6)
+            remedy = f"write {near[0]}, or add it there" if near else "add it there, with the interface that joins it"
+            yield f"openstack_bridge_mappings.{network}", str(bridge), "is no bridge of openstack_bridges", remedy
+    twice = [bridge for bridge in mappings.values() if list(mappings.values()).count(bridge) > 1]
+    if twice:
+        what = f"has the bridge {twice[0]} twice, and Networking takes one network of each bridge"
+        yield "openstack_bridge_mappings", ", ".join(map(str, mappings)), what, "give each physical network a bridge of its own"
+
+
+def _physical_network(name: str) -> str:
+    if not NAME.fullmatch(name):
+        return "is no name of a physical network"
+    return "has more than 64 characters" if len(name) > 64 else ""
+
+
+def _flat_networks(inventory: inventories.Inventory, hosts: Iterable[str]) -> Iterator[Wrong]:
+    variable = "neutron_controller_flat_networks"
+    controller = inventory.host(inventory.groups["controllers"][0])
+    mapped = {str(network) for name in hosts for network in _value(inventory.host(name), "openstack_bridge_mappings", {})}
+    for at, network in enumerate(_value(controller, variable, []) if controller.is_set(variable) else ()):
+        network = str(network)
+        if network == "*" or network in mapped:
+            continue
+        wrong = _physical_network(network) or "is in openstack_bridge_mappings of no host"
+        near = difflib.get_close_matches(network, mapped, n=1, cutoff=0.6) or sorted(mapped)
+        remedy = f"write {near[0]}, or map it to a bridge" if near else "map it to a bridge there"
+        yield f"{variable}[{at}]", network, wrong, remedy
+
+
+# ------------------------------------------------------------------------------------------------ ports and addresses
+
+
+def _ports(host: inventories.Host) -> Iterator[Wrong]:
+    """No two services of the controller want one port."""
+    from kilonova.run.variables import units
+
+    taken: dict[int, str] = dict(OTHER_PORTS)
+    # those whose port is fixed first: the other one has to give way
+    for unit, there in sorted(units(host).items(), key=lambda pair: host.is_set(PORT_VARIABLES.get(pair[0], ""))):
+        if there is None:
+            continue
+        _address, port = there
+        if port in taken:
+            variable = PORT_VARIABLES.get(unit, "port")
+            what = f"is the port of {taken[port]} on this host, and {unit} needs one of its own"
+            yield variable, str(port), what, "set another port"
+        taken.setdefault(port, unit)
+
+
+def _servers(host: inventories.Host) -> Iterator[Wrong]:
+    """Each server listens where it is asked, when that is this host."""
+    from kilonova.run.variables import units
+
+    own = {_ip(_value(host, name)) for name in ("openstack_management_address", "openstack_tunnel_address")}
+    own |= {_ip(_value(host, "openstack_controller_address"))}
+    running = units(host)
+    for variable, (asked, unit) in SERVERS.items():
+        bind = _ip(_value(host, variable))
+        if bind is None or bind.is_unspecified or unit not in running:
+            continue
+        text = str(_value(host, asked, ""))
+        address = _ip(text)
+        missed = not bind.is_loopback if address is None else address != bind
+        if not ((address in own or is_loopback(text)) and missed):
+            continue
+        if host.is_set(variable) or not host.is_set(asked):
+            what = f"is not where the services ask {unit}, which is {text} ({asked})"
+            yield variable, str(bind), what, f"set {text}, or 0.0.0.0 for all addresses of the host"
+        else:
+            what = f"is not where {unit} listens, which is {bind} ({variable})"
+            yield asked, text, what, f"set {bind}, or {variable} as well"
+
+
+def _connections(host: inventories.Host) -> Iterator[Wrong]:
+    if "mysql" not in host.roles():
+        return
+    workers, most = int(_value(host, "openstack_workers", 1)), int(_value(host, "mysql_max_connections", 4096))
+    overrides = _value(host, "mysql_overrides", {})
+    most = int(next((overrides[name] for name in ("max_connections", "max-connections") if name in overrides), most))
+    needed = POOL * SERVICES * workers
+    if most < needed:
+        what = f"is too few: {SERVICES} services with {workers} workers keep {POOL} connections each"
+        yield "mysql_max_connections", str(most), what, f"set at least {needed}, or fewer openstack_workers"
+
+
+def _grants(host: inventories.Host) -> Iterator[Wrong]:
+    """The accounts of the database may come from where the services are: from the controller."""
+    variable = "openstack_database_grant_hosts"
+    patterns = [str(pattern) for pattern in _value(host, variable, [])]
+    if not patterns:
+        yield variable, "", "is empty, so that no service could log in to the database", "name the controller's address"
+        return
+    for pattern in patterns:
+        if pattern != "localhost" and not re.fullmatch(r"[0-9a-fA-F:.%_]+(/[0-9.]+)?", pattern, re.ASCII):
+            what = "is no address, and MariaDB asks no name server (skip-name-resolve)"
+            yield variable, pattern, what, "write localhost, an address, or a pattern of one such as 10.0.0.%"
+            return
+    asked = _ip(_value(host, "openstack_database_host", ""))
+    if asked is None or not (asked.is_loopback or asked == _ip(_value(host, "openstack_management_address"))):
+        return  # somebody else's, or by a name: who comes from where is not known here
+    if not any(_grants_to(pattern, asked) for pattern in patterns):
+        what = f"has no pattern for {asked}, from where the services log in"
+        yield variable, ", ".join(patterns), what, f"add {asked}"
+
+
+def _grants_to(pattern: str, address: Any) -> bool:
+    """Whether an account `user`@`pattern` of MariaDB may come from the address."""
+    if "/" in pattern:
+        try:
+            return address in ipaddress.ip_network(pattern)
+        except ValueError:
+            return False
+    expression = re.escape(pattern.lower()).replace("%", ".*").replace("_", ".")
+    return bool(re.fullmatch(expression, str(address)))
+
+
+def _without_login(url: str) -> str:
+    return re.sub(r"//.*@", "//", url)
+
+
+def _urls(host: inventories.Host) -> Iterator[Wrong]:
+    """The URLs of the Identity service are ones at which it answers."""
+    own = {_value(host, name) for name in ("openstack_management_address", "openstack_controller_address")}
+    for variable in ("openstack_auth_url", "openstack_public_auth_url"):
+        text = str(_value(host, variable, ""))
+        parts = urlsplit(text)
+        shown = _without_login(text)
+        if "@" in parts.netloc:
+            yield variable, shown, "has a user or password in it", "leave that out; services log in with accounts of their own"
+        elif not parts.path.rstrip("/").endswith("/v3") or parts.query or parts.fragment:
+            yield variable, shown, "does not end in /v3, the version of the API", f"write {parts.scheme}://{parts.netloc}/v3"
+        elif variable == "openstack_auth_url" and parts.hostname in own and parts.port != KEYSTONE:
+            yield variable, shown, f"is not where Keystone answers on the controller, port {KEYSTONE}", f"write port {KEYSTONE}"
+
+
+# What other hosts or users are told.
+REACHED = (
+    "openstack_internal_host",
+    "openstack_public_host",
+    "openstack_auth_url",
+    "openstack_public_auth_url",
+    "openstack_rabbit_host",
+    "nova_compute_novncproxy_base_url",
+)
+
+
+def _loopback(host: inventories.Host) -> Iterator[Wrong]:
+    """What other hosts and users are told is not loopback, but where there is one host only."""
+    for variable in REACHED if len(host.inventory.hosts()) > 1 else ():
+        text = str(_value(host, variable, "")) if host.is_set(variable) else ""
+        name = (urlsplit(text).hostname or "") if variable.endswith("_url") else text
+        if name and is_loopback(name):
+            what = "is, on every host and for every user, that machine itself"
+            yield variable, _without_login(text), what, "set a name or address of the controller that they all reach"
+
+
+ADDRESSES = ("openstack_management_address", "openstack_tunnel_address", "openstack_controller_address")
+
+
+def _addresses(host: inventories.Host) -> Iterator[Wrong]:
+    """An address is one that other hosts can reach."""
+    for variable in ADDRESSES:
+        text = str(_value(host, variable, ""))
+        address = _ip(text)
+        if address is not None and (what := unreachable(address)):
+            yield variable, text, what, "set the host's address on that network"
+
+
+def unreachable(address: Any) -> str:
+    """Why other hosts cannot reach an address; empty when they may."""
+    if getattr(address, "ipv4_mapped", None):
+        return f"is {address.ipv4_mapped} in the form of IPv6, which no interface has"
+    if address.is_link_local:
+        return "is of one link only (169.254.0.0/16 or fe80::/10), which hosts give themselves"
+    first_zero = address.version == 4 and int(address) < 2**24
+    if address.is_unspecified or address.is_loopback or address.is_multicast or address.is_reserved or first_zero:
+        return "is not an address that other hosts can reach"
+    return ""
+
+
+def _overlay(inventory: inventories.Inventory, controller: inventories.Host, hosts: Iterable[str]) -> Iterator[tuple[str, Wrong]]:
+    """The ends of all tunnels have the version that the server expects ([ml2] overlay_ip_version); with the host."""
+    try:
+        entries = [entry for entry in controller.files() if str(entry["path"]).endswith("/ml2_conf.ini")]
+        pair = config_files.sections_of(entries[0]).get("ml2", {}).get("overlay_ip_version", (4, "")) if entries else (4, "")
+    except (ValueError, KeyError):
+        return  # the file's own check says why
+    wanted = str(pair[0])
+    for name in hosts:
+        text = _value(inventory.host(name), "openstack_tunnel_address")
+        address = _ip(text)
+        if address is not None and wanted in ("4", "6") and str(address.version) != wanted:
+            what = f"is IPv{address.version}, and Networking expects IPv{wanted} ([ml2] overlay_ip_version)"
+            remedy = f"give every host an IPv{wanted} address for tunnels, or set that option"
+            yield name, ("openstack_tunnel_address", str(text), what, remedy)
+
+
+def _cpu_model(host: inventories.Host) -> Iterator[Wrong]:
+    variable = "nova_compute_qemu_cpu_model"
+    text = str(_value(host, variable, "")) if host.is_set(variable) else ""
+    if not text:
+        return
+    base = [model for model in CPU_MODELS if text == model or text.startswith(f"{model}-")]
+    if not base:
+        near = difflib.get_close_matches(text, CPU_MODELS, n=1, cutoff=0.6)
+        near = near or [model for model in CPU_MODELS if model.lower() == text.lower()]
+        remedy = f"write {near[0]}" if near else "write one that `virsh cpu-models` lists on a compute node, e.g. qemu64"
+        yield variable, text, "is no CPU model that libvirt knows", remedy
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+
+
+def check_files(directories: Iterable[Path], groups: Mapping[str, Iterable[str]], foreign: Iterable[str] = ()) -> list[Problem]:
+    """Every file of group_vars and host_vars is of a group or host that there is: Ansible does not read the others."""
+    listed = set(map(str, foreign))
+    names = {"group_vars": {*groups, "all", "ungrouped"}, "host_vars": {host for hosts in groups.values() for host in hosts}}
+    problems = []
+    for directory in dict.fromkeys(directories):
+        for kind, known in names.items():
+            for path in sorted((directory / kind).glob("*")) if (directory / kind).is_dir() else ():
+                name = path.name if path.is_dir() else path.stem if path.suffix in (".yml", ".yaml", ".json") else path.name
+                if path.name.startswith(".") or path.name.endswith("~") or name in known or f"{kind}/{path.name}" in listed:
+                    continue
+                what = "group" if kind == "group_vars" else "host"
+                near = [one for one in known if one.lower() == name.lower()] or difflib.get_close_matches(name, known, 1, 0.8)
+                if near:
+                    remedy = f"rename it to {near[0]}{path.suffix if not path.is_dir() else ''}, or remove it, or list it in "
+                    wrong = f"there is no {what} {name!r}, so that nothing reads it"
+                    problem = Problem("inventory", f"{kind}/{path.name}", "", wrong, f"{remedy}preflight_foreign_variables")
+                    problems.append(problem)
+    return problems

@@ -1,0 +1,307 @@
+"""What must hold before anything is changed: checks over the inventory and over what the hosts say of themselves.
+
+Every check returns problems that name the variable, the value and the remedy. A secret's value is never part of one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from kilonova.config import addresses, listening, releases
+from kilonova.problems import IMPOSSIBLE, Problem
+
+GROUPS = ("controllers", "computes")
+SHORTEST = 16
+# Of a long secret's characters that many are different, or else it is no secret: 0000000000000000.
+DIFFERENT = 6
+OPEN_CACHE = (
+    "is not on the loopback interface, and whoever writes into a memcached runs code in those who read it; write 127.0.0.1:11211"
+)
+SECRETS_REMEDY = "run `make secrets INVENTORY=...`, which writes a strong one, or set it in group_vars/all/secrets.yml"
+
+
+def check_groups(groups: Mapping[str, Sequence[str]]) -> list[Problem]:
+    """Both groups exist and have hosts; exactly one controller."""
+    problems = []
+    for name in GROUPS:
+        if name not in groups:
+            others = [group for group in groups if group not in ("all", "ungrouped")]
+            near = difflib.get_close_matches(name, others, n=1, cutoff=0.6)
+            remedy = f"rename the group {near[0]!r}" if near else f"add the group {name!r} with its hosts"
+            problems.append(Problem("inventory", "groups", ", ".join(sorted(groups)), f"there is no group {name!r}", remedy))
+        elif not groups[name]:
+            problems.append(Problem("inventory", "groups", name, "the group has no hosts", f"add a host to {name!r}"))
+    if len(groups.get("controllers") or ()) > 1:
+        value = ", ".join(groups["controllers"])
+        problems.append(Problem("inventory", "controllers", value, "more than one controller", "leave one host in the group"))
+    return problems
+
+
+def check_release(value: Any, distributions: Mapping[str, Mapping[str, str]]) -> list[Problem]:
+    """`openstack_release` is a release, and one that a distribution carries that we know."""
+    deployable = ", ".join(f"{name} ({row['title']})" for name, row in distributions.items())
+    try:
+        name = releases.find(value).name
+    except ValueError as error:
+        return [Problem("inventory", "openstack_release", str(value), str(error), f"choose one of: {deployable}")]
+    if name not in distributions:
+        what = "no distribution that is supported here carries this release"
+        return [Problem("inventory", "openstack_release", str(value), what, f"choose one of: {deployable}")]
+    return []
+
+
+def check_backends(hosts: Mapping[str, Mapping[str, Any]], backends: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+    """Every host's network backend exists in its release, and all hosts have the same.
+
+    `hosts` has `release` and `backend` of each; the releases are known to be ones.
+    """
+    problems, first = [], None
+    for host, asked in hosts.items():
+        backend, release = asked["backend"], releases.find(asked["release"])
+        allowed = [name for name, row in backends.items() if _has(row, release)]
+        remedy = f"choose one of: {', '.join(allowed)}"
+        if backend not in backends:
+            what = "is no network backend"
+        elif backend not in allowed:
+            last = backends[backend].get("until")
+            span = f"until {releases.find(last).title}" if last else f"from {releases.find(backends[backend]['since']).title} on"
+            what = f"{release.title} does not have it, only releases {span}"
+        elif backend != (first := first or (host, backend))[1]:
+            what, remedy = f"{first[0]} has {first[1]}", "set one backend for all hosts, in group_vars/all"
+        else:
+            continue
+        problems.append(Problem(host, "openstack_network_backend", str(backend), what, remedy))
+    return problems
+
+
+def _has(row: Mapping[str, Any], release: releases.Release) -> bool:
+    """Whether `release` is in the row's `since`..`until`, both optional."""
+    return releases.find(row.get("since", releases.OLDEST)) <= release <= releases.find(row.get("until", releases.NEWEST))
+
+
+def check_addresses(hosts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+    """Every host has a valid management address of its own; one for tunnels or migrations that is given is valid as well."""
+    problems, seen = [], {}
+    for host, variables in hosts.items():
+        for variable in ("openstack_management_address", "openstack_tunnel_address", "nova_compute_migration_address"):
+            value = variables.get(variable)
+            if value in (None, ""):
+                if variable == "openstack_management_address":
+                    what, remedy = "is not set", "set it in the inventory to the host's address on the management network"
+                    problems.append(Problem(host, variable, "", what, remedy))
+                continue
+            try:
+                address = ipaddress.ip_address(str(value))
+            except ValueError:
+                remedy = "write an address such as 10.0.0.11, without a prefix length"
+                problems.append(Problem(host, variable, str(value), "is not an IP address", remedy))
+                continue
+            if address.is_unspecified or address.is_loopback or address.is_multicast:
+                what = "is not an address that other hosts can reach"
+                problems.append(Problem(host, variable, str(value), what, "set the host's address on that network"))
+            elif seen.setdefault(address, host) != host:
+                what = f"is also an address of {seen[address]}"
+                problems.append(Problem(host, variable, str(value), what, "give each host an address of its own"))
+    return problems
+
+
+def check_tls(hosts: Mapping[str, Mapping[str, Any]], is_own: Callable[[str], bool]) -> list[Problem]:
+    """Internal URLs with https lead to somebody who ends TLS, not to the controller itself: nothing there speaks it.
+
+    `hosts` has each one's openstack_internal_scheme, openstack_internal_host and openstack_auth_url.
+    """
+    problems = []
+    names = ("openstack_internal_scheme", "openstack_internal_host", "openstack_auth_url")
+    for host, variables in hosts.items():
+        scheme, internal, url = (str(variables.get(name)) for name in names)
+        what = "nothing on the controller speaks TLS, and {} is the controller itself"
+        if scheme == "https" and is_own(internal):
+            remedy = "set http, or set openstack_internal_host to what ends TLS in front of it"
+            what = what.format(f"openstack_internal_host ({internal})")
+            problems.append(Problem(host, "openstack_internal_scheme", scheme, what, remedy))
+        elif url.startswith("https:") and is_own(_host_of(url)):
+            remedy = "write http, or the host that ends TLS in front of it"
+            problems.append(Problem(host, "openstack_auth_url", url, what.format(_host_of(url)), remedy))
+    return problems
+
+
+def _host_of(url: str) -> str:
+    """The host of a URL; empty when it has none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def check_secrets(values: Mapping[str, Any], descriptions: Mapping[str, str], where: str) -> list[Problem]:
+    """Every secret of `descriptions` is there, strong, usable and used once. Values never appear in a problem."""
+    problems, users = [], {}
+    # What the guide prints where a reader should choose, of any length: PLACEMENT_DBPASS has 16 characters.
+    placeholders = {word.lower() for word in (*descriptions, *descriptions.values())}
+    for name, description in descriptions.items():
+        value = values.get(name)
+        if value in (None, ""):
+            problems.append(Problem(where, name, "", f"is not set ({description})", SECRETS_REMEDY))
+            continue
+        if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+            problems.append(Problem(where, name, "", "is not a text", "write one in quotes, or " + SECRETS_REMEDY))
+            continue
+        text = str(value)
+        impossible = next((what for part, what in IMPOSSIBLE.items() if part in text), None)
+        if impossible:
+            what = f"contains {impossible}, which no configuration file of OpenStack can hold"
+            problems.append(Problem(where, name, "", what, "choose another value"))
+        elif len(text) < SHORTEST:
+            what = f"is weak ({len(text)} characters)"
+            problems.append(Problem(where, name, "", what, f"use at least {SHORTEST} characters, or {SECRETS_REMEDY}"))
+        elif len(set(text)) < DIFFERENT:
+            what = f"is weak ({len(set(text))} different characters)"
+            problems.append(Problem(where, name, "", what, SECRETS_REMEDY))
+        elif text.lower() in placeholders:
+            problems.append(Problem(where, name, "", "is weak (the install guide's placeholder)", SECRETS_REMEDY))
+        elif text in users:
+            what = f"has the same value as {users[text]}"
+            problems.append(Problem(where, name, "", what, "give each secret a value of its own"))
+        users.setdefault(text, name)
+    return problems
+
+
+def check_host(
+    host: str,
+    seen: Mapping[str, Any],
+    wanted_addresses: Mapping[str, Any],
+    release: Any,
+    distributions: Mapping[str, Mapping[str, str]],
+) -> list[Problem]:
+    """What a host says of itself fits the inventory: its distribution, and addresses that are on an interface."""
+    problems = check_release(release, distributions)
+    if problems:  # `--limit` left out localhost, where the inventory is checked
+        return problems
+    wanted = distributions[releases.find(release).name]
+    found = seen["distribution"]
+    system = found["id"], found["codename"]
+    if system != (wanted["id"], wanted["codename"]):
+        carried = [name for name, row in distributions.items() if (row["id"], row["codename"]) == system]
+        remedy = f"set openstack_release to {' or '.join(carried)}" if carried else f"install {wanted['title']} on the host"
+        what = f"needs {wanted['title']}, and this host is {found['title'] or found['id'] or 'an unknown system'}"
+        problems.append(Problem(host, "openstack_release", str(release), what, remedy))
+    present = {_address(text): interface for text, interface in seen["addresses"].items()}
+    for variable, value in wanted_addresses.items():
+        if _address(value) not in present:
+            there = ", ".join(f"{address} ({interface})" for address, interface in present.items() if _is_shown(address))
+            what, remedy = "is on no interface of the host", f"set one of: {there or 'none found'}"
+            problems.append(Problem(host, variable, str(value), what, remedy))
+    return problems
+
+
+def check_listening(host: str, seen: Mapping[str, Any], used: Mapping[str, tuple[str, str, str]]) -> list[Problem]:
+    """Our own servers are reached where they listen. `used`: variable -> (server, its host, where it listens)."""
+    problems = []
+    for variable, (server, name, bound) in used.items():
+        address = addresses.parsed(bound)
+        there = (seen.get("resolved") or {}).get(name, [addresses.canonical(name)])
+        if not there or address is None or address.is_unspecified or addresses.canonical(bound) in there:
+            continue
+        means = "" if name in there else f" is {', '.join(there)} on this host, where"
+        what = f"{means.strip()} {server} does not listen" if means else f"is not where {server} listens"
+        problems.append(Problem(host, variable, name, f"{what}, but at {bound}", f"let it be {bound}, or write that address"))
+    return problems
+
+
+def _is_shown(address: Any) -> bool:
+    """Whether the address may be what is wanted: not of this host or link alone."""
+    return isinstance(address, str) or not (address.is_loopback or address.is_link_local)
+
+
+def _address(value: Any) -> Any:
+    """The address that `value` writes (IPv6 has many ways), or the text itself when it is none."""
+    try:
+        return ipaddress.ip_address(str(value))
+    except ValueError:
+        return str(value)
+
+
+def check_resources(host: str, seen: Mapping[str, Any], limits: Mapping[str, Any]) -> list[Problem]:
+    """The host lets us be root, has room and the right time. `limits`: preflight_memory_mib, ... as its variables say."""
+    problems = []
+    if not seen["root"]:
+        what, remedy = "is not set, and the login is not root", "set it to true, with a user who may use sudo"
+        problems.append(Problem(host, "ansible_become", "", what, remedy))
+    for variable, found, what, remedy in (
+        ("preflight_memory_mib", seen["memory_mib"], "memory", "add memory"),
+        ("preflight_disk_mib", seen["disk_free_mib"], "free disk space in /var", "make room"),
+    ):
+        floor = int(limits[variable])
+        if found < floor:
+            what = f"this host has {found} MiB of {what}"
+            problems.append(Problem(host, variable, str(floor), what, f"{remedy}, or lower the limit"))
+    ahead, most = float(seen["clock_ahead"]), int(limits["preflight_clock_skew"])
+    if abs(ahead) > most:
+        what = f"the clock of this host is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} ours"
+        problems.append(Problem(host, "preflight_clock_skew", str(most), what, "let chrony or systemd-timesyncd set it"))
+    return problems
+
+
+def check_packages(host: str, seen: Mapping[str, Any], wanted: Sequence[str]) -> list[Problem]:
+    """apt is able to install what is missing: nothing is half installed, and nothing that is needed is held back."""
+    problems = []
+    for name, status in seen["half_installed"].items():
+        remedy = "run `dpkg --configure -a` and `apt-get --fix-broken install` on it"
+        problems.append(Problem(host, "package", name, f"is {status}", remedy))
+    for name in wanted:
+        if name in seen["held"] and name not in seen["packages"]:
+            what = "is needed, not installed, and on hold"
+            problems.append(Problem(host, "package", name, what, f"run `apt-mark unhold {name}` on it"))
+    return problems
+
+
+def check_units(host: str, seen: Mapping[str, Any], units: Mapping[str, tuple[str, int] | None]) -> list[Problem]:
+    """No unit that the host is going to run is masked, and nobody else has its port at its address."""
+    problems = []
+    for name, socket in units.items():
+        unit = name if name.endswith(".socket") else f"{name}.service"
+        if unit in seen["masked"]:
+            problems.append(Problem(host, "unit", name, "is masked", f"run `systemctl unmask {name}` on it"))
+        for there in seen["listening"] if socket else ():
+            address, port = socket
+            if there["port"] == port and there["unit"] != unit and listening.overlap(there["address"], address):
+                what = f"is needed by {name} and in use by {there['name']} (PID {there['pid']}, {there['unit'] or 'no unit'})"
+                problems.append(Problem(host, "port", str(port), what, "stop it, or give it another port"))
+    return problems
+
+
+def check_files(host: str, seen: Mapping[str, Any]) -> list[Problem]:
+    """Every file that the run would write is one, or is not there: no link, directory or device."""
+    return [Problem(host, "file", row["path"], row["what"], row["remedy"]) for row in seen.get("refused", ())]
+
+
+def no_kvm(host: str, reason: str) -> Problem:
+    """A host that shall run guests with KVM and cannot."""
+    what = f"KVM does not work on this host ({reason})"
+    return Problem(host, "nova_compute_virt_type", "kvm", what, "set qemu, or auto, which finds out by itself")
+
+
+def check_identities(identities: Mapping[str, str]) -> list[Problem]:
+    """No two hosts have one compute_id, as clones of a machine do."""
+    problems, seen = [], {}
+    for host, identity in identities.items():
+        if identity in seen:
+            what, remedy = f"is also that of {seen[identity]}", "delete the file on the host that is new"
+            problems.append(Problem(host, "/var/lib/nova/compute_id", identity, what, remedy))
+        seen.setdefault(identity, host)
+    return problems
+
+
+def check_hostnames(names: Mapping[str, str]) -> list[Problem]:
+    """No two hosts call themselves the same: Nova and Neutron know a host by its name, and their databases ignore its case."""
+    problems, seen = [], {}
+    for host, name in names.items():
+        first, same = seen.setdefault(name.casefold(), (host, name))
+        if first != host:
+            what = f"is also the host name of {first}" + (f" ({same}): case does not matter" if same != name else "")
+            problems.append(Problem(host, "hostname", name, what, f"run `hostnamectl set-hostname {host}` on it"))
+    return problems

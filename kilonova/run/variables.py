@@ -1,0 +1,575 @@
+"""The inventory's variables against what the roles say of them: names, types, choices, bounds, forms, and names of files.
+
+The roles' argument specs say what there is. Ansible looks at them when a role begins, long after the first change, and never
+at a name that no role reads. Here everything is looked at before, on every host, without contacting one. Values of secrets,
+and of what may hold one, are not shown.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.module_utils.common import validation
+from jinja2 import TemplateError
+from jinja2.runtime import missing
+
+from kilonova.config import addresses as addresses_
+from kilonova.config import checking, config_files, inventories, listening, migration, sources
+from kilonova.config.conf import kind
+from kilonova.problems import IMPOSSIBLE, Problem, merged, some
+from kilonova.run import consistency, preflight
+
+# What roles keep by set_fact, which a second run in one process may see.
+FACTS = ("openstack_host",)
+# Also begun by names that nobody reads, but ours begin with a role's.
+FAMILIES = ("nova", "neutron", "rabbit", "memcache")
+# A name without such a beginning is taken for a misspelt one when it is as near as one letter in eight.
+NEAR = 0.88
+FORBIDDEN = {part: what for part, what in IMPOSSIBLE.items() if len(part) == 1}
+
+
+# What a variable's template may end in; a filter of Ansible's has errors of its own.
+UNREADABLE = (ValueError, TypeError, TemplateError, AnsibleError)
+URLS = ("openstack_internal_scheme", "openstack_internal_host", "openstack_auth_url")
+MIGRATION_ADDRESS = "nova_compute_migration_address"
+# What may be a name that a host must know, the most general one first.
+NAMING = ("openstack_internal_host", "openstack_auth_url", "openstack_database_host", "openstack_rabbit_host")
+ADDRESSES = ("openstack_management_address", "openstack_tunnel_address", MIGRATION_ADDRESS)
+
+# A compute node never sees a database password, nor what only the controller's services know.
+NOT_ON_COMPUTES = re.compile(r"_dbpass$|_admin_|_metadata_|_glance_|_memcache_")
+
+
+def check_inventory(inventory: inventories.Inventory, foreign: Iterable[str] = ()) -> tuple[list[Problem | str], list[str]]:
+    """Everything that an inventory can be asked without its hosts; returns problems, and warnings.
+
+    `foreign` has the names of variables that look like ours and are not.
+    """
+    problems = sources.check_keys(inventory)
+    if problems:  # who knows what else these leave of the inventory
+        return problems, []
+    hosts = inventory.hosts()
+    problems = preflight.check_groups(inventory.groups)
+    if isinstance(foreign, str):
+        what, remedy = "is a text, not a list", f"write [{foreign}]"
+        problems.append(Problem("inventory", "preflight_foreign_variables", foreign, what, remedy))
+        foreign = [name.strip() for name in foreign.split(",")]
+    known = {host: inventory.host(host) for host in hosts}
+    for release in dict.fromkeys(str(_found(known[host], "openstack_release")) for host in hosts):
+        problems += preflight.check_release(release, distributions(inventory))
+    backends = inventory.role_vars["openstack_network_backends"]
+    asked = {
+        host: {"release": _found(values, "openstack_release"), "backend": str(_found(values, "openstack_network_backend"))}
+        for host, values in known.items()
+    }
+    if not problems and len({str(row["release"]) for row in asked.values()}) == 1:  # several: consistency.check_shared says so
+        problems += preflight.check_backends(asked, backends)
+    unreadable = [problem for host in hosts for problem in _unreadable_addresses(known[host])]
+    told = {(problem.where, problem.variable) for problem in unreadable}
+    problems += unreadable
+    problems += [
+        problem
+        for problem in preflight.check_addresses({host: addresses(known[host]) for host in hosts})
+        if (problem.where, problem.variable) not in told
+    ]
+    secrets = inventory.role_vars["openstack_secrets"]
+    shared = {name: word for name, word in secrets.items() if not NOT_ON_COMPUTES.search(name)}
+    for group in preflight.GROUPS:
+        for host in inventory.groups.get(group, ())[:1]:
+            names = secrets
+            if group == "computes":
+                more = backends.get(asked[host]["backend"], {}).get("compute_secrets", ())
+                names = {**shared, **{name: secrets[name] for name in more}}
+            told = {problem.variable for problem in problems}
+            values = {name: _found(known[host], name) for name in names}
+            found = preflight.check_secrets(values, names, group)
+            for name, value in values.items():
+                if isinstance(value, str) and inventories.is_changed_by_templates(value):
+                    what = "looks like a list or a mapping, which ansible-core before 2.19 makes of it"
+                    found.append(Problem(group, name, "", what, "choose another value, or install ansible-core 2.19"))
+            problems += [problem for problem in found if problem.variable not in told]
+    problems += check_foreign_secrets(inventory, known)
+    if not problems:
+        problems += tls(inventory)
+    problems += check_names(inventory, hosts, foreign) + check_overrides(inventory, hosts)
+    problems += consistency.check_files(inventory.directories, inventory.groups, foreign)
+    problems += sources.check_overrides(inventory, hosts)
+    if problems:  # what comes now needs a release, and would say much of this again
+        return merged(problems), []
+    problems += check_values(inventory, hosts) or consistency.check(inventory, hosts)
+    problems = problems or migration.check_inventory({host: known[host] for host in inventory.groups["computes"]})
+    if problems:
+        return problems, []
+    # With all that in order, every file can be made: is it one that its service reads as meant?
+    complaints = checking.complaints(inventory)
+    return checking.lines(complaints, "error"), checking.lines(complaints, "warning")
+
+
+def check_foreign_secrets(inventory: inventories.Inventory, known: Mapping[str, inventories.Host]) -> list[Problem]:
+    """Passwords of servers that somebody else runs: there where one is used, and one that can be used."""
+    problems = []
+    for host in inventory.groups.get("controllers", ())[:1]:
+        for name, user in inventory.role_vars["openstack_foreign_secrets"].items():
+            value, needed = _found(known[host], name), _found(known[host], user)
+            if needed and value in (None, ""):
+                remedy = f"set it to the password of {user} = {needed}, best encrypted by ansible-vault"
+                problems.append(Problem("controllers", name, "", "is not set", remedy))
+            elif not needed and value not in (None, ""):
+                problems.append(Problem("controllers", user, "", f"is not set, and {name} is", f"set it, or remove {name}"))
+            elif needed and not _found(known[host], "openstack_database_is_external"):
+                what = "is of no use: MariaDB on the controller is set up by this run, as root by its local socket"
+                remedy = f"remove it and {name}, or correct openstack_database_host"
+                problems.append(Problem("controllers", user, str(needed), what, remedy))
+        if _found(known[host], "openstack_rabbit_is_external") and "/" in str(_found(known[host], "openstack_rabbit_pass") or ""):
+            what = "contains a slash, which oslo.messaging does not hand on as it is, and the account is somebody else's"
+            problems.append(Problem("controllers", "openstack_rabbit_pass", "", what, "give the account a password without one"))
+    return problems
+
+
+def distributions(inventory: inventories.Inventory) -> Mapping[str, Mapping[str, str]]:
+    """Return release -> the distribution that carries it."""
+    return inventory.role_vars["openstack_distributions"]
+
+
+def _found(host: inventories.Host, name: str) -> Any:
+    """A variable's value; None when there is none, or when it cannot be made, which check_values says."""
+    try:
+        value = host.find(name)
+    except UNREADABLE:
+        return None
+    return None if value is missing or inventories.first_undefined(value) else value
+
+
+def listened(host: inventories.Host) -> dict[str, Any]:
+    """Return the addresses that a controller's APIs listen on, which must be its own."""
+    found = _found(host, "openstack_api_addresses")
+    return {f"openstack_api_addresses[{at}]": address for at, address in enumerate(found if isinstance(found, list) else ())}
+
+
+def addresses(host: inventories.Host) -> dict[str, Any]:
+    """Return a host's addresses that must be its own, by variable."""
+    # The default of the last is the first, of which everything is said already.
+    return {name: _found(host, name) for name in ADDRESSES if name != MIGRATION_ADDRESS or host.is_set(name)}
+
+
+def tls(inventory: inventories.Inventory, told: Mapping[str, Any] | None = None) -> list[Problem]:
+    """Check who is asked by https inside of the cloud; `told` is what the controller said of itself."""
+    controller = inventory.groups["controllers"][0]
+    management = str(_found(inventory.host(controller), "openstack_management_address"))
+    names = [controller, *([told["hostname"]] if told else [])]
+    hosts = {name: {variable: _found(inventory.host(name), variable) for variable in URLS} for name in inventory.hosts()}
+    return preflight.check_tls(hosts, lambda host: listening.is_own(host, management, names, told))
+
+
+def _unreadable_addresses(host: inventories.Host) -> list[Problem]:
+    """Addresses that are set, and cannot be made of what they are set to: of facts, most of the time."""
+    found = []
+    for name in ADDRESSES:
+        if host.is_set(name):
+            found += [Problem(host.name, *wrong) for wrong in _reading(host, name)[1]]
+    return found
+
+
+def hosts(host: inventories.Host) -> dict[str, Any]:
+    """Return the names by which a host reaches something, by variable; only the controller needs the database."""
+    found = {name: addresses_.names_of([_found(host, name) or ""]) for name in NAMING}
+    if host.name not in host.inventory.groups.get("controllers", ()):
+        found.pop("openstack_database_host")
+    return {name: texts[0] for name, texts in found.items() if texts}
+
+
+def datapath(host: inventories.Host, seen: Mapping[str, Any]) -> str:
+    """Return what openstack_host_datapath is going to be, once the host's facts are variables."""
+    if host.find("openstack_network_backend") == "linuxbridge":
+        return "linux"
+    asked = str(host.find("openstack_datapath"))
+    return asked if asked != "auto" else str(seen["datapath"])
+
+
+def servers(host: inventories.Host) -> dict[str, tuple[str, str, str]]:
+    """Return the servers of ours that a host runs, by the variable that says where they are reached: (server, host, listens)."""
+    found = {}
+    for role, server, variable in (
+        ("mysql", "MariaDB", "openstack_database_host"),
+        ("rabbitmq", "RabbitMQ", "openstack_rabbit_host"),
+    ):
+        if role in host.roles():
+            found[variable] = server, str(host.find(variable)), str(host.find(f"{role}_bind_address"))
+    return found
+
+
+def packages(host: inventories.Host) -> list[str]:
+    """Return the packages that a host is going to have."""
+    return config_files.role_packages(host.roles(), host.find("openstack_release"))
+
+
+def units(host: inventories.Host) -> dict[str, tuple[str, int] | None]:
+    """Return the units that a host is going to run, with the address and port that each answers on."""
+    found: dict[str, tuple[str, int] | None] = {}
+    for role in host.roles():
+        for name in inventories.unit_variables(role):
+            for unit in host.find(name):
+                if not unit.get("runs", True):
+                    continue
+                answers = str(unit.get("answers") or "")
+                parts = urlsplit(answers if "://" in answers else f"//{answers}")
+                port = re.search(r":([0-9]+)(?:/[^:]*)?$", answers)  # an address of IPv6 may stand without its brackets
+                found[unit["name"]] = (parts.hostname or "*", int(port[1])) if port else found.get(unit["name"])
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------- specs
+
+
+@functools.cache
+def specs() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return role -> option -> attributes, of all entry points."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for path in sorted(config_files.ROLES.glob("*/meta/argument_specs.yml")):
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
+        found[path.parts[-3]] = {name: attributes for entry in entries for name, attributes in entry["options"].items()}
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------- forms
+
+
+def _is_address(text: str) -> bool:
+    return addresses_.parsed(text) is not None
+
+
+def _is_host(text: str) -> bool:
+    if _is_address(text):
+        return True
+    labels = text.rstrip(".").split(".")
+    # RFC 1123; a last label of digits is what was meant for an address (10.0.0.256)
+    known = all(re.fullmatch(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)", label) for label in labels)
+    return known and len(text) <= 253 and not re.fullmatch("[0-9]+", labels[-1])
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        return False
+    return known and not re.search(r"\s", text)
+
+
+def _is_servers(text: str) -> bool:
+    try:
+        return all(_is_host(addresses_.split(server)[0]) for server in text.split(","))
+    except ValueError:
+        return False
+
+
+def _is_range(text: str) -> bool:
+    first, _colon, last = text.partition(":")
+    return _is_number(first) and _is_number(last) and 1 <= int(first) <= int(last) < 2**24
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text has digits only, as every service reads them: not those of other scripts, which Python reads as well."""
+    return bool(re.fullmatch("[0-9]{1,10}", text))
+
+
+# End of a name, what its values are, what to write.
+FORMS: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
+    ("_address", _is_address, "is not an IP address", "write an address such as 10.0.0.11, without a prefix length"),
+    ("_host", _is_host, "is no host name or address", "write a name such as controller.example.org, or an address"),
+    ("_url", _is_url, "is no URL", "write one such as http://10.0.0.11:5000/v3"),
+    (
+        "_memcached_servers",
+        _is_servers,
+        "is no list of servers",
+        "write host:port, e.g. 127.0.0.1:11211, with commas between servers",
+    ),
+    ("_memcached_servers", listening.are_ours, *preflight.OPEN_CACHE.split("; ")),
+    (
+        "_apt_proxy",
+        lambda text: not text or (_is_url(text) and "@" not in text),
+        "is no URL of a proxy without a login",
+        "write one such as http://proxy.example.org:3128; every user of the host can read it",
+    ),
+    (
+        "_vhost",
+        lambda text: text == "/" or bool(re.fullmatch(r"[\w.-]+", text, re.ASCII)),
+        "is no name of a virtual host",
+        "write /, or letters, digits, dots, dashes and underscores, e.g. openstack",
+    ),
+    ("_vni_ranges", _is_range, "is no range of network identifiers", "write first:last within 1 and 16777215, e.g. 1:1000"),
+    (
+        "_region",
+        lambda text: bool(re.fullmatch(r"[\w.-]+", text)),
+        "is no name of a region",
+        "write letters, digits, dots, dashes and underscores, e.g. RegionOne",
+    ),
+    (
+        "_rabbit_user",
+        lambda text: bool(re.fullmatch(r"(?!guest$)[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}", text)),
+        "is no name for an account of RabbitMQ (guest is the one that is removed)",
+        "write another name, e.g. openstack",
+    ),
+)
+
+
+def _form(name: str, text: str) -> tuple[str, str] | None:
+    """What is wrong with a text by the end of its variable's name, and the remedy."""
+    for end, fits, what, remedy in FORMS:
+        if name.endswith(end) and not fits(text):
+            return what, remedy
+    return None
+
+
+# --------------------------------------------------------------------------------------------------------------- values
+
+
+# Bounds of numbers that have others than "from 1": what is outside breaks services, or is a slip of the pen.
+BOUNDS = {
+    "openstack_workers": (1, 256),
+    # A token has to outlive what is done with it: an instance is built with one, an image uploaded.
+    "keystone_token_expiration": (300, 2678400),
+    "mysql_max_connections": (10, 100000),
+    "memcached_memory": (1, 1048576),
+    "nova_controller_report_timeout": (1, 86400),
+}
+
+_TYPES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
+    "int": (validation.check_type_int, "is not a whole number", "write one, e.g. 4"),
+    "float": (validation.check_type_float, "is not a number", "write one, e.g. 1.5"),
+    "bool": (validation.check_type_bool, "is neither true nor false", "write true or false"),
+    "list": (validation.check_type_list, "is not a list", "write [first, second]"),
+    "dict": (validation.check_type_dict, "is not a mapping", "write {name: value}"),
+}
+
+
+Wrong = tuple[str, str, str, str]
+"""Name, shown value, what is wrong, remedy."""
+
+
+def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bool = False) -> Iterator[Wrong]:
+    """Yield what does not fit an option's attributes: a value, and those in it."""
+    hidden = hidden or attributes.get("no_log", False) or config_files.mask(f"{name} = x") != f"{name} = x"
+    shown = "" if hidden or isinstance(value, (Mapping, list, tuple)) else config_files.mask(str(value))
+    if isinstance(value, bool):
+        shown = shown.lower()
+    wanted = attributes.get("type", "str")
+    if wanted in _TYPES:
+        convert, what, remedy = _TYPES[wanted]
+        try:
+            if isinstance(value, str) and wanted in ("list", "dict"):  # Ansible would take it, and roles its characters
+                raise TypeError
+            if isinstance(value, bool) and wanted in ("int", "float", "list", "dict"):
+                raise TypeError
+            # Python reads digits of every script, and 1_000
+            if wanted in ("int", "float") and isinstance(value, str) and not re.fullmatch(r"[-+0-9.eE]+", value.strip()):
+                raise ValueError
+            value = convert(value)
+        except (TypeError, ValueError):
+            yield name, shown, what, remedy
+            return
+    elif isinstance(value, (Mapping, list, tuple)):
+        yield name, shown, f"is a {'mapping' if isinstance(value, Mapping) else 'list'}, not a text", "write one text"
+        return
+    elif not isinstance(value, str):
+        what, example = f"is {kind(value)} to YAML", str(value)
+        if isinstance(value, bool):
+            what, example = "is true or false to YAML, as yes, no, on and off without quotes are", "yes" if value else "no"
+        yield name, shown, f"{what}, not a text", "put what is meant in quotes" + ("" if hidden else f', e.g. "{example}"')
+        return
+    else:
+        for part, what in FORBIDDEN.items():
+            if part in value:
+                yield name, "", f"contains {what}", "write it on one line"
+                return
+    choices = attributes.get("choices")
+    if choices and wanted != "list" and value not in choices:
+        yield name, shown, f"is none of {', '.join(map(str, choices))}", "set one of them"
+    elif wanted == "int":
+        low, high = BOUNDS.get(name, (1, 65535) if name.endswith("_port") else (1, None))
+        if value < low or (high is not None and value > high):
+            limits = f"from {low} to {high}" if high else f"from {low}"
+            yield name, shown, "is out of bounds", f"set a number {limits}"
+    elif wanted == "str" and (wrong := _form(name, value)):
+        yield name, shown, *wrong
+    elif wanted == "list":
+        inner = {"type": attributes.get("elements", "str"), "options": attributes.get("options"), "choices": choices}
+        for number, item in enumerate(value):
+            yield from check_value(f"{name}[{number}]", item, inner, hidden)
+    elif wanted == "dict" and attributes.get("options"):
+        yield from _check_parts(name, value, attributes["options"], hidden)
+    elif wanted == "dict" and name in FLAT:
+        yield from _check_flat(name, value)
+
+
+# Mappings of an option's name to its value, in files without sections of their own.
+FLAT = {"rabbitmq_overrides": r"[a-z][a-z0-9_]*(\.[A-Za-z0-9_$-]+)*", "mysql_overrides": r"[A-Za-z][A-Za-z0-9_-]*"}
+
+
+# Options that other variables set, and others must know the value of.
+OWNED = {
+    "bind-address": "mysql_bind_address",
+    "bind_address": "mysql_bind_address",
+    "port": "openstack_database_port",
+    "listeners.tcp.openstack": "rabbitmq_bind_address and openstack_rabbit_port",
+}
+
+
+def _check_flat(name: str, value: Mapping[str, Any]) -> Iterator[Wrong]:
+    """What is no option's name or value in a file without sections."""
+    for key, item in value.items():
+        if not re.fullmatch(FLAT[name], str(key)):
+            yield name, repr(str(key)), "is no name of an option", "write one as its documentation has it, without a section"
+        elif key in OWNED:
+            yield f"{name}.{key}", str(item), f"is set by {OWNED[key]}, as services must know it", "set that instead"
+        elif isinstance(item, Mapping):
+            inner = next(iter(item), "b")
+            yield f"{name}.{key}", "", "is a mapping, not a value", f"write {{{key}.{inner}: value}}, or one value"
+        elif isinstance(item, (list, tuple)) and name == "rabbitmq_overrides":
+            remedy = "write one entry for each, e.g. listeners.tcp.1 and listeners.tcp.2"
+            yield f"{name}.{key}", "", "is a list, not a value", remedy
+
+
+def _check_parts(name: str, value: Mapping[str, Any], options: Mapping[str, Any], hidden: bool) -> Iterator[Wrong]:
+    """The same for a mapping whose keys are known."""
+    for key in value:
+        if key not in options:
+            yield name, "", f"has no part {key!r}", f"use {nearest(str(key), options)}"
+    for key, attributes in options.items():
+        if value.get(key) is not None:
+            yield from check_value(f"{name}.{key}", value[key], attributes, hidden)
+        elif attributes.get("required"):
+            yield f"{name}.{key}", "", "is not set", "set it"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the name that was probably meant, or else all of them if they are few."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return near[0] if near else f"one of: {', '.join(known)}"
+
+
+def check_values(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Problem]:
+    """Every variable of every host's roles fits its spec. Secrets and addresses have checks of their own (preflight.py)."""
+    secrets = {*inventory.role_vars["openstack_secrets"], *inventory.role_vars["openstack_foreign_secrets"]}
+    checked_elsewhere = {*secrets, *ADDRESSES, "openstack_release"}
+    found: dict[Wrong, list[str]] = {}
+    followed: dict[Wrong, list[str]] = {}
+    for name in hosts:
+        host = inventory.host(name)
+        for role in ("openstack", "preflight", *host.roles()):
+            for variable, attributes in specs()[role].items():
+                if variable not in checked_elsewhere:
+                    for problem in _check_variable(host, variable, attributes):
+                        (found if host.is_set(variable) else followed).setdefault(problem, []).append(name)
+    # What is wrong with a default comes of something that was set.
+    return [Problem(some(names), *problem) for problem, names in (found or followed).items()]
+
+
+def _check_variable(host: inventories.Host, name: str, attributes: Mapping[str, Any]) -> Iterable[Wrong]:
+    value, wrong = _reading(host, name)
+    # `null` stands for the default of an optional argument.
+    return wrong if wrong or value is missing or value is None else list(check_value(name, value, attributes))
+
+
+def _reading(host: inventories.Host, name: str) -> tuple[Any, list[Wrong]]:
+    """A variable's value (None when it is the host's to say), and what keeps it from being read."""
+
+    def place() -> str:
+        said = sources.where(host.inventory, host.name, name)
+        return f" {said}" if said else ""
+
+    try:
+        value = host.find(name)
+    except UNREADABLE as error:
+        return None, [(name, "", f"cannot be read: {error}", f"correct the template{place()}")]
+    undefined = inventories.first_undefined(value).removeprefix(f"{name}: ")
+    if not undefined:
+        return value, []
+    facts = inventories.facts_in(host.raw(name)) if host.is_set(name) else []
+    if facts:
+        what = f"is made of {' and '.join(facts)}, and no run gathers facts"
+        return None, [(name, "", what, f"write the value itself{place()}")]
+    if inventories.needs_host(undefined):
+        return None, []
+    return None, [(name, "", f"cannot be read: {undefined}", f"define it, or correct the template{place()}")]
+
+
+# ---------------------------------------------------------------------------------------------------------------- names
+
+
+def check_names(inventory: inventories.Inventory, hosts: Iterable[str], foreign: Iterable[str] = ()) -> list[Problem]:
+    """No variable of the inventory looks like one of ours and is read by nobody: not by a role, not by another variable."""
+    options = {name for role in specs().values() for name in role}
+    fixed = set(inventory.role_vars) - options
+    begins = re.compile(rf"(?:{'|'.join([*specs(), *FAMILIES])})_")
+    suspects: dict[str, list[str]] = {}
+    read = set(map(str, foreign))
+    seen: dict[int, Any] = {}
+    endless: dict[str, list[str]] = {}
+    for host in hosts:
+        for name, value in {**inventory.variables(host), **inventory.extra}.items():
+            if name in ("groups", "hostvars") or name.startswith("_"):  # Ansible's, and what tasks registered
+                continue
+            if id(value) not in seen:
+                seen[id(value)] = value  # kept, so that its id stays its own
+                try:
+                    read |= _words(value)
+                except RecursionError:
+                    endless.setdefault(name, []).append(host)
+            if name not in options and name not in FACTS and (name in fixed or begins.match(name) or _nearly(name, options)):
+                suspects.setdefault(name, []).append(host)
+    problems = [Problem(some(where), name, "", inventories.CONTAINS_ITSELF, "write it out") for name, where in endless.items()]
+    for name, where in suspects.items():
+        if name in fixed:
+            what, remedy = "is data of the roles, which an inventory cannot change", "remove it"
+            problems.append(Problem(some(where), name, "", what, remedy))
+        elif name not in read:
+            near = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+            remedy = (f"write {near[0]}, or " if near else "") + "list it in preflight_foreign_variables if it is yours"
+            problems.append(Problem(some(where), name, "", "is a variable that nothing reads", remedy))
+    return problems
+
+
+@functools.cache
+def _nearly_known(name: str, options: frozenset[str]) -> bool:
+    return bool(difflib.get_close_matches(name, options, n=1, cutoff=NEAR))
+
+
+def _nearly(name: str, options: Iterable[str]) -> bool:
+    return not name.startswith("ansible_") and _nearly_known(name, frozenset(options))
+
+
+def _words(value: Any) -> set[str]:
+    """Every name in the templates of a value."""
+    if isinstance(value, str):
+        return set(re.findall(r"[A-Za-z_]\w*", value)) if "{{" in value or "{%" in value else set()
+    if isinstance(value, Mapping):
+        return set().union(*map(_words, value.values())) if value else set()
+    if isinstance(value, (list, tuple)):
+        return set().union(*map(_words, value)) if value else set()
+    return set()
+
+
+def check_overrides(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Problem]:
+    """Every file that is named in an override is one that the role writes."""
+    found: dict[Wrong, list[str]] = {}
+    for host in hosts:
+        variables = inventory.host(host)
+        for name, files in inventories.override_files().items():
+            try:
+                value = variables.find(name)
+            except UNREADABLE:
+                continue  # check_values says it
+            for file in value if isinstance(value, Mapping) else ():
+                if file not in files:
+                    problem = (name, str(file), "is no file that this role writes", f"write {nearest(str(file), files)}")
+                    found.setdefault(problem, []).append(host)
+    return [Problem(some(names), *problem) for problem, names in found.items()]

@@ -1,0 +1,189 @@
+"""The MariaDB server: our own one, as root by its local socket, or somebody else's, by TCP and with an account.
+
+Of our own one, check mode can say something even when this very run installs or starts it: what its data directory holds.
+"""
+
+import os
+import socket as sockets
+
+from .address import canonical, host_port
+
+try:
+    import pymysql
+except ImportError:  # check mode on a fresh host: the package comes with this very run
+    pymysql = None
+
+# Debian moved both after its release 13.
+SOCKETS = ("/run/mysqld/mysqld.sock", "/run/mariadbd/mysqld.sock")
+DATA = ("/var/lib/mysql", "/var/lib/mariadb")
+# By password, by plugin, by the host that root may come from.
+REFUSED = (1045, 1698, 1130)
+REMEDY = (
+    "run `ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('...')` there, with "
+    "root's password, which stays valid"
+)
+# The option of every module that asks it; nothing in it stands for our own server.
+LOGIN = {
+    "type": "dict",
+    "options": {
+        "host": {"type": "str"},
+        "port": {"type": "int"},
+        "user": {"type": "str"},
+        "password": {"type": "str", "no_log": True},
+    },
+}
+MISSING = "python3-pymysql is missing on this host; the roles mysql and keystone install it"
+AGAIN = "or run site.yml without --limit, which does"
+
+
+def socket():
+    """The server's local socket."""
+    return next((path for path in SOCKETS if os.path.exists(path)), SOCKETS[0])
+
+
+def is_external(module):
+    """Whether the server is somebody else's."""
+    return bool((module.params.get("login") or {}).get("host"))
+
+
+def arguments(module):
+    """How to connect, in PyMySQL's words."""
+    login = module.params.get("login") or {}
+    if not login.get("host"):
+        return {"unix_socket": module.params["unix_socket"], "user": "root"}
+    return {
+        "host": login["host"],
+        "port": login["port"],
+        "user": login["user"],
+        "password": login["password"].encode(),
+        "connect_timeout": 10,
+    }
+
+
+def where(module):
+    """The server in words."""
+    login = module.params.get("login") or {}
+    return f"at {host_port(login['host'], login['port'])}" if login.get("host") else f"on {module.params['unix_socket']}"
+
+
+def connect(module):
+    """A connection to the server of the options `login` and `unix_socket`; None in check mode when there may be one later."""
+    if pymysql is None:
+        problem = MISSING
+    else:
+        try:
+            return pymysql.connect(charset="utf8mb4", autocommit=True, **arguments(module))
+        except pymysql.MySQLError as error:
+            # Nothing in a run changes that, so a plan cannot go on as if nobody were there.
+            if not is_external(module) and error.args and error.args[0] in REFUSED:
+                module.fail_json(msg=f"MariaDB refuses root {where(module)}: {error}; {REMEDY}")
+            problem = f"MariaDB does not answer {where(module)}: {error}"
+    # Nothing in this run brings somebody else's server.
+    if not module.check_mode or (is_external(module) and pymysql is not None):
+        module.fail_json(msg=problem)
+    return None
+
+
+def on_disk(module, database, table=""):
+    """Whether the server, once it runs or can be asked, will know this database, or this table of it."""
+    if is_external(module):
+        return False
+    data = next((path for path in DATA if os.path.isdir(path)), DATA[0])
+    path = os.path.join(data, database)
+    return os.path.exists(os.path.join(path, table + ".frm") if table else path)
+
+
+def warn_of_guess(module, what):
+    """Say that a plan is not a comparison here."""
+    if is_external(module):
+        module.warn(f"MariaDB {where(module)} cannot be asked before python3-pymysql is installed: {what} counts as missing")
+    else:
+        module.warn(f"MariaDB does not answer yet: {what} cannot be compared and counts as what it was when the server stopped")
+
+
+# ------------------------------------------------------------------------------------------------- somebody else's server
+
+
+def statements(account, hosts, databases=(), login=False):
+    """SQL that an operator runs to give an account what it lacks; where its password belongs, the variable's name stands."""
+    addresses = [host for host in hosts if host != "localhost"] or list(hosts)
+    found = [f"CREATE DATABASE IF NOT EXISTS `{name}`" for name in databases]
+    for host in map(canonical, addresses):
+        who = f"'{account['user']}'@'{host}'"
+        if login:
+            found.append(f"CREATE USER IF NOT EXISTS {who}")
+            found.append(f"ALTER USER {who} IDENTIFIED BY '<{account['variable']}>'")
+        # An underscore is a wildcard in a GRANT.
+        patterns = [name.replace("_", r"\_") for name in databases]
+        found += [f"GRANT ALL PRIVILEGES ON `{pattern}`.* TO {who}" for pattern in patterns]
+    return "; ".join(found) + ";"
+
+
+def problem(variable, value, what, remedy):
+    """One thing that is wrong, as kilonova.run.preflight.Problem has it."""
+    return {"variable": variable, "value": str(value), "what": what, "remedy": remedy}
+
+
+def port_answers(host, port, timeout):
+    """None when somebody listens, else what the system says."""
+    try:
+        with sockets.create_connection((host, port), timeout=timeout):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def problems(params, timeout):
+    """What keeps accounts from their databases; the errors of MariaDB that they can run into are 2002, 1045, 1130, 1049, 1044.
+
+    `params`: host, port, accounts (user, password, variable, databases), external (whether it is for the operator to put it
+    right) and hosts (where accounts come from).
+    """
+    host, port = params["host"], int(params["port"])
+    server = f"MariaDB at {host_port(host, port)}"
+    silent = port_answers(host, port, timeout)
+    if silent:
+        remedy = "start it, or correct openstack_database_host and openstack_database_port"
+        return [problem("openstack_database_host", host, f"{server} does not answer (2002: {silent})", remedy)]
+    found = []
+    for account in params["accounts"] if pymysql else ():
+        found += account_problems(server, account, params, timeout)
+    return found
+
+
+def account_problems(server, account, params, timeout):
+    """The same for one account."""
+    user, found = account["user"], []
+    for name in account["databases"] or [None]:
+        try:
+            pymysql.connect(
+                host=params["host"],
+                port=int(params["port"]),
+                user=user,
+                password=account["password"].encode(),
+                database=name,
+                connect_timeout=timeout,
+            ).close()
+            continue
+        except pymysql.MySQLError as error:
+            code, said = [*error.args, "", ""][:2]
+        if code in (1045, 1130, 1698):
+            words = "refuses the password of account" if code != 1130 else "does not let this host in, nor account"
+            remedy = "give it the account's password, " + AGAIN
+            if params["external"] and account["databases"]:
+                remedy = "run there: " + statements(account, params["hosts"], account["databases"], login=True)
+            elif params["external"]:
+                remedy = "give it the account's password"
+            return [problem(account["variable"], "", f"{server} {words} {user} ({code})", remedy)]
+        if code == 1049:
+            what, remedy = f"{server} has no database {name} (1049)", "create it, " + AGAIN
+        elif code == 1044:
+            what = f"{server} does not let account {user} use database {name} (1044)"
+            remedy = "grant the account all privileges on it, " + AGAIN
+        else:
+            found.append(problem("openstack_database_host", params["host"], f"{server}: {code} {said}", "look at its log"))
+            continue
+        if params["external"]:
+            remedy = "run there: " + statements(account, params["hosts"], [name])
+        found.append(problem("database", name, what, remedy))
+    return found

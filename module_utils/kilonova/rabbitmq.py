@@ -1,0 +1,82 @@
+"""Questions to the RabbitMQ server of this host; and to one that somebody else runs, as a client."""
+
+import contextlib
+import os
+import subprocess
+
+from .address import host_port
+
+# How to log in to one of somebody else's.
+LOGIN = {
+    "host": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+    "user": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+    "vhost": {"type": "str", "default": "/"},
+    "external": {"type": "bool", "default": False},
+}
+
+# What `rabbitmqctl eval` would run, asked by Erlang's own client: milliseconds instead of the start of an Erlang VM.
+# The node is asked at its port, by no name: the client would look for that at an address where nobody listens.
+CLIENT = ["erl_call", "-fetch_stdout", "-no_result_term", "-e", "-address", "127.0.0.1:25672"]
+# Where the client finds the cookie of the server.
+HOME = "/var/lib/rabbitmq"
+# An expression that fails prints nothing, and the client calls that a success.
+END = "end of the answer\n"
+
+
+def rows(statement):
+    """Lines of what an Erlang expression gives, a list of texts. Raises RuntimeError with what RabbitMQ says."""
+    expression = f'io:format("~ts{END[:-1]}~n", [[[Row, $\\n] || Row <- {statement}]]).\n'
+    try:
+        done = subprocess.run(
+            CLIENT,
+            input=expression.encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "HOME": HOME},
+            check=False,
+            timeout=30,
+        )
+        answer = done.stdout.decode("utf-8", "replace")
+    except (OSError, subprocess.TimeoutExpired):
+        answer = ""
+    if not answer.endswith(END):
+        # Another port of the node, another home, no such client: the long way knows them.
+        done = subprocess.run(
+            ["rabbitmqctl", "--quiet", "eval", expression],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        answer = done.stdout.decode("utf-8", "replace")
+        # rabbitmqctl prints the value of the expression, too.
+        if done.returncode or END not in answer:
+            raise RuntimeError(f"rabbitmqctl eval failed: {answer.strip()[-400:]}")
+    return answer.partition(END)[0].splitlines()
+
+
+def connection(amqp, login, timeout=10):
+    """A connection that is not open yet. `amqp` is that library, which is not everywhere."""
+    return amqp.Connection(
+        host=host_port(login["host"], login["port"]),
+        userid=login["user"],
+        password=login["password"],
+        virtual_host=login["vhost"],
+        connect_timeout=timeout,
+        read_timeout=timeout,
+        login_method="PLAIN",
+    )
+
+
+def consumed(amqp, login, names):
+    """Those of the queues `names` that have a consumer, as a client is told."""
+    found = set()
+    for name in names:
+        # A question for a queue that is not there closes the channel.
+        with contextlib.suppress(amqp.exceptions.AMQPError, OSError), connection(amqp, login) as opened:
+            opened.connect()
+            if opened.channel().queue_declare(name, passive=True).consumer_count:
+                found.add(name)
+    return found

@@ -1,0 +1,159 @@
+"""Reach a guest and its console from this host with the standard library alone: ICMP, HTTP, ssh, WebSocket, RFB."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import ssl
+import struct
+import subprocess
+import time
+from urllib.parse import unquote, urlsplit
+
+from ..http import NoAnswer, ask
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def ping(address: str, timeout: float = 2.0) -> float | None:
+    """Seconds that an ICMP echo took, or None. By a raw socket, because not every controller has a ping."""
+    number = os.getpid() & 0xFFFF
+    body = os.urandom(16)
+    packet = struct.pack("!BBHHH", 8, 0, checksum(struct.pack("!BBHHH", 8, 0, 0, number, 1) + body), number, 1) + body
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as link:
+        start = time.monotonic()
+        try:
+            link.sendto(packet, (address, 0))
+            while (left := start + timeout - time.monotonic()) > 0:
+                link.settimeout(left)
+                reply, sender = link.recvfrom(1500)
+                if sender[0] == address and reply[(reply[0] & 15) * 4 :][:1] == b"\0" and reply.endswith(body):
+                    return time.monotonic() - start
+        except OSError:
+            return None
+    return None
+
+
+def trusting(cacert: str) -> ssl.SSLContext:
+    """What checks certificates by the host's own authorities, or by those of a file."""
+    return ssl.create_default_context(cafile=cacert or None)
+
+
+def http(url: str, timeout: float = 5.0, cacert: str = "") -> tuple[int, str]:
+    """Status and text of a page; status 0 with the error's text where nobody answers."""
+    try:
+        status, body = ask(url, timeout, context=trusting(cacert), most=65536)
+    except NoAnswer as error:
+        return 0, str(error)
+    return status, body.decode("utf-8", "replace") if status < 400 else f"HTTP status {status}"
+
+
+def ssh(user: str, address: str, key: str, command: str, timeout: int = 60) -> subprocess.CompletedProcess:
+    """Log in with a private key's file and run a command. The host key is new: the guest was made just now."""
+    return subprocess.run(
+        [
+            "ssh",
+            "-i",
+            key,
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "LogLevel=ERROR",
+            "-o",
+            "ConnectTimeout=10",
+            f"{user}@{address}",
+            command,
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+class WebSocketError(OSError):
+    """The other side does not speak as RFC 6455 says."""
+
+
+def websocket_greeting(url: str, want: int = 12, timeout: float = 15.0, cacert: str = "") -> bytes:
+    """Open the WebSocket of a noVNC URL and return the first bytes that the VNC server says.
+
+    The URL is Nova's, such as http://controller:6080/vnc_lite.html?path=%3Ftoken%3D…
+    """
+    parts = urlsplit(url)
+    path = next((unquote(item[5:]) for item in parts.query.split("&") if item.startswith("path=")), "")
+    path = path or "?" + parts.query
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    key = base64.b64encode(os.urandom(16)).decode()
+    with socket.create_connection((parts.hostname, port), timeout=timeout) as plain:
+        link = plain
+        if parts.scheme == "https":
+            link = trusting(cacert).wrap_socket(plain, server_hostname=parts.hostname)
+        host = parts.hostname + (f":{parts.port}" if parts.port else "")
+        lines = [
+            f"GET /{path.lstrip('/')} HTTP/1.1",
+            f"Host: {host}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Key: {key}",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Protocol: binary",
+            f"Origin: {parts.scheme}://{host}",
+            "",
+            "",
+        ]
+        link.sendall("\r\n".join(lines).encode())
+        buffer = b""
+        while b"\r\n\r\n" not in buffer:
+            buffer += _more(link)
+        head, _mark, buffer = buffer.partition(b"\r\n\r\n")
+        status = head.split(b"\r\n")[0].decode("latin-1")
+        if " 101 " not in status + " ":
+            raise WebSocketError(f"the console proxy answered {status!r} instead of switching to a WebSocket")
+        data = b""
+        while len(data) < want:
+            frame, buffer = frame_of(buffer)
+            if frame is None:
+                buffer += _more(link)
+                continue
+            opcode, payload = frame
+            if opcode == 8:
+                reason = payload[2:].decode("utf-8", "replace")
+                raise WebSocketError(f"the console proxy closed the WebSocket: {reason or 'no reason given'}")
+            data += payload if opcode in (0, 1, 2) else b""
+        return data
+
+
+def _more(link) -> bytes:
+    data = link.recv(4096)
+    if not data:
+        raise WebSocketError("the console proxy closed the connection")
+    return data
+
+
+def frame_of(buffer: bytes) -> tuple[tuple[int, bytes] | None, bytes]:
+    """Take one frame of a server (never masked) off a buffer: ((opcode, payload) or None, the rest)."""
+    if len(buffer) < 2:
+        return None, buffer
+    length, start = buffer[1] & 127, 2
+    if length >= 126:
+        start = 4 if length == 126 else 10
+        length = int.from_bytes(buffer[2:start], "big")
+    if len(buffer) < start or len(buffer) < start + length:
+        return None, buffer
+    return (buffer[0] & 15, buffer[start : start + length]), buffer[start + length :]
