@@ -1,24 +1,42 @@
-"""Ask a host about its services only where it has not told, when the run began, that nothing is left to do with them."""
+"""Ask a host about its services only where it has not reported, when the run began, that nothing is left to do with them."""
 
 import sys
 from pathlib import Path
 
-from ansible.plugins.action import ActionBase
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
+from kilonova.config import config_files
 from kilonova.run import answers
+from kilonova.run.instrument import Instrument
 
 
-class ActionModule(ActionBase):
-    """See the module of the same name (library/service_units.py)."""
+class ActionModule(Instrument):
+    """`service_units: {units: [...], files: [...]}`, or `{pending: true}` for the units that this run started without waiting.
 
-    TRANSFERS_FILES = False
-    _requires_connection = True
+    See the module of the same name (library/service_units.py).
+    """
 
-    def run(self, tmp=None, task_vars=None):
-        """Return the module's result."""
-        result = super().run(tmp, task_vars)
-        if all(answers.unit_rests(unit, task_vars) for unit in self._task.args["units"]):
-            return {**result, "changed": False, "actions": []}
-        return {**result, **answers.noted(self._execute_module(task_vars=task_vars))}
+    SHARED = (("timeout", "openstack_services_timeout"), ("settle", "openstack_services_settle"))
+
+    def prepared(self, arguments):
+        """Turn what each unit reads into digests of what that contains."""
+        pending = answers.done(self.variables).get("pending", [])
+        if arguments.pop("pending", False):
+            return {**arguments, "units": pending}
+        units = config_files.units_with_digests(arguments.pop("units"), arguments.pop("files", []))
+        arguments = {**arguments, "units": units, "unasked": pending}
+        # Our own message queue is asked without a password.
+        if self._is_external() and any(unit.get("queues") for unit in units):
+            arguments["queue"] = self._templar.template(self.variables["openstack_queue_login"])
+        return arguments
+
+    def _is_external(self):
+        return self._templar.template(self.variables["openstack_rabbit_is_external"])
+
+    def must_ask(self, arguments):
+        """Whether something may be left to do with one of the units."""
+        return not all(answers.unit_is_current(unit, self.variables) for unit in arguments["units"])
+
+    def learned(self, arguments, answer):
+        """Which units still have to be asked."""
+        return {"pending": answer["pending"]} if answer.get("pending") else {}

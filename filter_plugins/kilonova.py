@@ -34,7 +34,6 @@ class FilterModule:
         """Return name -> function."""
         return {
             "canonical_address": _explained(addresses.canonical),
-            "config_digests": _explained(config_files.digests),
             "database_login": _explained(config_files.database_login),
             "for_release": _explained(config_files.for_release),
             "host_port": _explained(addresses.host_port),
@@ -53,5 +52,4 @@ class FilterModule:
             "service_url": _explained(service_url),
             "sockets": _explained(listening.sockets),
             "url_host": _explained(addresses.url_host),
-            "units_with_digests": _explained(config_files.units_with_digests),
         }

@@ -12,7 +12,7 @@ description:
     directories 0750.
   - What only its owner may read stays as it is, and so does what belongs to a user or group that is neither root nor the service,
     and what root alone can read by owner and group. Links are not followed.
-  - What it corrects, or would in check mode, is in the fact C(config_rights_corrected), for the tasks that write files there.
+  - What it corrects, or would in check mode, it returns as C(corrected), for the tasks that write files there.
 options:
   directories:
     type: list
@@ -52,18 +52,18 @@ def main():
         except OSError as error:
             module.fail_json(msg=str(files.unwritable(directory["path"], error)), actions=actions)
         if module.check_mode:
-            loose = bool(found) or directory["package"] in module.params["installed"]
+            wrong = bool(found) or directory["package"] in module.params["installed"]
         else:
             # Without that, no package of this host has the directory.
-            loose = bool(found) and found[0][0] is not None
-        if loose:
+            wrong = bool(found) and found[0][0] is not None
+        if wrong:
             actions.append("give %(path)s to %(owner)s:%(group)s" % directory)
             corrected.append(directory)
     module.exit_json(
         changed=bool(actions),
         actions=actions,
         diff={"before": "", "after": "".join("%s\n" % action for action in actions)},
-        ansible_facts={"config_rights_corrected": corrected},
+        corrected=corrected,
     )
 
 

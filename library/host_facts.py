@@ -21,19 +21,7 @@ module: host_facts
 short_description: What the playbooks must know of a host, in one call
 description:
   - A full fact gathering costs seconds per host; the playbooks need a handful of values.
-  - Returns hostname, root (whether we are), distribution (id, codename, title), addresses (address to interface), packages
-    (installed, name to version), install_interrupted (a run was killed inside apt), half_installed (packages that are so for
-    another reason, name to status), held, masked (units), listening (TCP ports with their processes), compute_id, clock_ahead
-    (seconds), memory_mib, disk_free_mib, kernel, datapath (C(system) when the kernel has Open vSwitch, else C(netdev)), files (of
-    the files that M(config_files) wrote, path to a keyed digest, owner, group and mode), services (busy, those that run or start
-    with the host, and resting, those with nothing left to do, name to path to a keyed digest of what each was last restarted
-    with) and migration (what M(migration_keys) made), so that none of these is asked for again, loose (those of
-    C(directories) whose owners or modes are not right), refused (what M(config_files) and M(config_rights) would not touch
-    because it is a link, a device or a directory - path, what, remedy), nova_sqlite (whether Nova's package left its SQLite
-    database), machine (architecture), interfaces (to the bridge or bond that each is a part of), default_routes (interfaces),
-    resolved (each of C(names) to its addresses), candidate (version of nova-common that apt would install, where none is
-    installed), backends (of those that C(roles) set up, what somebody else has in them) and compute_nodes (what Nova's database
-    says of them; none where there is none).
+  - What it reports is not asked for again in the same run, unless something has changed it since.
 options:
   directories: {type: list, elements: dict, default: [], description: 'path, owner and group of configuration directories.'}
   key:
@@ -48,6 +36,50 @@ options:
   units: {type: list, elements: str, default: ['*'], description: Shell patterns of the units that matter.}
   migration: {type: path, required: true, description: Directory of M(migration_keys).}
   now: {type: float, description: 'Time where Ansible runs, in seconds since 1970; clock_ahead is compared with it.'}
+  leftovers: {type: list, elements: str, default: [], description: Files that packages make and nobody reads.}
+"""
+
+RETURN = r"""
+host:
+  description: What the host reports of itself.
+  returned: always
+  type: dict
+  contains:
+    hostname: {type: str, description: Its name.}
+    root: {type: bool, description: Whether the module runs as root.}
+    distribution: {type: dict, description: 'id, codename and title.'}
+    machine: {type: str, description: Its architecture (uname -m).}
+    kernel: {type: str, description: Release of the running kernel.}
+    datapath: {type: str, description: C(system) where the kernel has Open vSwitch, else C(netdev).}
+    addresses: {type: dict, description: IP address to interface.}
+    interfaces: {type: dict, description: Interface to the bridge or bond that it is a part of.}
+    default_routes: {type: list, description: Interfaces of the default routes.}
+    resolved: {type: dict, description: Each of C(names) to its addresses.}
+    listening: {type: list, description: 'TCP ports: port, address, and name, pid and unit of their process.'}
+    memory_mib: {type: int, description: Memory in MiB.}
+    disk_free_mib: {type: int, description: Free space below /var in MiB.}
+    clock_ahead: {type: float, description: Seconds by which its clock is ahead of C(now).}
+    packages: {type: dict, description: Installed package to version.}
+    half_installed: {type: dict, description: 'Package to the status of dpkg, where an installation has not ended.'}
+    install_interrupted: {type: bool, description: Whether a run was killed while it installed packages.}
+    held: {type: list, description: Packages on hold.}
+    candidate: {type: str, description: 'Version of nova-common that apt would install, where none is installed.'}
+    masked: {type: list, description: Masked units.}
+    services:
+      type: dict
+      description: >-
+        C(busy), units that run or start with the host. C(current), units that need nothing done - name to path to a keyed digest
+        of what the unit was last restarted with.
+    files: {type: dict, description: 'Files that M(config_files) wrote: path to a keyed digest, owner, group and mode.'}
+    wrong_rights: {type: list, description: Those of C(directories) with a wrong owner or mode.}
+    refused:
+      type: list
+      description: 'Paths that M(config_files) and M(config_rights) refuse, as a link or a device is: path, what, remedy.'
+    leftovers: {type: list, description: Those of C(leftovers) that exist.}
+    migration: {type: dict, description: What M(migration_keys) has made.}
+    compute_id: {type: str, description: Identity by which the database of Nova knows the host.}
+    compute_nodes: {type: dict, description: 'What the database of Nova says of compute nodes; none where there is none.'}
+    backends: {type: dict, description: 'What others have in the backends that C(roles) set up.'}
 """
 
 
@@ -185,7 +217,7 @@ def file_digests(paths, key):
     return found
 
 
-def loose(directories):
+def wrong_rights(directories):
     """(directories whose owners or modes are not right, those that cannot be looked at)."""
     found, refused = [], []
     for entry in directories:
@@ -198,16 +230,16 @@ def loose(directories):
 
 
 def services(state, key, states, active):
-    """`busy`: what runs or starts with the host. `resting`: those of `state` with which nothing is left to do."""
+    """`busy`: what runs or starts with the host. `current`: those of `state` with which nothing is left to do."""
     busy = {*active, *(unit for unit, known in states.items() if known in ("enabled", "enabled-runtime"))}
-    resting = {}
+    current = {}
     for name, reads in state.items():
         unit = unit_state.unit_name(name)
         enabled = unit_state.is_enabled(name, states.get(unit))
         if enabled and active.get(unit) == "active" and all(map(unit_state.is_good, reads)):
-            resting[name] = {path: unit_state.keyed(sections, key) for path, sections in reads.items()}
+            current[name] = {path: unit_state.keyed(sections, key) for path, sections in reads.items()}
     ending = ".service"
-    return {"busy": sorted(unit[: -len(ending)] for unit in busy if unit.endswith(ending)), "resting": resting}
+    return {"busy": sorted(unit[: -len(ending)] for unit in busy if unit.endswith(ending)), "current": current}
 
 
 def main():
@@ -217,6 +249,7 @@ def main():
             "key": {"type": "str", "required": True, "no_log": True},
             "now": {"type": "float"},
             "directories": {"type": "list", "elements": "dict", "default": []},
+            "leftovers": {"type": "list", "elements": "str", "default": []},
             "migration": {"type": "path", "required": True},
             "names": {"type": "list", "elements": "str", "default": []},
             "paths": {"type": "list", "elements": "str", "default": []},
@@ -230,7 +263,7 @@ def main():
     installed, half, held = packages()
     states = unit_files(module.params["units"])
     state = unit_state.load_state(module.warn)
-    not_right, refused = loose(module.params["directories"])
+    not_right, refused = wrong_rights(module.params["directories"])
     refused += files.refusals(module.params["paths"])
     key = bytes.fromhex(module.params["key"])
     interrupted = install_interrupted()
@@ -256,9 +289,9 @@ def main():
             "files": file_digests(known, key),
             "services": services(state, key, states, active_services()),
             "migration": migration.told(module.params["migration"]),
-            "loose": not_right,
+            "wrong_rights": not_right,
             "refused": [{"path": error.path, "what": error.what, "remedy": error.remedy} for error in refused],
-            "nova_sqlite": os.path.exists("/var/lib/nova/nova.sqlite"),
+            "leftovers": [path for path in module.params["leftovers"] if os.path.lexists(path)],
             "kernel": os.uname().release,
             "machine": os.uname().machine,
             "interfaces": foreign.interfaces(),

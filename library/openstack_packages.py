@@ -253,7 +253,8 @@ def main():
         changed=bool(actions),
         actions=actions,
         diff={"before": "", "after": "".join("%s\n" % line for line in summary)},
-        ansible_facts={"openstack_packages_new": new, "openstack_packages_installed": there},
+        new=new,
+        installed=there,
     )
 
 

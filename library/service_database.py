@@ -27,11 +27,12 @@ options:
       user (name of an account), password (any characters), databases (that it gets all privileges on), variable (that has its
       password).
   hosts: {type: list, elements: str, required: true, description: 'Hosts that the account may come from; % is any.'}
-  drifted:
-    type: str
-    choices: [correct, leave]
-    default: correct
-    description: What becomes of an account that has another password. Who is left so is not among C(right) of the result.
+  repair_logins:
+    type: bool
+    default: true
+    description: >-
+      Whether an account with another password gets the right one. An account that is left so is not among C(complete) of the
+      result.
   others:
     type: str
     choices: [remove, keep]
@@ -64,7 +65,7 @@ def main():
             },
             "hosts": {"type": "list", "elements": "str", "required": True},
             "others": {"type": "str", "choices": ["remove", "keep"], "default": "remove"},
-            "drifted": {"type": "str", "choices": ["correct", "leave"], "default": "correct"},
+            "repair_logins": {"type": "bool", "default": True},
             "unix_socket": {"type": "path", "default": database.socket()},
             "login": database.LOGIN,
         },
@@ -73,30 +74,30 @@ def main():
     lock.take(module)
     p = module.params
     p["hosts"] = [canonical(host) for host in p["hosts"]]
-    actions, right = [], []
+    actions, complete = [], []
     if database.is_external(module) and not p["login"]["user"]:
         expect(module)
     connection = database.connect(module)
     if connection is None:
         for account in p["accounts"]:
             actions += foresee(module, account)
-            right.append(account["user"])
+            complete.append(account["user"])
     else:
         with connection, connection.cursor() as cursor:
             cursor.execute("SELECT schema_name FROM information_schema.schemata")
             present = {row[0] for row in cursor.fetchall()}
             for account in p["accounts"]:
-                is_right = True
+                is_complete = True
                 for action, statement, arguments in differences(module, cursor, account, present):
-                    if action.startswith("set the password") and p["drifted"] == "leave":
-                        is_right = False
+                    if action.startswith("set the password") and not p["repair_logins"]:
+                        is_complete = False
                         continue
                     actions.append(action)
                     if not module.check_mode:
                         cursor.execute(statement, arguments)
-                right += [account["user"]] if is_right else []
+                complete += [account["user"]] if is_complete else []
     shown = {"before": "", "after": "".join("%s\n" % action for action in actions)}
-    module.exit_json(changed=bool(actions), actions=actions, right=right, diff=shown)
+    module.exit_json(changed=bool(actions), actions=actions, complete=complete, diff=shown)
 
 
 def expect(module):
@@ -112,7 +113,7 @@ def expect(module):
         lines = ["%(what)s; %(remedy)s" % one for one in found]
         why = "openstack_database_admin_user is not set, so what is missing there is not made here"
         module.fail_json(msg="%s. %s" % (why, " | ".join(lines)), problems=found)
-    module.exit_json(changed=False, actions=[], right=[account["user"] for account in p["accounts"]])
+    module.exit_json(changed=False, actions=[], complete=[account["user"] for account in p["accounts"]])
 
 
 def differences(module, cursor, account, present):
@@ -129,7 +130,7 @@ def differences(module, cursor, account, present):
         granted = grants(cursor, (user, host)) if host in known else set()
         if host not in known:
             yield "create account %s" % shown, "CREATE USER %s@%s IDENTIFIED BY %s", (user, host, account["password"])
-        elif not password_is_right(module, account, known[host]):
+        elif not password_is_complete(module, account, known[host]):
             yield "set the password of %s" % shown, "ALTER USER %s@%s IDENTIFIED BY %s", (user, host, account["password"])
         for name in account["databases"]:
             if name not in granted:
@@ -142,7 +143,7 @@ def differences(module, cursor, account, present):
         yield "remove account '%s'@'%s'" % (user, host), "DROP USER %s@%s", (user, host)
 
 
-def password_is_right(module, account, stored):
+def password_is_complete(module, account, stored):
     """Whether what is stored (plugin, text) is this password; on somebody else's server, by another plugin as well."""
     if stored[0] == "mysql_native_password" or not database.is_external(module):
         return stored == ("mysql_native_password", native_hash(account["password"]))

@@ -45,7 +45,7 @@ options:
     default: []
     description: >-
       Units (name, answers, invocation) whose first start was not waited for so far, or that only their process could be asked.
-      Those of this call are added in the fact openstack_services_unasked, for the last play to ask.
+      Those of this call are returned as C(pending), for the last play to ask.
   timeout: {type: int, default: 180, description: Seconds to wait for all answers.}
   queue: {type: dict, description: 'Where RabbitMQ is somebody else''s - its host, port, user, password and vhost.'}
   settle:
@@ -218,7 +218,7 @@ def main():
             # What systemd has not started yet has the id of an earlier process, or none.
             invocation = None if name in later else seen[name].get("InvocationID")
             unasked[name] = {"name": name, "answers": unit["answers"], "invocation": invocation}
-        result["ansible_facts"] = {"openstack_services_unasked": list(unasked.values())}
+        result["pending"] = list(unasked.values())
     # Only now: a run that dies before this line restarts them again.
     new_state = dict(state)
     new_state.update({unit["name"]: {**state.get(unit["name"], {}), **unit["reads"]} for unit in units})

@@ -22,6 +22,8 @@ from kilonova.config import addresses, conf, releases
 from kilonova.onhost.masking import mask as mask
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+# Prints any file that is declared by layers.
+USUAL_TEMPLATE = "oslo.conf.j2"
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
@@ -238,7 +240,7 @@ def _written(entry: Mapping[str, Any], section: str, name: str, value: Any) -> A
 def render(entry: Mapping[str, Any]) -> str:
     """Return the text of one declared file. Errors name the file: ValueError for data that cannot be written."""
     try:
-        template = _environment().get_template(entry.get("template") or "oslo.conf.j2")
+        template = _environment().get_template(entry.get("template") or USUAL_TEMPLATE)
         if entry.get("layers") is not None:
             return template.render(path=entry["path"], sections=sections_of(entry))
         return template.render(path=entry["path"], **_plain(entry.get("variables") or {}))

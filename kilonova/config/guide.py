@@ -40,7 +40,7 @@ class Row:
     step: str
     guide: str
     task: str
-    """File below roles/ and name of the task, `nova_controller/tasks/install.yml: Install the packages`."""
+    """File below roles/ and name of the task, `nova_controller/tasks/main.yml: Install the packages`."""
     becomes: str
     why: str
 

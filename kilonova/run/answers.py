@@ -1,83 +1,113 @@
-"""What a host told of itself when the run began (the module host_facts), so that nothing is asked twice.
+"""What a run knows of a host: what it reported when the run began (the module host_facts), and what tasks have done since.
 
-Asking costs a process on the host and the time of a task, for each role and host: most of a run that has nothing to change.
+Asking a host costs a process there and the time of a task, for each role and host: most of a run that has nothing to change. So
+an instrument asks only where something may be left to do, and this is the one place where that is decided.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
-CHANGED = "openstack_host_changed"
+from kilonova.onhost.unit_state import keyed
+
+# The fact in which a run keeps what its tasks have done on a host:
+#   changed    files, units, packages or owners were changed, or would be in check mode
+#   new        packages that were installed, upgraded or removed
+#   installed  the names of all packages since then
+#   corrected  directories whose owners and modes were put right
+#   pending    units that were started without waiting, for the last play to ask
+#   accounts   users whose databases, accounts and grants are complete
+#   services   names of the services that are registered in Keystone
+RUN = "openstack_run"
 # Of all digests of one run (library/host_facts.py says why), and in no log. The callback plugin `stages` makes it for all
 # workers; one that had another would only ask its host again.
 KEY = secrets.token_bytes(32)
 
 
+def done(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what this run has done on the host (see RUN)."""
+    return (variables.get("ansible_facts") or {}).get(RUN) or {}
+
+
+def noted(result: dict[str, Any], variables: Mapping[str, Any], **learned: Any) -> dict[str, Any]:
+    """Return a module's result with the fact of what this run has done on its host, `learned` among it."""
+    before = done(variables)
+    after = {**before, **learned, **({"changed": True} if result.get("changed") else {})}
+    if after != before:
+        result["ansible_facts"] = {**result.get("ansible_facts", {}), RUN: after}
+    return result
+
+
+def was_changed(variables: Mapping[str, Any]) -> bool:
+    """Whether this run has changed, or in check mode would have, files, units or packages of the host since it reported."""
+    known = done(variables)
+    return bool(known.get("changed") or "new" in known or known.get("corrected"))
+
+
+def reported(variables: Mapping[str, Any], name: str, default: Any) -> Any:
+    """Return a part of what the host reported; `default` where it did not."""
+    found = (variables.get("openstack_host") or {}).get(name)
+    return default if found is None else found
+
+
+def packages_are_there(names: list[str], variables: Mapping[str, Any]) -> bool:
+    """Whether the packages are installed. Where a killed run left an installation unfinished, nothing counts as installed."""
+    interrupted = reported(variables, "install_interrupted", False)
+    return set(names) <= set(done(variables).get("installed", () if interrupted else reported(variables, "packages", ())))
+
+
+def rights_are_right(variables: Mapping[str, Any]) -> bool:
+    """Whether the owners and modes of configuration directories are right; packages that came since may have changed them."""
+    return not done(variables).get("new") and not reported(variables, "wrong_rights", ["not reported"])
+
+
+def is_left_over(path: str, variables: Mapping[str, Any]) -> bool:
+    """Whether a file that packages make may be there."""
+    return "new" in done(variables) or path in reported(variables, "leftovers", [path])
+
+
 def file_is_there(entry: Mapping[str, Any], text: str, variables: Mapping[str, Any]) -> bool:
     """Whether the host has the file `entry` with this text, owner, group and mode; packages that came since may change it."""
-    if "openstack_packages_new" in (variables.get("ansible_facts") or {}):
+    if "new" in done(variables):
         return False
-    files = (variables.get("openstack_host") or {}).get("files") or {}
     digest = hashlib.blake2b(text.encode(), key=KEY, digest_size=16).hexdigest()
     rights = [str(entry.get("owner", "root")), str(entry.get("group", "root")), str(entry.get("mode", "0644"))]
-    return files.get(str(entry["path"])) == [digest, *rights]
+    return reported(variables, "files", {}).get(str(entry["path"])) == [digest, *rights]
 
 
-def unit_rests(unit: Mapping[str, Any], variables: Mapping[str, Any]) -> bool:
+def unit_is_current(unit: Mapping[str, Any], variables: Mapping[str, Any]) -> bool:
     """Whether nothing is left to do with a unit of the module service_units.
 
     It was enabled, ran with what it reads now, and nothing was changed on its host since. What answers is asked each time.
     """
-    host = variables.get("openstack_host") or {}
-    services = host.get("services") or {"busy": [unit["name"]], "resting": {}}
+    services = reported(variables, "services", {"busy": [unit["name"]], "current": {}})
     if was_changed(variables):
         return False
     if not unit.get("runs", True):
         return unit["name"] not in services["busy"]
     if unit.get("answers") or unit.get("queues") or unit.get("invocation"):
         return False
-    told = services["resting"].get(unit["name"])
-    return told is not None and all(told.get(path) == _keyed(digests) for path, digests in unit["reads"].items())
+    current = services["current"].get(unit["name"])
+    return current is not None and all(current.get(path) == keyed(digests, KEY) for path, digests in unit["reads"].items())
 
 
 def migration_peer(variables: Mapping[str, Any]) -> dict[str, str] | None:
     """What other compute nodes need of this one, as the module migration_keys returns it; None: the host must be asked."""
-    told = (variables.get("openstack_host") or {}).get("migration") or {}
-    if was_changed(variables) or not (told.get("key") and told.get("host_key")):
+    known = reported(variables, "migration", {})
+    if was_changed(variables) or not (known.get("key") and known.get("host_key")):
         return None
-    return {"key": told["key"], "host_key": told["host_key"]}
+    return {"key": known["key"], "host_key": known["host_key"]}
 
 
 def lets_in(digests: Mapping[str, str | None], variables: Mapping[str, Any]) -> bool:
     """Whether the host's lists of the module migration_keys have these digests; None: not all of a list is known here."""
-    told = (variables.get("openstack_host") or {}).get("migration") or {}
-    return not was_changed(variables) and all(digest and told.get(name) == digest for name, digest in digests.items())
+    known = reported(variables, "migration", {})
+    return not was_changed(variables) and all(digest and known.get(name) == digest for name, digest in digests.items())
 
 
 def takes_part_in_migrations(variables: Mapping[str, Any]) -> bool:
-    """Whether the host has anything of the module migration_keys, or did not tell. Nothing else in a run makes or removes it."""
-    told = (variables.get("openstack_host") or {}).get("migration") or {}
-    return bool(told.get("remains", True))
-
-
-def was_changed(variables: Mapping[str, Any]) -> bool:
-    """Whether this run has changed, or in check mode would have, files or packages of the host since it told of itself."""
-    facts = variables.get("ansible_facts") or {}
-    return bool(facts.get(CHANGED) or "openstack_packages_new" in facts or facts.get("config_rights_corrected"))
-
-
-def noted(result: dict[str, Any]) -> dict[str, Any]:
-    """Return a module's result with the fact that something was changed, for was_changed()."""
-    if result.get("changed"):
-        result["ansible_facts"] = {**result.get("ansible_facts", {}), CHANGED: True}
-    return result
-
-
-def _keyed(digests: Mapping[str, str]) -> str:
-    """As keyed() in module_utils/kilonova/unit_state.py, which cannot be read here; a test compares the two."""
-    used = sorted((name, digest) for name, digest in digests.items() if digest)
-    return hashlib.blake2b(json.dumps(used).encode(), key=KEY, digest_size=16).hexdigest()
+    """Whether the host has anything of the module migration_keys, or did not report. Nothing else makes or removes it."""
+    return bool(reported(variables, "migration", {}).get("remains", True))

@@ -25,7 +25,7 @@ def is_enabled(name, state):
 
 
 def keyed(sections, key):
-    """One digest of the sections that a unit uses; kilonova/run/answers.py has the same."""
+    """One digest of the sections that a unit uses."""
     used = sorted((name, digest) for name, digest in sections.items() if digest)
     return hashlib.blake2b(json.dumps(used).encode(), key=key, digest_size=16).hexdigest()
 

@@ -3,7 +3,7 @@
 import types
 
 import pytest
-from test_modules import Failed, load, run  # noqa: F401  (run is a fixture)
+from harness import Failed, load
 
 AUTH = {"auth_url": "http://x/v3", "password": "p" * 16}
 
@@ -100,7 +100,7 @@ class Cloud:
 
 
 @pytest.fixture
-def remove(run, monkeypatch):  # noqa: F811
+def remove(run, monkeypatch):
     """remove(cloud, host, state) returns the actions."""
     code = load("compute_removal")
 

@@ -20,7 +20,7 @@ import pytest
 from ansible.module_utils.kilonova import files, unit_state
 from ansible.module_utils.kilonova import lock as kilonova_lock
 from ansible.module_utils.kilonova import rights as kilonova_rights
-from test_modules import Failed, load, run  # noqa: F401 - run is a fixture
+from harness import Failed, load
 
 from kilonova.config import config_files
 from kilonova.onhost import lock
@@ -74,7 +74,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 @pytest.mark.parametrize("check_mode", [True, False])
-def test_what_is_no_file_of_ours_is_refused_before_anything_is_written(run, etc, what, check_mode):  # noqa: F811
+def test_what_is_no_file_of_ours_is_refused_before_anything_is_written(run, etc, what, check_mode):
     make, message = REFUSED[what]
     path = etc / "keystone" / "x.conf"
     make(path, etc)
@@ -131,7 +131,7 @@ def test_a_repository_of_keys_that_is_a_link_loses_none_of_what_it_leads_to(etc)
     assert len(list(keys.iterdir())) == 2
 
 
-def test_all_that_is_refused_is_said_at_once(run, etc):  # noqa: F811
+def test_all_that_is_refused_is_said_at_once(run, etc):
     for name in ("a", "b"):
         (etc / "secret" / name).symlink_to("shadow")
     with pytest.raises(Failed, match=r"secret/a: is a symbolic link to shadow; .* \| .*/secret/b: is a symbolic link"):
@@ -139,7 +139,7 @@ def test_all_that_is_refused_is_said_at_once(run, etc):  # noqa: F811
 
 
 @needs_root
-def test_a_device_is_refused(run, tmp_path):  # noqa: F811
+def test_a_device_is_refused(run, tmp_path):
     try:
         os.mknod(tmp_path / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     except PermissionError:
@@ -148,7 +148,7 @@ def test_a_device_is_refused(run, tmp_path):  # noqa: F811
         run(load("config_files"), files=[entry(tmp_path / "null")])
 
 
-def test_a_directory_that_the_administrator_has_moved_is_followed(run, tmp_path):  # noqa: F811
+def test_a_directory_that_the_administrator_has_moved_is_followed(run, tmp_path):
     (tmp_path / "srv" / "nova").mkdir(parents=True)
     (tmp_path / "nova").symlink_to("srv/../srv/nova")
     (tmp_path / "abs").symlink_to(tmp_path / "nova")
@@ -160,7 +160,7 @@ def test_a_directory_that_the_administrator_has_moved_is_followed(run, tmp_path)
 
 
 @pytest.mark.parametrize("name", [".x.conf.kilonova", "x.conf.orig.kilonova", "x.conf.kilonova", "x.conf.new", "x.conf.orig"])
-def test_no_name_that_the_service_prepared_is_written_through(run, etc, name):  # noqa: F811
+def test_no_name_that_the_service_prepared_is_written_through(run, etc, name):
     """Adversarial 3: a link at the name of the copy, which root then filled and gave away."""
     path = etc / "keystone" / "x.conf"
     path.write_text("* * * * * root evil\n")
@@ -255,7 +255,7 @@ def test_what_a_killed_writer_has_left_is_removed_and_a_living_ones_stays(tmp_pa
         (errno.EIO, "cannot be written: Input/output error; look at its file system, and run again"),
     ],
 )
-def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(run, tmp_path, monkeypatch, call, number, message):  # noqa: F811
+def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(run, tmp_path, monkeypatch, call, number, message):
     path = tmp_path / "nova.conf"
     path.write_text("Written by Kilonova\nold\n")
 
@@ -287,7 +287,7 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(run, tmp_pa
 
 
 @needs_root
-def test_a_full_disk(run, tmp_path):  # noqa: F811
+def test_a_full_disk(run, tmp_path):
     """A real one: the message is one line, and nothing of the secrets stays."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -302,7 +302,7 @@ def test_a_full_disk(run, tmp_path):  # noqa: F811
         subprocess.run(["umount", disk], check=True)
 
 
-def test_the_copy_of_the_original_is_never_more_open_than_the_original(run, tmp_path, monkeypatch):  # noqa: F811
+def test_the_copy_of_the_original_is_never_more_open_than_the_original(run, tmp_path, monkeypatch):
     """Adversarial 25: it was world-readable while it was made."""
     path, seen = tmp_path / "clouds.yaml", []
     path.write_text("password: canary\n")
@@ -461,7 +461,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("text", SHAPES, ids=range(len(SHAPES)))
-def test_state_files_of_any_shape_count_as_absent(run, tmp_path, text):  # noqa: F811
+def test_state_files_of_any_shape_count_as_absent(run, tmp_path, text):
     directory = Path(unit_state.DIRECTORY)
     directory.mkdir()
     for name in ("services.json", "files.json"):
@@ -470,7 +470,7 @@ def test_state_files_of_any_shape_count_as_absent(run, tmp_path, text):  # noqa:
     assert (unit_state.load_state(warnings.append), unit_state.load_files(warnings.append)) == ({}, [])
     assert [warning.split(" ")[0] for warning in warnings] == [str(directory / "services.json"), str(directory / "files.json")]
     code = load("host_facts")
-    assert code.services(unit_state.load_state(), b"key", {}, {}) == {"busy": [], "resting": {}}
+    assert code.services(unit_state.load_state(), b"key", {}, {}) == {"busy": [], "current": {}}
     assert code.file_digests(unit_state.load_files(), b"key") == {}
     path = tmp_path / "x.conf"
     assert run(load("config_files"), files=[entry(path)])["changed"]
@@ -517,7 +517,7 @@ def holder():
         process.communicate()
 
 
-def test_a_second_run_says_who_works_on_the_host(run, tmp_path, holder, monkeypatch):  # noqa: F811
+def test_a_second_run_says_who_works_on_the_host(run, tmp_path, holder, monkeypatch):
     monkeypatch.setattr(kilonova_lock, "WAIT", 0.3)
     other = holder(SUDO_USER="alice", SSH_CONNECTION="192.0.2.7 50000 10.0.0.11 22")
     message = (
@@ -531,14 +531,14 @@ def test_a_second_run_says_who_works_on_the_host(run, tmp_path, holder, monkeypa
     assert run(load("config_files"), check_mode=True, files=[entry(tmp_path / "x")])["changed"]
 
 
-def test_a_second_run_waits_and_goes_on(run, tmp_path, holder):  # noqa: F811
+def test_a_second_run_waits_and_goes_on(run, tmp_path, holder):
     other = holder("time.sleep(0.5)")
     assert run(load("config_files"), files=[entry(tmp_path / "x")])["changed"]
     assert other.wait() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_the_lock_is_gone_with_who_had_it(run, tmp_path, holder, number):  # noqa: F811
+def test_the_lock_is_gone_with_who_had_it(run, tmp_path, holder, number):
     other = holder()
     other.send_signal(number)
     other.wait()
@@ -547,7 +547,7 @@ def test_the_lock_is_gone_with_who_had_it(run, tmp_path, holder, number):  # noq
     assert time.monotonic() - begun < 2
 
 
-def test_a_migration_whose_module_was_killed_keeps_the_lock(run, tmp_path, holder, monkeypatch):  # noqa: F811
+def test_a_migration_whose_module_was_killed_keeps_the_lock(run, tmp_path, holder, monkeypatch):
     """nova-manage goes on by itself: the next run must not empty what it fills."""
     monkeypatch.setattr(kilonova_lock, "WAIT", 0.3)
     other = holder("import subprocess; subprocess.run(['sleep', '1'], pass_fds=lock.descriptors())")

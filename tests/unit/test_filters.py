@@ -11,7 +11,6 @@ spec = importlib.util.spec_from_file_location("kilonova_filters", ROLES.parent /
 plugin = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(plugin)
 FILTERS = plugin.FilterModule().filters()
-FILE = {"path": "/etc/x.conf", "layers": {"guide": {"DEFAULT": {"a": 1}}}}
 
 
 @pytest.mark.parametrize(
@@ -29,17 +28,10 @@ FILE = {"path": "/etc/x.conf", "layers": {"guide": {"DEFAULT": {"a": 1}}}}
         ("for_release", ({"zed": ["a"]}, "2023.1"), ["a"]),
         ("options_for_release", ([{"since": "zed", "options": {"a": {"b": 1}}}], "zed"), {"a": {"b": 1}}),
         ("role_packages", (["memcached", "openstack_bridges"], "zed"), ["memcached"]),
-        ("units_with_digests", ([{"name": "u", "reads": []}], [FILE]), [{"name": "u", "reads": {}}]),
     ],
 )
 def test_filters(name, arguments, result):
     assert FILTERS[name](*arguments) == result
-
-
-def test_digests_are_by_path_and_section():
-    digests = FILTERS["config_digests"]([FILE])
-    assert list(digests) == ["/etc/x.conf"]
-    assert list(digests["/etc/x.conf"]) == ["DEFAULT"]
 
 
 @pytest.mark.parametrize(
@@ -49,8 +41,6 @@ def test_digests_are_by_path_and_section():
         ("for_release", ({"zed": []}, "yoga"), "'yoga' is older"),
         ("literal", (None,), "empty is no value of an option"),
         ("literal", ("a\\$b",), "choose another secret"),
-        ("config_digests", ([{"path": "/x", "layers": {"guide": {"a": "b"}}}],), "not a mapping"),
-        ("units_with_digests", ([{"name": "u", "reads": ["/y"]}], [FILE]), "unit u reads /y"),
     ],
 )
 def test_wrong_data_is_an_error_that_ansible_prints_with_its_place(name, arguments, message):

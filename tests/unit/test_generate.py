@@ -692,7 +692,7 @@ def test_a_name_is_the_controllers_when_it_says_so():
 
 ASKS = yaml.safe_load((ROLES / "preflight" / "vars" / "main.yml").read_text(encoding="utf-8"))
 ADMIN = {"openstack_database_admin_user": "root", "openstack_database_admin_pass": "of-an-administrator"}
-RUNS = {"services": {"busy": ["keystone"], "resting": {"keystone": {}}}}
+RUNS = {"services": {"busy": ["keystone"], "current": {"keystone": {}}}}
 
 
 @pytest.mark.parametrize(

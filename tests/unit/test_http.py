@@ -9,7 +9,7 @@ import openstack
 import pytest
 from ansible.module_utils.kilonova import http
 from fake_keystone import Keystone
-from test_modules import load
+from harness import load
 
 PROJECT = Path(__file__).resolve().parents[2]
 ON_HOSTS = sorted([*(PROJECT / "library").glob("*.py"), *(PROJECT / "module_utils").rglob("*.py")])

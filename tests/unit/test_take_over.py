@@ -5,11 +5,10 @@ import grp
 import json
 import os
 import pwd
-import sys
 
 import pytest
 import yaml
-from test_modules import Failed, Systemd, load, run  # noqa: F401 (a fixture)
+from harness import Failed, Module, Systemd, load
 
 from kilonova.config.config_files import ROLES
 
@@ -43,7 +42,7 @@ def test_accounts_of_others_stay_in_a_database_that_is_taken_over(others, remove
 
 @pytest.mark.parametrize("code", [1045, 1698, 1130])
 @pytest.mark.parametrize("name", ["service_database", "schema_sync"])
-def test_a_plan_does_not_foresee_what_a_refused_root_cannot_do(run, monkeypatch, name, code):  # noqa: F811
+def test_a_plan_does_not_foresee_what_a_refused_root_cannot_do(run, monkeypatch, name, code):
     module = load(name)
 
     class Driver:
@@ -78,7 +77,7 @@ def test_a_plan_does_not_foresee_what_a_refused_root_cannot_do(run, monkeypatch,
         ([], []),
     ],
 )
-def test_guest_and_tags_stay_in_a_message_queue_that_is_taken_over(run, monkeypatch, tags, kept):  # noqa: F811
+def test_guest_and_tags_stay_in_a_message_queue_that_is_taken_over(run, monkeypatch, tags, kept):
     code, imported = load("rabbitmq_account"), []
     rows = {code.USERS: ["openstack", "guest", "ops"], code.VHOSTS: ["/"], code.RIGHTS: [], code.TAGS: tags}
     monkeypatch.setattr(code.rabbitmq, "rows", rows.__getitem__)
@@ -102,7 +101,7 @@ OURS = "# Clouds. Written by Kilonova.\nclouds:\n  admin:\n    region_name: Regi
 
 
 @pytest.fixture
-def clouds(run, tmp_path):  # noqa: F811
+def clouds(run, tmp_path):
     """Write clouds.yaml over what is there."""
     code, path = load("config_files"), tmp_path / "clouds.yaml"
 
@@ -180,7 +179,7 @@ def test_a_unit_that_serves_somebody_else_is_not_stopped(run, monkeypatch, tmp_p
 
 
 @pytest.fixture
-def kvm(run, monkeypatch, tmp_path):  # noqa: F811
+def kvm(run, monkeypatch, tmp_path):
     """kvm_probe with an emulator that is there; `asked` counts guests."""
     code, asked = load("kvm_probe"), []
     monkeypatch.setattr(code, "KEPT", str(tmp_path / "kept.json"))
@@ -195,7 +194,7 @@ def kvm(run, monkeypatch, tmp_path):  # noqa: F811
 @pytest.mark.parametrize(("at", "value"), [(0, "another boot"), (1, "6.12"), (2, ["kvm", "kvm_intel"]), (3, 2792)])
 def test_an_answer_is_kept_for_this_kernel_and_these_modules(kvm, monkeypatch, at, value):
     code, now, asked, probe = kvm
-    monkeypatch.setattr(sys.modules["test_modules"].Module, "get_bin_path", staticmethod(lambda name: f"/usr/bin/{name}"))
+    monkeypatch.setattr(Module, "get_bin_path", staticmethod(lambda name: f"/usr/bin/{name}"))
     assert probe()["works"] and probe()["works"]
     assert len(asked) == 1
     now[at] = value
@@ -212,10 +211,10 @@ def test_the_emulator_is_that_of_the_machine(kvm, monkeypatch, machine, emulator
     code, _now, asked, probe = kvm
     uname = type("Uname", (), {"machine": machine, "release": "6.1"})
     monkeypatch.setattr(code.os, "uname", uname)
-    monkeypatch.setattr(sys.modules["test_modules"].Module, "get_bin_path", staticmethod(lambda name: f"/usr/bin/{name}"))
+    monkeypatch.setattr(Module, "get_bin_path", staticmethod(lambda name: f"/usr/bin/{name}"))
     probe()
     assert asked == [emulator]
-    monkeypatch.setattr(sys.modules["test_modules"].Module, "get_bin_path", staticmethod(lambda _name: None))
+    monkeypatch.setattr(Module, "get_bin_path", staticmethod(lambda _name: None))
     with pytest.raises(Failed, match=f"{emulator} is missing on this host"):
         probe()
 
@@ -237,7 +236,9 @@ def test_every_machine_that_is_allowed_has_a_guest():
 
 def test_the_controller_maps_a_new_compute_node_also_when_limit_leaves_it_out():
     (play,) = yaml.safe_load((ROLES.parent / "playbooks" / "verify_operation.yml").read_text())
-    (task,) = [task for task in play["tasks"] if task["ansible.builtin.import_role"].get("tasks_from") == "discover_hosts"]
+    (task,) = [
+        task for task in play["tasks"] if task.get("ansible.builtin.import_role", {}).get("tasks_from") == "discover_hosts"
+    ]
     assert task["delegate_to"] == "{{ groups['controllers'] | first }}"
     assert task["run_once"] is True
     assert "group_names" not in task["when"]

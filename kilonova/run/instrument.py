@@ -1,0 +1,50 @@
+"""The base of the action plugins: it decides whether a host must be asked at all, asks it, and keeps what was learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from kilonova.run import answers
+
+
+class Instrument(ActionBase):
+    """An action that runs the module of its own name where something may be left to do, and nothing otherwise."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = True
+    # Options that every task would repeat, and the shared variable that each is taken from where a task does not set it.
+    SHARED: tuple[tuple[str, str], ...] = ()
+
+    def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
+        """Return the module's result; that nothing changed, where the host need not be asked."""
+        result = super().run(tmp, task_vars)
+        self.variables = task_vars
+        shared = {option: self._templar.template(task_vars[name]) for option, name in self.SHARED}
+        try:
+            arguments = self.prepared({**shared, **self._task.args})
+            if not self.must_ask(arguments):
+                return {**result, "changed": False, "actions": []}
+            sent = self.sent(arguments)
+        except ValueError as error:
+            raise AnsibleActionFail(str(error)) from error
+        answer = self._execute_module(module_args=sent, task_vars=task_vars)
+        return {**result, **answers.noted(answer, task_vars, **self.learned(arguments, answer))}
+
+    def prepared(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments in the form that the decision needs. Raises ValueError for data that cannot be used."""
+        return arguments
+
+    def must_ask(self, arguments: dict[str, Any]) -> bool:
+        """Whether something may be left to do."""
+        return True
+
+    def sent(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments in the form that the module takes. Raises ValueError for what must not be done."""
+        return arguments
+
+    def learned(self, arguments: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        """Return what is known of the host after the module has run (answers.RUN)."""
+        return {}

@@ -1,0 +1,38 @@
+#!/usr/bin/python3
+"""Remove files that packages make and nobody reads."""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova import files, lock
+
+DOCUMENTATION = r"""
+module: leftover_files
+short_description: Remove files that packages make and nobody reads, as the guide's C(rm -f /var/lib/nova/nova.sqlite)
+description:
+  - A link is removed, not what it points to. A directory is refused.
+options:
+  paths: {type: list, elements: path, required: true, description: Absolute paths of the files.}
+"""
+
+
+def main():
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={"paths": {"type": "list", "elements": "path", "required": True}}, supports_check_mode=True
+    )
+    lock.take(module)
+    found = [path for path in module.params["paths"] if os.path.lexists(path)]
+    actions = ["remove %s" % path for path in found]
+    if not module.check_mode:
+        for path in found:
+            try:
+                with files.Place(path) as place:
+                    os.unlink(place.name, dir_fd=place.directory)
+            except (files.Refused, OSError) as refused:
+                module.fail_json(msg="%s: cannot be removed (%s); remove it, and run again" % (path, refused))
+    module.exit_json(changed=bool(actions), actions=actions)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Configuration files on a host, their owners and modes."""
+
+import ast
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.kilonova import unit_state
+from harness import LIBRARY, Failed, load
+
+from kilonova.config import config_files
+
+pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of openstacksdk about itself
+
+
+ON_HOSTS = [*LIBRARY.glob("*.py"), *LIBRARY.parent.glob("module_utils/**/*.py")]
+
+
+@pytest.mark.parametrize("path", [path for path in ON_HOSTS if not path.name.startswith("sandbox_")], ids=lambda path: path.stem)
+def test_modules_run_with_the_oldest_python_of_a_host(path):
+    """Debian 11 has 3.9: no syntax and no zip(strict=) of a later one."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "zip"]
+    assert not [node.lineno for node in calls if any(word.arg == "strict" for word in node.keywords)]
+
+
+@pytest.mark.parametrize(
+    ("sources", "unstable"),
+    [
+        ("Types: deb\nURIs: http://deb.debian.org/debian\nSuites: sid\nComponents: main\n", True),
+        ("deb http://deb.debian.org/debian unstable main\n", True),
+        ("Types: deb\nSuites: forky forky-updates\n", False),
+        ("# deb http://deb.debian.org/debian sid main\ndeb http://deb.debian.org/debian forky main\n", False),
+    ],
+)
+def test_unstable_is_told_from_the_next_stable_by_its_sources(tmp_path, sources, unstable):
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list.d" / "debian.sources").write_text(sources)
+    assert load("host_facts").follows_unstable(str(tmp_path)) is unstable
+
+
+def test_files_are_known_by_those_who_ask_later_while_they_are_there(run, files, tmp_path):
+    code = load("config_files")
+    run(code, files=[files("a", "1\n"), files("b", "1\n")])
+    known = Path(unit_state.files_path())
+    before = known.stat()
+    assert json.loads(known.read_text()) == [str(tmp_path / "a"), str(tmp_path / "b")]
+    # A second run writes nothing, a plan neither.
+    run(code, files=[files("b", "2\n")])
+    run(code, check_mode=True, files=[files("c", "1\n")])
+    assert known.stat() == before
+    (tmp_path / "a").unlink()
+    run(code, files=[files("c", "1\n")])
+    assert unit_state.load(known) == [str(tmp_path / "b"), str(tmp_path / "c")]
+
+
+def test_a_shipped_file_is_kept_once(run, files, tmp_path):
+    code, path = load("config_files"), tmp_path / "nova.conf"
+    path.write_text("shipped\n")
+    assert run(code, files=[files("nova.conf", "# Written by Kilonova\n1\n")])["kept"] == [f"{path}.orig"]
+    result = run(code, files=[files("nova.conf", "# Written by Kilonova\n2\n")])
+    assert (result["changed_files"], result["kept"]) == ([str(path)], [])
+    path.write_text("shipped by an upgrade\n")
+    assert run(code, files=[files("nova.conf", "# Written by Kilonova\n2\n")])["kept"] == []
+    assert (tmp_path / "nova.conf.orig").read_text() == "shipped\n"
+    assert path.read_text().endswith("2\n")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["nova.conf", "nova.conf.orig"]
+
+
+def test_an_equal_file_is_left_alone_and_a_wrong_mode_corrected(run, files, tmp_path):
+    code, path = load("config_files"), tmp_path / "deep" / "x"
+    assert run(code, files=[files("deep/x", "1\n")])["changed"]
+    before = path.stat()
+    assert not run(code, files=[files("deep/x", "1\n")])["changed"]
+    result = run(code, files=[files("deep/x", "1\n", "0600")])
+    assert next(iter(result["notes"].values()))[0].startswith("owner, group and mode become")
+    after = path.stat()
+    assert (after.st_ino, after.st_mtime, stat.S_IMODE(after.st_mode)) == (before.st_ino, before.st_mtime, 0o600)
+
+
+def test_check_mode_writes_nothing_and_shows_no_secret(run, files, tmp_path):
+    code, path = load("config_files"), tmp_path / "x"
+    path.write_text("password = old-canary\n")
+    result = run(code, check_mode=True, files=[files("x", "password = new-canary\n"), files("new", "1\n")])
+    assert result["changed_files"] == [str(path), str(tmp_path / "new")]
+    assert result["secrets_changed"] == [str(path)]
+    assert "canary" not in json.dumps(result)
+    assert path.read_text() == "password = old-canary\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_plan_counts_rights_that_the_run_has_corrected_before(run, files, tmp_path):
+    """config_rights comes first and gives its files to root and their service; then there is nothing left to write."""
+    path, entry = tmp_path / "nova" / "nova.conf", files("nova/nova.conf", "1\n")
+    path.parent.mkdir()
+    path.write_text("1\n")
+    path.chmod(0o644)
+    directories = [{"path": str(path.parent), "owner": entry["owner"], "group": entry["group"], "package": "nova-common"}]
+    corrected = run(load("config_rights"), check_mode=True, directories=directories)["corrected"]
+    assert run(load("config_files"), check_mode=True, files=[entry])["changed"]
+    assert not run(load("config_files"), check_mode=True, files=[entry], corrected=corrected)["changed"]
+    run(load("config_rights"), directories=directories)
+    assert not run(load("config_files"), files=[entry], corrected=corrected)["changed"]
+    assert run(load("config_rights"), directories=directories)["corrected"] == []
+    # The package comes again with this run, and its script gives the directory to others.
+    arguments = {"directories": directories, "installed": ["nova-common"]}
+    assert run(load("config_rights"), check_mode=True, **arguments)["changed"]
+    assert not run(load("config_rights"), **arguments)["changed"]
+
+
+def test_an_owner_that_does_not_exist(run, files):
+    entry = {**files("x", "1\n"), "owner": "no-such-user"}
+    with pytest.raises(Failed, match="is the package that owns the file installed"):
+        run(load("config_files"), files=[entry])
+
+
+def test_host_and_controller_hide_the_same():
+    code, shown = load("config_files"), "password = (hidden)\nurl = a://b:(hidden)@c"
+    assert Path(code.mask.__code__.co_filename).samefile(config_files.mask.__code__.co_filename)
+    assert code.mask("password = canary\nurl = a://b:canary@c") == shown
