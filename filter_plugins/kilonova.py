@@ -8,6 +8,7 @@ from ansible.errors import AnsibleFilterError
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
 from kilonova.config import addresses, config_files, listening, migration, releases
+from kilonova.proof import tempest, trace, verification
 
 
 def _explained(function):
@@ -51,5 +52,13 @@ class FilterModule:
             "role_packages": _explained(config_files.role_packages),
             "service_url": _explained(service_url),
             "sockets": _explained(listening.sockets),
+            "tempest_report": tempest.report,
+            "tempest_seconds": tempest.seconds,
+            "tempest_summary": tempest.summary,
+            "trace_report": trace.report,
+            "trace_table": trace.table,
+            "trace_verdict": trace.verdict,
+            "verification": verification.assemble,
+            "verification_lines": verification.lines,
             "url_host": _explained(addresses.url_host),
         }

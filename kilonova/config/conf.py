@@ -202,25 +202,6 @@ def literal(value: Any) -> str:
     return quote(value.replace("$", "$$"))
 
 
-def option_lines(name: str, value: Any) -> list[str]:
-    """Return the lines that set option `name`: one, one per element of a list, none for None."""
-    if value is None:
-        return []
-    values = value if isinstance(value, (list, tuple)) else [value]
-    return [f"{name} = {quote(v)}".rstrip() for v in values if v is not None]
-
-
-def render(mapping: Mapping[str, Mapping[str, Any] | None]) -> str:
-    """Return {section: {option: value}} as a file, sections and options in the mapping's order."""
-    blocks = []
-    for section, options in mapping.items():
-        lines = [f"[{section}]"]
-        for name, value in (options or {}).items():
-            lines += option_lines(name, value)
-        blocks.append("\n".join(lines) + "\n")
-    return "\n".join(blocks)
-
-
 def items(mapping: Mapping[str, Mapping[str, Any] | None]) -> Iterator[Item]:
     """Yield what oslo.config would read from the rendered `mapping`, without rendering it."""
     for section, options in mapping.items():

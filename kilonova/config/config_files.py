@@ -106,7 +106,8 @@ def for_release(table: Mapping[str, Any], release: str) -> Any:
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(  # configuration files, not HTML
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        # What several roles render, and what one alone does; a test sees that no two have the same name.
+        loader=jinja2.FileSystemLoader([TEMPLATES, *sorted(ROLES.glob("*/templates"))]),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kilonova.config import conf
+from kilonova.config import conf, config_files
 from kilonova.config.catalogue import catalogue, errors, fate, validate
 from kilonova.config.catalogue.options import AUTH, by_hand, history
 from kilonova.config.releases import RELEASES, find
@@ -304,7 +304,7 @@ def test_secrets_are_in_no_finding():
 
 def test_a_mapping_is_checked_as_its_file_would_be():
     mapping = {"DEFAULT": {"my_ip": "10.0.0.1", "debug": True, "host": None}, "vnc": {"enabled": "maybe"}}
-    text = conf.render(mapping)
+    text = config_files.render({"path": "/etc/nova/nova.conf", "layers": {"ours": mapping}})
     assert [(f.option, f.message) for f in validate(mapping, "zed")] == [(f.option, f.message) for f in validate(text, "zed")]
     (finding,) = validate({"DEFAULT": {"my_ip": "10.0.0.1\nfoo = 1"}}, "zed")
     assert "cannot contain" in finding.message

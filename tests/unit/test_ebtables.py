@@ -38,7 +38,9 @@ Bridge chain: neutronMAC-tap1, entries: 3, policy: RETURN
 def test_a_rule_with_a_list_of_addresses_is_deleted_by_its_number(tmp_path, arguments, asked, status):
     real, calls, program = tmp_path / "real", tmp_path / "calls", tmp_path / "ebtables"
     real.write_text(f"#!/bin/sh\necho \"$@\" >> {calls}\ncat <<'EOF'\n{CHAIN}EOF\n")
-    program.write_text((ROLES.parent / "templates/openstack-ebtables.sh.j2").read_text().replace("/usr/sbin/ebtables", str(real)))
+    program.write_text(
+        (ROLES / "neutron_linuxbridge/templates/openstack-ebtables.sh.j2").read_text().replace("/usr/sbin/ebtables", str(real))
+    )
     for path in (real, program):
         path.chmod(0o755)
     done = subprocess.run([program, *arguments.split()], capture_output=True, text=True, check=False)
