@@ -32,7 +32,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(str(error)) from error
         # What is there was checked when it was written, and by preflight in this run. Here it would cost each host a catalogue.
         if all(answers.file_is_there(entry, texts[str(entry["path"])], task_vars) for entry in entries):
-            return {**result, "changed": False, "changed_files": []}
+            return {**result, "changed": False, "actions": [], "changed_files": []}
         host = task_vars["inventory_hostname"]
         # preflight said the warnings, and had no facts of the host.
         found = [wrong for entry in entries for wrong in checking.check(host, entry, texts[str(entry["path"])])]
