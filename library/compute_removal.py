@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import database, lock
+from ansible.module_utils.kilonova import database, lock, result
 from ansible.module_utils.kilonova.auth import AUTH
 from ansible.module_utils.kilonova.http import connect
 
@@ -251,25 +251,25 @@ def main():
             if service and service["status"] == "enabled":
                 actions.append("disable nova-compute of %(host)s" % p)
                 if not module.check_mode:
-                    host.enable("disabled")
-                    # What was scheduled in between.
-                    host.refuse_while_needed()
+                    with result.doing(module, actions):
+                        host.enable("disabled")
+                        # What was scheduled in between.
+                        host.refuse_while_needed()
         else:
             actions = ["delete %s of %s" % (thing, p["host"]) for thing in host.known()]
             if actions and not module.check_mode:
-                host.delete()
-                deadline = time.monotonic() + 30
-                left = host.known()
-                while left and time.monotonic() < deadline:
-                    time.sleep(1)
+                with result.doing(module, actions):
+                    host.delete()
+                    deadline = time.monotonic() + 30
                     left = host.known()
-                if left:
-                    module.fail_json(msg="%s is still known: %s; do its services run?" % (p["host"], ", ".join(left)))
+                    while left and time.monotonic() < deadline:
+                        time.sleep(1)
+                        left = host.known()
+                    if left:
+                        module.fail_json(msg="%s is still known: %s; do its services run?" % (p["host"], ", ".join(left)))
     except openstack.exceptions.SDKException as error:
         module.fail_json(msg="the cloud's answer: %s" % error)
-    module.exit_json(
-        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
-    )
+    result.leave(module, actions)
 
 
 if __name__ == "__main__":

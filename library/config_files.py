@@ -7,7 +7,7 @@ import grp
 import pwd
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import files, lock, rights, unit_state
+from ansible.module_utils.kilonova import files, lock, result, rights, unit_state
 from ansible.module_utils.kilonova.masking import mask
 
 try:
@@ -80,19 +80,21 @@ def main():
     refused = files.refusals(entry["path"] for entry in module.params["files"])
     if refused:
         module.fail_json(msg="Nothing was written. %s" % " | ".join(map(str, refused)))
-    result = {"changed_files": [], "kept": [], "before": {}, "after": {}, "notes": {}, "secrets_changed": []}
+    actions = []
+    found = {"changed_files": [], "kept": [], "before": {}, "after": {}, "notes": {}, "secrets_changed": []}
     owned = [(entry, *ids(entry, module)) for entry in module.params["files"]]
     try:
         foreseen = {}
         for directory in module.params["corrected"] if module.check_mode else ():
             foreseen.update({path: wanted for path, *wanted in rights.wrong(directory)})
         for entry, uid, gid in owned:
-            bring(module, entry, [uid, gid, int(entry["mode"], 8)], foreseen.get(entry["path"]), result)
+            action = bring(module, entry, [uid, gid, int(entry["mode"], 8)], foreseen.get(entry["path"]), found)
+            actions += [action] if action else []
         if not module.check_mode:
             unit_state.note_files([entry["path"] for entry in module.params["files"]])
     except files.Refused as error:
-        module.fail_json(msg=str(error), changed=bool(result["changed_files"]), **result)
-    module.exit_json(changed=bool(result["changed_files"]), **result)
+        result.fail(module, str(error), actions, **found)
+    result.leave(module, actions, **found)
 
 
 def merged(module, path, name, old, ours):
@@ -118,8 +120,24 @@ def merged(module, path, name, old, ours):
     return comments + yaml.safe_dump(both, default_flow_style=False, allow_unicode=True, sort_keys=False).encode()
 
 
-def bring(module, entry, wanted, foreseen, result):
-    """Make a file what it must be, with what was there kept once as `.orig`; say in `result` what that changes."""
+def action_of(path, old, new, rights_only):
+    """What is done to a file, and what of it changes: names of sections, never what is in them.
+
+    No more is said of a file that is not ours yet: a plan cannot know what a package of the same run will bring.
+    """
+    changed = ""
+    if MARK in old[:400].decode("utf-8", "replace"):
+        old, new = unit_state.sections(old), unit_state.sections(new)
+        names = [name for name in unit_state.differing(old, new) if name]
+        changed = "owner, group and mode" if rights_only else " ".join("[%s]" % name for name in names)
+    return "write %s (%s)" % (path, changed) if changed else "write %s" % path
+
+
+def bring(module, entry, wanted, foreseen, found):
+    """Make a file what it must be, with what was there kept once as `.orig`; returns this as an action.
+
+    What that changes is said in `found`.
+    """
     path, content = entry["path"], base64.b64decode(entry["content"])
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(files.Place(path))
@@ -129,27 +147,28 @@ def bring(module, entry, wanted, foreseen, result):
         owned = [state.st_uid, state.st_gid, state.st_mode & 0o7777] if state else None
         same_content = old == content
         if same_content and (foreseen or owned) == wanted:
-            return
-        result["changed_files"].append(path)
+            return None
+        found["changed_files"].append(path)
         old_text, new_text = (old or b"").decode("utf-8", "replace"), content.decode("utf-8")
         if entry.get("merge"):
-            result["after"][path] = mask(new_text)
-        result["before"][path] = mask(old_text)
+            found["after"][path] = mask(new_text)
+        found["before"][path] = mask(old_text)
         if same_content:
-            result["notes"][path] = ["owner, group and mode become %(owner)s:%(group)s %(mode)s" % entry]
-        elif result["before"][path] == mask(new_text):
-            result["secrets_changed"].append(path)
+            found["notes"][path] = ["owner, group and mode become %(owner)s:%(group)s %(mode)s" % entry]
+        elif found["before"][path] == mask(new_text):
+            found["secrets_changed"].append(path)
         original = place.name + ".orig"
         keep = state and not same_content and MARK not in old_text[:400] and not place.there(original)
         if keep:
-            result["kept"].append(path + ".orig")
+            found["kept"].append(path + ".orig")
+        action = action_of(path, old or b"", content, same_content)
         if module.check_mode:
-            return
+            return action
         if keep:
             place.write(old, *owned, name=original, times=(state.st_atime_ns, state.st_mtime_ns))
         if same_content:
             place.give(*wanted)
-            return
+            return action
         # First: a run that dies here, or between here and the restart, leaves the mark.
         known = unit_state.load_state(module.warn)
         if unit_state.mark_edits(known, path):
@@ -157,6 +176,7 @@ def bring(module, entry, wanted, foreseen, result):
         if place.directory is None:
             place = stack.enter_context(files.Place(path, create=True))
         place.write(content, *wanted)
+        return action
 
 
 if __name__ == "__main__":

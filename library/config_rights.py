@@ -2,7 +2,7 @@
 """Give configuration directories, and what is in them, to root and to the service that reads them."""
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import files, lock, rights
+from ansible.module_utils.kilonova import files, lock, result, rights
 
 DOCUMENTATION = r"""
 module: config_rights
@@ -48,9 +48,9 @@ def main():
         try:
             found = rights.wrong(directory, correct=not module.check_mode)
         except files.Refused as error:
-            module.fail_json(msg=str(error), actions=actions)
+            result.fail(module, str(error), actions)
         except OSError as error:
-            module.fail_json(msg=str(files.unwritable(directory["path"], error)), actions=actions)
+            result.fail(module, str(files.unwritable(directory["path"], error)), actions)
         if module.check_mode:
             wrong = bool(found) or directory["package"] in module.params["installed"]
         else:
@@ -59,12 +59,7 @@ def main():
         if wrong:
             actions.append("give %(path)s to %(owner)s:%(group)s" % directory)
             corrected.append(directory)
-    module.exit_json(
-        changed=bool(actions),
-        actions=actions,
-        diff={"before": "", "after": "".join("%s\n" % action for action in actions)},
-        corrected=corrected,
-    )
+    result.leave(module, actions, corrected=corrected)
 
 
 if __name__ == "__main__":

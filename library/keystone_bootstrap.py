@@ -4,7 +4,7 @@
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import database, files, lock, manage
+from ansible.module_utils.kilonova import database, files, lock, manage, result
 
 try:
     import pymysql
@@ -117,10 +117,9 @@ def main():
             bootstrap[-1] += ["--bootstrap-%s-url" % interface, url]
     if actions and not module.check_mode:
         # The bootstrap refuses to begin without a repository of keys. As Keystone's user: root would follow its links.
-        manage.run(module, PROGRAM, commands, bootstrap, user="keystone", secrets={"OS_BOOTSTRAP_PASSWORD": p["password"]})
-    module.exit_json(
-        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
-    )
+        with result.doing(module, actions):
+            manage.run(module, PROGRAM, commands, bootstrap, user="keystone", secrets={"OS_BOOTSTRAP_PASSWORD": p["password"]})
+    result.leave(module, actions)
 
 
 if __name__ == "__main__":

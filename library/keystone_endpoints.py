@@ -6,7 +6,7 @@ import unicodedata
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import database, lock
+from ansible.module_utils.kilonova import database, lock, result
 from ansible.module_utils.kilonova.auth import AUTH
 from ansible.module_utils.kilonova.http import connect
 
@@ -324,7 +324,8 @@ def main():
                 identity_endpoint_override=params["auth"]["auth_url"],
             )
             registry = Registry(connection.identity, module.check_mode)
-            register(connection, registry, params)
+            with result.doing(module, registry.actions):
+                register(connection, registry, params)
             actions = registry.actions
         except Refused as error:
             module.fail_json(msg="Keystone at %s: %s" % (params["auth"]["auth_url"], error))
@@ -335,9 +336,7 @@ def main():
                     msg="Keystone at %s (user %s): %s" % (params["auth"]["auth_url"], params["auth"]["username"], error)
                 )
             actions = foresee(module)
-    module.exit_json(
-        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
-    )
+    result.leave(module, actions)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import files, lock, unit_state
+from ansible.module_utils.kilonova import files, lock, result, unit_state
 
 DOCUMENTATION = r"""
 module: keystone_keys
@@ -87,8 +87,9 @@ def main():
                 "accepted. Rotate them after %s; at once, at the cost of these tokens: keystone-manage fernet_rotate"
                 % time.strftime("%Y-%m-%d %H:%M", time.localtime(now + wait))
             )
-    actions = ["rotate the %s keys" % name for name in repositories]
+    actions = []
     for name in repositories:
+        actions.append("rotate the %s keys" % name)
         for command in () if module.check_mode else COMMANDS[name]:
             # As Keystone's user: root would follow its links.
             argv = ["runuser", "-u", "keystone", "--", "keystone-manage", command]
@@ -96,10 +97,8 @@ def main():
             done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False)
             if done.returncode:
                 output = re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:(hidden)@", done.stdout.decode("utf-8", "replace"))
-                module.fail_json(msg="keystone-manage %s failed: %s" % (command, output.strip()[-600:]))
-    module.exit_json(
-        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
-    )
+                result.fail(module, "keystone-manage %s failed: %s" % (command, output.strip()[-600:]), actions)
+    result.leave(module, actions)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova import result
 from ansible.module_utils.kilonova.auth import AUTH
 from ansible.module_utils.kilonova.http import NoAnswer, ask, connect
 
@@ -205,9 +206,8 @@ class Launch:
             fault = server.fault or {}
             message = "instance %s: %s" % (server.name, fault.get("message", "no fault given"))
             said = last_host_fault(server_id)
-            self.module.fail_json(
-                msg="%s The last host that tried it said: %s" % (message, said) if said else message, actions=self.actions
-            )
+            message = "%s The last host that tried it said: %s" % (message, said) if said else message
+            result.fail(self.module, message, self.actions)
         return server if server.status == "ACTIVE" else None
 
     def floating_address(self, server, outside):
@@ -229,7 +229,7 @@ class Launch:
             if answer:
                 return answer
             if time.monotonic() > deadline:
-                self.module.fail_json(msg="waited %d s for %s" % (self.p["timeout"], what), actions=self.actions, **self.last)
+                result.fail(self.module, "waited %d s for %s" % (self.p["timeout"], what), self.actions, **self.last)
             time.sleep(1)
 
     def console(self, server):
@@ -279,7 +279,7 @@ def main():
     p = module.params
     if openstack is None:
         if module.check_mode:
-            module.exit_json(changed=True, actions=["launch instance %(name)s" % p])
+            result.leave(module, ["launch instance %(name)s" % p])
         module.fail_json(msg="python3-openstacksdk is missing on this host; the role keystone installs it")
     cloud = connect(
         openstack,
@@ -290,7 +290,7 @@ def main():
         network_api_version="2",
     )
     launch = Launch(module, cloud)
-    result = {}
+    found = {}
     try:
         image, flavor = launch.image(), launch.flavor()
         outside, inside = launch.networks()
@@ -298,21 +298,16 @@ def main():
         server = launch.server(image, flavor, inside)
         if server:
             fixed, floating = launch.floating_address(server, outside)
-            result = {"server": {"id": server.id, "name": server.name, "fixed_address": fixed, "floating_address": floating}}
+            found = {"server": {"id": server.id, "name": server.name, "fixed_address": fixed, "floating_address": floating}}
             if p["console_pattern"]:
                 launch.console(server)
             if p["port"] and floating:
-                result["answer"] = launch.http(floating)
+                found["answer"] = launch.http(floating)
     except openstack.exceptions.SDKException as error:
         if not module.check_mode:
-            module.fail_json(msg=str(error), actions=launch.actions)
+            result.fail(module, str(error), launch.actions)
         launch.actions.append("launch instance %(name)s" % p)
-    module.exit_json(
-        changed=bool(launch.actions),
-        actions=launch.actions,
-        diff={"before": "", "after": "".join("%s\n" % action for action in launch.actions)},
-        **result,
-    )
+    result.leave(module, launch.actions, **found)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import files, lock
+from ansible.module_utils.kilonova import files, lock, result
 
 DOCUMENTATION = r"""
 module: leftover_files
@@ -30,8 +30,8 @@ def main():
                 with files.Place(path) as place:
                     os.unlink(place.name, dir_fd=place.directory)
             except (files.Refused, OSError) as refused:
-                module.fail_json(msg="%s: cannot be removed (%s); remove it, and run again" % (path, refused))
-    module.exit_json(changed=bool(actions), actions=actions)
+                result.fail(module, "%s: cannot be removed (%s); remove it, and run again" % (path, refused), actions)
+    result.leave(module, actions)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 import pwd
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import files, lock, migration, unit_state
+from ansible.module_utils.kilonova import files, lock, migration, result, unit_state
 
 DOCUMENTATION = r"""
 module: migration_keys
@@ -66,7 +66,7 @@ def key(module):
         if not module.check_mode:
             module.fail_json(msg="user %s is missing on this host; the package nova-common makes it" % migration.USER)
         nothing = {"key": "", "host_key": migration.host_key()}
-        module.exit_json(changed=True, peer=nothing, actions=["create the key of user %s" % migration.USER])
+        result.leave(module, ["create the key of user %s" % migration.USER], peer=nothing)
     host_key = migration.host_key()
     # In check mode, the package may still be to come.
     if not host_key and (os.path.exists(migration.SSHD) or not module.check_mode):
@@ -77,11 +77,11 @@ def key(module):
     if wrong:
         what = "is no ed25519 key that user %s can use without a passphrase (%s)" % (migration.USER, wrong)
         module.fail_json(msg="%s: %s; move it away, and the next run makes one" % (path, what))
-    if not public and not module.check_mode:
-        public = make(module, account, path)
-        module.exit_json(changed=True, peer={"key": public, "host_key": host_key}, actions=["create %s" % path])
     actions = [] if public else ["create %s" % path]
-    module.exit_json(changed=bool(actions), peer={"key": public, "host_key": host_key}, actions=actions)
+    if actions and not module.check_mode:
+        with result.doing(module, actions):
+            public = make(module, account, path)
+    result.leave(module, actions, peer={"key": public, "host_key": host_key})
 
 
 def make(module, account, path):
@@ -119,8 +119,9 @@ def write(module):
         actions.append("write %s" % path)
         diffs.append({"before_header": path, "after_header": path, "before": before, "after": wanted})
         if not module.check_mode:
-            files.write(path, wanted.encode(), os.geteuid(), os.getegid(), 0o644)
-    module.exit_json(changed=bool(actions), actions=actions, diff=diffs)
+            with result.doing(module, actions):
+                files.write(path, wanted.encode(), os.geteuid(), os.getegid(), 0o644)
+    result.leave(module, actions, diff=diffs)
 
 
 def remove(module):
@@ -132,17 +133,18 @@ def remove(module):
     if actions and not module.check_mode:
         # sshd forgets the peers' keys with the first file; it reads its configuration again before the directory goes.
         *early, last = found if os.path.isdir(found[-1]) else [*found, ""]
-        for path in early:
-            os.unlink(path)
-        state = unit_state.load_state()
-        if state.pop(SERVICE, None):
-            unit_state.save_state(state)
-        rc, output, errors = module.run_command(["systemctl", "try-reload-or-restart", SERVICE])
-        if rc:
-            module.fail_json(msg="systemctl try-reload-or-restart %s: %s" % (SERVICE, (errors or output).strip()))
-        if last:
-            os.rmdir(last)
-    module.exit_json(changed=bool(actions), actions=actions)
+        with result.doing(module, actions):
+            for path in early:
+                os.unlink(path)
+            state = unit_state.load_state()
+            if state.pop(SERVICE, None):
+                unit_state.save_state(state)
+            rc, output, errors = module.run_command(["systemctl", "try-reload-or-restart", SERVICE])
+            if rc:
+                module.fail_json(msg="systemctl try-reload-or-restart %s: %s" % (SERVICE, (errors or output).strip()))
+            if last:
+                os.rmdir(last)
+    result.leave(module, actions)
 
 
 if __name__ == "__main__":

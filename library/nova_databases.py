@@ -5,7 +5,7 @@ import socket
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import database, lock, manage, schema
+from ansible.module_utils.kilonova import database, lock, manage, result, schema
 from ansible.module_utils.kilonova.address import bare, resolved, url_host
 
 DOCUMENTATION = r"""
@@ -130,6 +130,7 @@ def main():
     if connection is None:
         api, main_ = (schema.guess(module, names) for names, _wanted, _command in parts)
         cells = cell_commands((), module.params["host"], module.params["queue_host"]) if api else {}
+        actions = [*schema.actions(api), *cells, *schema.actions(main_)]
     else:
         with connection, connection.cursor() as cursor:
             schema.lock(module, cursor, [name for names, _wanted, _command in parts for name in names])
@@ -145,18 +146,17 @@ def main():
                     enable = "nova-manage cell_v2 update_cell --cell_uuid %s --enable" % row[0]
                     module.warn("cell %s is disabled: Nova starts no instance there; %s" % (row[1] or "without a name", enable))
             cells = cell_commands(rows, module.params["host"], module.params["queue_host"])
+            actions = [*schema.actions(api), *cells, *schema.actions(main_)]
             if not module.check_mode:
-                for behind, (_names, wanted, _command) in zip((api, main_), parts):
-                    schema.begin(cursor, behind, wanted)
-                waves = [[parts[0][2]] if api else [], list(cells.values()), [parts[1][2]] if main_ else []]
-                if any(waves):
-                    manage.run(module, PROGRAM, *waves, user="nova")
-                for names, wanted, _command in parts:
-                    schema.end(module, cursor, names, wanted)
-    actions = [*schema.actions(api), *cells, *schema.actions(main_)]
-    module.exit_json(
-        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % line for line in actions)}
-    )
+                with result.doing(module, actions):
+                    for behind, (_names, wanted, _command) in zip((api, main_), parts):
+                        schema.begin(cursor, behind, wanted)
+                    waves = [[parts[0][2]] if api else [], list(cells.values()), [parts[1][2]] if main_ else []]
+                    if any(waves):
+                        manage.run(module, PROGRAM, *waves, user="nova")
+                    for names, wanted, _command in parts:
+                        schema.end(module, cursor, names, wanted)
+    result.leave(module, actions)
 
 
 if __name__ == "__main__":

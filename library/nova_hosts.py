@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import database, lock
+from ansible.module_utils.kilonova import database, lock, result
 
 try:
     import pymysql
@@ -81,14 +81,15 @@ def discover_hosts(module):
                     "reach RabbitMQ, Keystone and Placement" % (", ".join(sorted(missing)), module.params["timeout"])
                 )
             time.sleep(0.2)
-        nova_manage(module, "discover_hosts")
-        mapped = {row[0] for row in query(module, "SELECT host FROM nova_api.host_mappings")}
-        if not wanted <= mapped:
-            # A mapping that somebody deleted: the host's own row says that it has one, and only its service does not.
-            nova_manage(module, "discover_hosts", "--by-service")
+        with result.doing(module, actions):
+            nova_manage(module, "discover_hosts")
             mapped = {row[0] for row in query(module, "SELECT host FROM nova_api.host_mappings")}
-        if not wanted <= mapped:
-            module.fail_json(msg="discover_hosts left %s without a mapping" % ", ".join(sorted(wanted - mapped)))
+            if not wanted <= mapped:
+                # A mapping that somebody deleted: the host's own row says that it has one, and only its service does not.
+                nova_manage(module, "discover_hosts", "--by-service")
+                mapped = {row[0] for row in query(module, "SELECT host FROM nova_api.host_mappings")}
+            if not wanted <= mapped:
+                module.fail_json(msg="discover_hosts left %s without a mapping" % ", ".join(sorted(wanted - mapped)))
     return actions
 
 
@@ -109,9 +110,7 @@ def main():
         actions = []
     else:
         actions = discover_hosts(module)
-    module.exit_json(
-        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
-    )
+    result.leave(module, actions)
 
 
 if __name__ == "__main__":

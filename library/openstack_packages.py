@@ -9,7 +9,7 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import lock
+from ansible.module_utils.kilonova import lock, result
 
 DOCUMENTATION = r"""
 module: openstack_packages
@@ -184,10 +184,10 @@ def simulate_apart(module, names):
         shutil.rmtree(directory)
 
 
-def install(module, names, unfinished):
-    """Do it, with the services held back."""
+def install(module, names, unfinished, actions):
+    """Do it, with the services held back, and add to `actions` what it is."""
     apt = Apt(module)
-    actions = ["finish the installation of %s" % name for name in unfinished]
+    actions += ["finish the installation of %s" % name for name in unfinished]
     if MARK in held_text() or not held_text():
         hold(module.params["units"])
     put_off_compilation()
@@ -207,7 +207,6 @@ def install(module, names, unfinished):
         if MARK in held_text():
             os.unlink(POLICY)
         compile_modules(module)
-    return actions
 
 
 def main():
@@ -231,13 +230,13 @@ def main():
     unfinished = sorted(name for name, (status, again) in present.items() if again or status not in SETTLED)
     installed = {name.partition(":")[0] for name, (status, _again) in present.items() if status == "installed"}
     missing = [name for name in module.params["names"] if name not in installed]
+    actions = []
     if module.check_mode:
-        actions = ["finish the installation of %s" % name for name in unfinished]
+        actions += ["finish the installation of %s" % name for name in unfinished]
         actions += simulate_apart(module, missing) if missing else []
     elif missing or unfinished or any(left.values()):
-        actions = install(module, missing, unfinished)
-    else:
-        actions = []
+        with result.doing(module, actions):
+            install(module, missing, unfinished, actions)
     actions += ["finish what a killed run left: %s" % thing for thing, is_left in left.items() if is_left]
     summary = actions
     if len(actions) > 30:
@@ -249,12 +248,8 @@ def main():
     gone = {words[1] for words in map(str.split, actions) if words[0] == "remove"}
     # For the roles after this one, whose own packages have come with it.
     there = sorted((installed | {*new, *module.params["names"]}) - gone)
-    module.exit_json(
-        changed=bool(actions),
-        actions=actions,
-        diff={"before": "", "after": "".join("%s\n" % line for line in summary)},
-        new=new,
-        installed=there,
+    result.leave(
+        module, actions, diff={"before": "", "after": "".join("%s\n" % line for line in summary)}, new=new, installed=there
     )
 
 

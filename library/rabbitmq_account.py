@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import lock, rabbitmq
+from ansible.module_utils.kilonova import lock, rabbitmq, result
 
 try:
     import amqp
@@ -134,7 +134,7 @@ def main():
         users, permissions, vhosts = ["guest"], {}, ["/"]
     elif module.check_mode and not listens(p):
         module.warn("RabbitMQ does not answer yet: its users cannot be compared and count as what they were when it stopped")
-        module.exit_json(changed=False, actions=[])
+        result.leave(module, [])
     else:
         try:
             vhosts, users = rabbitmq.rows(VHOSTS), rabbitmq.rows(USERS)
@@ -149,15 +149,14 @@ def main():
         actions.append("set the password of user %(user)s" % p)
     if permissions.get((p["user"], p["vhost"])) != PERMISSIONS:
         actions.append("grant %(user)s all permissions on vhost %(vhost)s" % p)
-    if actions and not module.check_mode:
-        import_account(module, p, present_tags(p["user"]) if p["user"] in users else [])
-    if "guest" in users and p["guest"] == "delete" and p["user"] != "guest":
-        actions.append("delete user guest")
-        if not module.check_mode:
-            rabbitmqctl(module, "delete_user", "guest")
-    module.exit_json(
-        changed=bool(actions), actions=actions, diff={"before": "", "after": "".join("%s\n" % action for action in actions)}
-    )
+    with result.doing(module, actions):
+        if actions and not module.check_mode:
+            import_account(module, p, present_tags(p["user"]) if p["user"] in users else [])
+        if "guest" in users and p["guest"] == "delete" and p["user"] != "guest":
+            actions.append("delete user guest")
+            if not module.check_mode:
+                rabbitmqctl(module, "delete_user", "guest")
+    result.leave(module, actions)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import database, lock, manage, schema
+from ansible.module_utils.kilonova import database, lock, manage, result, schema
 
 DOCUMENTATION = r"""
 module: schema_sync
@@ -55,18 +55,13 @@ def main():
             behind = schema.behind(cursor, p["databases"], wanted)
             schema.check(module, cursor, behind, wanted, p["seeds"])
             if not module.check_mode:
-                if behind:
-                    schema.begin(cursor, behind, wanted)
-                    for command in p["commands"]:
-                        run(module, command)
-                schema.end(module, cursor, p["databases"], wanted)
-    actions = schema.actions(behind)
-    module.exit_json(
-        changed=bool(behind),
-        actions=actions,
-        diff={"before": "", "after": "".join("%s\n" % line for line in actions)},
-        commands=p["commands"] if behind else [],
-    )
+                with result.doing(module, schema.actions(behind)):
+                    if behind:
+                        schema.begin(cursor, behind, wanted)
+                        for command in p["commands"]:
+                            run(module, command)
+                    schema.end(module, cursor, p["databases"], wanted)
+    result.leave(module, schema.actions(behind), commands=p["commands"] if behind else [])
 
 
 def run(module, command):

@@ -5,7 +5,7 @@ import hashlib
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import database, lock
+from ansible.module_utils.kilonova import database, lock, result
 from ansible.module_utils.kilonova.address import canonical
 
 DOCUMENTATION = r"""
@@ -83,7 +83,7 @@ def main():
             actions += foresee(module, account)
             complete.append(account["user"])
     else:
-        with connection, connection.cursor() as cursor:
+        with connection, connection.cursor() as cursor, result.doing(module, actions):
             cursor.execute("SELECT schema_name FROM information_schema.schemata")
             present = {row[0] for row in cursor.fetchall()}
             for account in p["accounts"]:
@@ -96,8 +96,7 @@ def main():
                     if not module.check_mode:
                         cursor.execute(statement, arguments)
                 complete += [account["user"]] if is_complete else []
-    shown = {"before": "", "after": "".join("%s\n" % action for action in actions)}
-    module.exit_json(changed=bool(actions), actions=actions, complete=complete, diff=shown)
+    result.leave(module, actions, complete=complete)
 
 
 def expect(module):
@@ -113,7 +112,7 @@ def expect(module):
         lines = ["%(what)s; %(remedy)s" % one for one in found]
         why = "openstack_database_admin_user is not set, so what is missing there is not made here"
         module.fail_json(msg="%s. %s" % (why, " | ".join(lines)), problems=found)
-    module.exit_json(changed=False, actions=[], complete=[account["user"] for account in p["accounts"]])
+    result.leave(module, [], complete=[account["user"] for account in p["accounts"]])
 
 
 def differences(module, cursor, account, present):

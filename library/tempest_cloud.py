@@ -4,6 +4,7 @@
 import configparser
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova import result
 from ansible.module_utils.kilonova.auth import AUTH
 from ansible.module_utils.kilonova.http import connect
 
@@ -242,12 +243,14 @@ def main():
         )
         cloud = Cloud(module, connection)
         if p["state"] == "absent":
-            cloud.remove()
-            module.exit_json(changed=bool(cloud.actions), actions=cloud.actions)
-        sections = cloud.sections()
+            with result.doing(module, cloud.actions):
+                cloud.remove()
+            result.leave(module, cloud.actions)
+        with result.doing(module, cloud.actions):
+            sections = cloud.sections()
     except openstack.exceptions.SDKException as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(cloud.actions), actions=cloud.actions, sections=sections)
+    result.leave(module, cloud.actions, sections=sections)
 
 
 if __name__ == "__main__":

@@ -213,6 +213,36 @@ class Place:
         except OSError as error:
             raise unwritable(os.path.join(os.path.dirname(self.path), name), error) from error
 
+    def size(self):
+        """Bytes of the file; 0 when there is none."""
+        descriptor = self.open()
+        if descriptor is None:
+            return 0
+        with os.fdopen(descriptor, "rb") as stream:
+            return os.fstat(stream.fileno()).st_size
+
+    def append(self, content, mode=0o600):
+        """Add whole lines to a file: all of them or, with an error, none. A line that a killed process began is ended first."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        self.size()  # Refused, and nothing made, where the name is taken by what is no file
+        descriptor = os.open(self.name, flags, mode, dir_fd=self.directory)
+        try:
+            state = os.fstat(descriptor)
+            self._check(self.name, state)
+            if state.st_size and os.pread(descriptor, 1, state.st_size - 1) != b"\n":
+                content = b"\n" + content
+            try:
+                while content:
+                    content = content[os.write(descriptor, content) :]
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, state.st_size)
+                raise
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+        finally:
+            os.close(descriptor)
+
     def _tidy(self, name):
         """Remove what a killed process has left of this file."""
         for left in os.listdir(self.directory):

@@ -261,7 +261,7 @@ def test_a_host_that_takes_no_part_any_more_lets_nobody_in(migration, tmp_path, 
     assert systemctl == [["systemctl", "try-reload-or-restart", "ssh"]]
     # When it takes part again, sshd has to read its file again.
     assert unit_state.load_state() == {"nova-compute": {"/y": {"*": "digest"}}}
-    assert migration(state="absent") == {"changed": False, "actions": []}
+    assert migration(state="absent") == {"changed": False, "actions": [], "diff": {"before": "", "after": ""}}
 
 
 def test_sshd_is_told_by_the_next_run_when_this_one_is_killed(migration, tmp_path, monkeypatch):
