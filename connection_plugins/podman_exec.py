@@ -15,9 +15,8 @@ DOCUMENTATION = """
 name: podman_exec
 short_description: Run tasks in a podman container, one podman call per task
 description:
-  - The collection's podman connection does not pipeline, so every task costs four or five calls of podman.
-    This one hands the module over the standard input of a single call.
-  - Asks sudo when the caller is not root, because the sandbox's containers belong to root.
+  - Needs no collection from Galaxy, asks sudo when the caller is not root (the sandbox's containers belong to root), and calls a
+    container that does not run unreachable, not failed. Hands a module over the standard input of a single podman call.
 options:
   remote_addr:
     description: Name of the container.
