@@ -87,8 +87,8 @@ def _check_types(host: str, entry: Mapping[str, Any]) -> list[Complaint]:
             resolved = known.resolve(section, name) if known is not None else None
             said = grammar.doubtful(resolved[0], value) if resolved else None
             if known is None and isinstance(value, list) and len(value) > 1:
-                what = "is a list, written as one line for each element, and of most options the last one alone counts"
-                said = "warning", f"{what}; if commas are meant, write one text with them"
+                what = "is a list, which becomes one line per element, and for most options only the last line counts"
+                said = "warning", f"{what}; for a comma-separated list, write one text"
             if said:
                 found.append(Complaint(host, f"{entry['path']} [{section}] {name}: {said[1]}", said[0]))
     return found
@@ -233,12 +233,12 @@ def _lost(unit: str, read: Mapping[str, Sets], files: Mapping[str, Mapping[str, 
                     continue  # one for another service, which reads more
                 file = last.rpartition("/")[2]
                 if last == path:
-                    what = f"is set there by its present name too ({by}), which counts"
+                    what = f"is also set there by its current name ({by}), which wins"
                     remedy = f"write [{section}] {name}"
                 elif by.startswith("override"):
-                    what, remedy = f"is lost: {unit} reads {last} later, where {by} set it again", "leave one of them out"
+                    what, remedy = f"is lost: {unit} reads {last} afterwards, where {by} sets it again", "remove one of them"
                 else:
-                    what = f"is lost: {unit} reads {last} later, which sets it too ({by})"
+                    what = f"is lost: {unit} reads {last} afterwards, and that file sets it too ({by})"
                     remedy = f"write it under {file} in {_variable_of(files[last], variable)}"
                 yield f"{path} [{section}] {name}, of {variable}: {what}; {remedy}"
 

@@ -75,7 +75,7 @@ def read(data: str | bytes) -> Conf:
     """
     text = decode(data) if isinstance(data, bytes) else data
     if text.startswith("\ufeff"):
-        raise ConfError("the file begins with a byte order mark, which oslo.config takes for text; save it without", 1)
+        raise ConfError("the file begins with a byte order mark, which oslo.config reads as text; save the file without it", 1)
     newline = "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     conf = Conf(lines, newline=newline)
@@ -99,7 +99,7 @@ def read(data: str | bytes) -> Conf:
             flush(number - 1)
         elif line[0] in " \t":
             if key is None:
-                raise ConfError("a line that begins with a blank continues a value; there is none before it", number)
+                raise ConfError("a line that begins with a blank continues a value, and there is no value before it", number)
             value.append(line.lstrip())
         else:
             flush(number - 1)
@@ -130,10 +130,10 @@ def _assignment(line: str, number: int) -> tuple[str, str]:
     """Split `line` at the first = or :, whichever comes first."""
     at = min((i for i in (line.find("="), line.find(":")) if i >= 0), default=-1)
     if at < 0:
-        raise ConfError("neither a section, a comment nor an assignment: there is no = in it", number)
+        raise ConfError("not a section, a comment or an assignment: it has no = sign", number)
     key, value = line[:at].strip(), line[at + 1 :].strip()
     if not key:
-        raise ConfError("there is no option's name before the = sign", number)
+        raise ConfError("the name of the option before the = sign is missing", number)
     if value and value[0] == value[-1] and value[0] in "\"'":
         value = value[1:-1]
     return key, value
@@ -154,7 +154,7 @@ def text(value: Any) -> str:
     if isinstance(value, (str, int, float)):
         return str(value)
     # never the value itself: it may be a secret
-    raise TypeError(f"{kind(value)} is no value of an option: a string, a number or a boolean is")
+    raise TypeError(f"{kind(value)} is not a value of an option; write a text, a number or a boolean")
 
 
 def kind(value: Any) -> str:

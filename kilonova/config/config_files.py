@@ -99,7 +99,7 @@ def for_release(table: Mapping[str, Any], release: str) -> Any:
     rows = sorted((releases.find(name).nova, name) for name in table)
     fitting = [name for nova, name in rows if nova <= wanted.nova]
     if not fitting:
-        raise ValueError(f"openstack_release {release!r} is older than what is known here: {', '.join(n for _, n in rows)}")
+        raise ValueError(f"openstack_release {release!r} is older than every known release: {', '.join(n for _, n in rows)}")
     return table[fitting[-1]]
 
 
@@ -130,7 +130,7 @@ def _environment() -> jinja2.Environment:
 def _ini_value(value: Any) -> str:
     """A value for uwsgi and MariaDB files, which know no quoting: booleans in lower case, everything else as it is."""
     if isinstance(value, (Mapping, list, tuple)):
-        raise ValueError(f"a {'mapping' if isinstance(value, Mapping) else 'list'} is no value of an option; write one value")
+        raise ValueError(f"a {'mapping' if isinstance(value, Mapping) else 'list'} is not a value of an option; write one value")
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if any(character in text for character in "\n\r\0"):
         raise ValueError("a line break or NUL cannot stand in a configuration value; write it on one line")
@@ -234,7 +234,7 @@ def _written(entry: Mapping[str, Any], section: str, name: str, value: Any) -> A
         raise ValueError("is a mapping, not a value or a list of them")
     for one in value:
         if not (one is None or isinstance(one, (str, int, float))):
-            raise ValueError(f"has an element that is no value of an option ({conf.kind(one)}); write a text or a number")
+            raise ValueError(f"has an element that is not a value of an option ({conf.kind(one)}); write a text or a number")
     return value
 
 

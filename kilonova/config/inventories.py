@@ -33,7 +33,7 @@ TREE = config_files.ROLES.parent
 REMEMBERED = 4
 _SIMPLE = re.compile(r"\{\{\s*(?!(?:none|true|false)\b)([A-Za-z_]\w*)\s*\}\}", re.ASCII | re.IGNORECASE)
 _FACTS = re.compile(r"'(openstack_host|ansible_\w+)' is undefined|has no attribute ")
-CONTAINS_ITSELF = "contains itself: a YAML anchor (&x) that is used (*x) within what it stands for"
+CONTAINS_ITSELF = "contains itself: a YAML anchor (&x) is used (*x) inside its own value"
 _VAULTED = ("EncryptedString", "AnsibleVaultEncryptedUnicode")
 
 
@@ -318,7 +318,7 @@ _SAME_NODES = (
 )
 # What is no variable, or not the same one.
 _NOT_THE_SAME = frozenset(("omit", "undef", "now", "environment", "lookup", "query", "q"))
-OMITTED = "it is `omit`, which only the argument of a task can be"
+OMITTED = "it is `omit`, which only a task's argument can be"
 # Lookups whose answer depends on nothing but what they are asked.
 _CONSTANT_LOOKUPS = frozenset(("env", "file", "ini", "csvfile", "lines", "pipe", "url", "community.general.passwordstore"))
 

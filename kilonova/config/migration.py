@@ -14,8 +14,8 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from kilonova.problems import Problem
 
-NO_PATH = "is not a path that migrations can be limited to"
-PATH_REMEDY = "write an absolute one of letters, digits and . _ + @ -, or set nova_compute_migration to false"
+NO_PATH = "is not a path that SSH access for migrations can be limited to"
+PATH_REMEDY = "write an absolute path of letters, digits and . _ + @ -, or set nova_compute_migration to false"
 SSH_PORT = 22
 STATE_PATH = "/var/lib/nova"
 # What sshd's command of a peer may be about: nothing that a shell, scp or a pattern reads as something else.
@@ -129,8 +129,8 @@ def check_inventory(hosts: Mapping[str, Any]) -> list[Problem]:
             entries = {entry["path"]: entry for entry in host.files()}
             read = configured_path([entries[file] for file in ("/etc/nova/nova.conf", "/etc/nova/nova-compute.conf")])
             if read != path:
-                what = f"migrations would look for instances in {path}"
-                remedy = "set it in nova_compute_overrides['nova.conf'] as well"
+                what = f"migrations would look for the instances in {path}"
+                remedy = "also set it in nova_compute_overrides['nova.conf']"
                 value = f"[DEFAULT] instances_path: {read}"
                 problems.append(Problem(name, "nova_controller_overrides", value, what, remedy))
     return problems
@@ -147,13 +147,13 @@ def check_host(name: str, seen: Mapping[str, Any], host: Any) -> list[Problem]:
         if not sockets and port == SSH_PORT:  # its package is to come
             return []
         what = f"sshd listens on {', '.join(map(str, there)) or 'no port'} of this host"
-        remedy = "let it listen there as well (Port in a file of /etc/ssh/sshd_config.d, beside `Port 22`), or set its port"
+        remedy = "let it also listen there (Port in a file of /etc/ssh/sshd_config.d, next to `Port 22`), or set its port"
         return [Problem(name, "nova_compute_migration_port", str(port), what, remedy)]
     open_at = {row["address"].strip("[]").partition("%")[0] for row in sockets if row["port"] == port}
     if open_at & {"*", "::" if ":" in address else "0.0.0.0"} or _same(address, open_at):
         return []
     what = f"sshd listens on {', '.join(sorted(open_at))} alone at port {port} of this host"
-    remedy = "let it listen there as well (ListenAddress), or set one of these"
+    remedy = "let it also listen there (ListenAddress), or set one of these"
     return [Problem(name, "nova_compute_migration_address", address, what, remedy)]
 
 

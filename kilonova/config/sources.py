@@ -172,8 +172,8 @@ def _wrong_keys(root: Any, file: str) -> Iterator[tuple[str, str, str]]:
                 line = key.start_mark.line + 1
                 if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                     if key.value in first:
-                        what = f"is there twice, in line {first[key.value]} and in line {line}, and Ansible drops the first one"
-                        yield key.value, what, "write all of it under one"
+                        what = f"is set twice, in line {first[key.value]} and in line {line}, and Ansible drops the first one"
+                        yield key.value, what, "write everything under one key"
                     first[key.value] = line
                 yield from walk(value)
             else:
@@ -219,7 +219,7 @@ def _replaced(host: inventories.Host, name: str, setting: list[tuple[str, Any]])
         if lost:
             what = f"is set {_in(place)} and {_in(setting[-1][0])}, which replaces it whole: {', '.join(lost[:3])}"
             what += f" and {len(lost) - 3} more are lost" if len(lost) > 3 else f" {'is' if len(lost) == 1 else 'are'} lost"
-            remedy = "write it in the second place too, or give the parts names of your own and combine them there: "
+            remedy = "write it in the second place too, or set the parts as variables of your own and combine them there: "
             remedy += '"{{ one | combine(other, recursive=true) }}"'
             yield name, "", what, remedy
 

@@ -144,7 +144,7 @@ def translate(text: str | bytes, from_release: str | Release, to_release: str | 
     """
     old, new = find(from_release), find(to_release)
     if new < old:
-        raise ValueError(f"{new.title} is older than {old.title}: a configuration is translated forwards only")
+        raise ValueError(f"{new.title} is older than {old.title}: a configuration can only be translated to a later release")
     return _Translation(conf.read(text), old, new).result()
 
 
@@ -216,7 +216,7 @@ class _Translation:
         item, ignored = plan.item, f"Nova {self.old.title} ignores it"
         if "auth_type" in catalogue(self.old).sections.get(item.section, ()) and not catalogue(self.old).knows_plugin(plugin):
             plan.attention = True
-            plan.reasons.append(f"the auth plugin {plugin}, which is not known here, may read it")
+            plan.reasons.append(f"the unknown auth plugin {plugin} may read it")
             return
         now = catalogue(self.new).resolve(item.section, item.name, plugin)
         if now:
@@ -227,7 +227,7 @@ class _Translation:
                 return
             plan.section, plan.name = became.target
             plan.attention = True
-            plan.reasons.append(f"{ignored}; from {since.title} on it takes effect")
+            plan.reasons.append(f"{ignored}; from {since.title} on, it takes effect")
             plan.reasons += [became.reason] * bool(became.reason)
             plan.source = package(since)
             return
@@ -241,11 +241,11 @@ class _Translation:
             return
         row = older(item.section, item.name)
         if row:
-            plan.leave_out(f"{ignored}: no release from there on has such an option; {row['reason']}", row["source"])
+            plan.leave_out(f"{ignored}: no later release has such an option; {row['reason']}", row["source"])
             return
         near = self.hints.near(item.section, item.name)
         hint = f"; was {near} meant?" if near else ""
-        plan.leave_out(f"{ignored}: no release from there on has such an option{hint}", package(self.new), bool(near))
+        plan.leave_out(f"{ignored}: no later release has such an option{hint}", package(self.new), bool(near))
 
     def option(self, plan: _Plan) -> Option | None:
         """Return the new release's option that `plan` sets."""
@@ -275,10 +275,10 @@ class _Translation:
                 scheme = scheme if scheme in _DRIVERS else "driver"
                 address = f"{scheme}://user:password@host:port/"
                 if not any(bad_values([("DEFAULT", "transport_url")], address, self.after, self.new)):
-                    plan.reasons.append(f"without it RabbitMQ is asked; write [DEFAULT] transport_url = {address}")
+                    plan.reasons.append(f"without it RabbitMQ is used; write [DEFAULT] transport_url = {address}")
         if scheme not in ("rabbit", "kombu"):
             for plan in parts:
-                plan.reasons.append("another messaging system was used, which did not read it")
+                plan.reasons.append("another messaging system was in use, which did not read it")
             return
         try:
             if hosts:
@@ -309,10 +309,10 @@ class _Translation:
         for plan in short:
             address, query, rest = plan.value.partition("?")
             plan.value = f"{address}/{wanted}{query}{rest}"
-            plan.reasons.append("it had no virtual host, and was read with that of rabbit_virtual_host")
+            plan.reasons.append("it had no virtual host, so rabbit_virtual_host was used")
         for plan in parts:
             put = plan in named and short
-            plan.reasons.append("it stands at the end of transport_url now" if put else "it was not read beside that")
+            plan.reasons.append("it is now the end of transport_url" if put else "it was not read together with transport_url")
 
     def old_value(self, section: str, name: str) -> str:
         """Return an option's value in the old release, set or default; "" for an option that it does not have."""
@@ -361,7 +361,7 @@ class _Translation:
                 if target == "auth_url":
                     plan.value = re.sub(r"(/v2\.0)?/*$", "", address)
             elif plan.item.name == "admin_token":
-                plan.reasons.append("a shared token is for setting Keystone up only; a user of the service is needed")
+                plan.reasons.append("a shared token is only for setting up Keystone; use a service user")
             elif plan.item.name in ("auth_port", "auth_protocol", "auth_admin_prefix") and "auth_host" in names:
                 plan.reasons.append(f"it is a part of [{section}] auth_url")
         self.needs.append(
@@ -455,7 +455,7 @@ class _Translation:
             # a reference may bring in what is gone
             plan.value = ",".join(stays if "$" not in plan.value else good(text.replace("$", "$$")))
             if not plan.value:
-                plan.leave_out("nothing is left of the list, so the default holds")
+                plan.leave_out("the list would be empty, so the default applies")
         elif "replace" in row:
             pattern, replacement = row["replace"]
             if row.get("items"):
@@ -479,7 +479,7 @@ class _Translation:
                     end = match.end()
                     left -= len(pieces[-1])
                     if left < 0:
-                        plan.leave_out("what it refers to is gone, and too long to stand here", attention=True)
+                        plan.leave_out("the option it refers to is gone, and its value is too long to write here", attention=True)
                         break
                 else:
                     plan.value = "".join([*pieces, text[end:]])
@@ -496,7 +496,7 @@ class _Translation:
         if was is None:
             if now is None:
                 plan.attention = True
-                _say(plan, "a reference in it has no target, which Nova cannot read; written as text, with $$")
+                _say(plan, "it refers to no option, which Nova cannot read; written as text, with $$")
                 return "$" + match[0]
             return match[0]
         became = self.fate(was.section, was.dest, self.before.plugin(was.section)).target
@@ -505,10 +505,10 @@ class _Translation:
             plan.secret |= is_secret(was.dest, was)
             try:
                 value = self.before.substituted(self.before.effective(was), was.section)
-                _say(plan, f"it refers to {was!r}, which is gone; its value stands here now")
+                _say(plan, f"it refers to {was!r}, which is gone; its value is written here instead")
             except Unresolved:
                 value = ""
-                _say(plan, f"it refers to {was!r}, which is gone, and whose value cannot be read")
+                _say(plan, f"it refers to {was!r}, which is gone, and its value cannot be read")
             return value.replace("$", "$$")
         if now and (now.section, now.dest) == became:
             return match[0] if "." in key or key == now.dest else f"${{{now.dest}}}"
@@ -794,7 +794,7 @@ def _read(path: Path) -> bytes:
             _refuse(path.resolve(), "CONF")
         return path.read_bytes()
     except FileNotFoundError:
-        raise ValueError(f"CONF {path}: there is no such file") from None
+        raise ValueError(f"CONF {path}: the file does not exist") from None
     except PermissionError:
         raise ValueError(f"CONF {path}: this user may not read it") from None
 
@@ -834,10 +834,10 @@ def main(arguments: list[str] | None = None) -> int:
         for path in (args.out, report):
             _refuse(path, "OUT")
         if report.exists() and args.conf.exists() and report.samefile(args.conf):
-            raise ValueError(f"CONF {args.conf} is where the report would be; choose another OUT")
+            raise ValueError(f"CONF {args.conf} is the path of the report; choose another OUT")
         orig = args.out.with_name(args.out.name + ".orig")
         if orig.exists() and args.out.exists() and args.conf.exists() and args.out.samefile(args.conf):
-            raise ValueError(f"CONF {args.conf} was translated into itself before; its first form is {orig}: name that as CONF")
+            raise ValueError(f"CONF {args.conf} was already translated in place; the original is {orig}: pass that as CONF")
         result = translate(_read(args.conf), args.old, args.new)
         _keep(args.out, result.text)
         _write(args.out, result.text)

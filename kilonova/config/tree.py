@@ -43,7 +43,7 @@ def write(generated: Iterable[generate.File], out: Path, check_mode: bool = Fals
     for file in generated:
         name = f"{file.host}{file.path}"
         if "/" in file.host or file.host in (".", "..") or ".." in Path(file.path).parts or not file.path.startswith("/"):
-            raise inventories.GenerateError(f"{file.path} is no place for a file", file.host)
+            raise inventories.GenerateError(f"{file.path} is not a valid path for a file", file.host)
         owner, group = (str(file.entry.get(key, "root")) for key in ("owner", "group"))
         done.all.append({"host": file.host, "path": file.path, "owner": owner, "group": group, "mode": f"{file.mode:04o}"})
         mode = file.mode if file.mode & stat.S_IROTH else file.mode & 0o700
@@ -69,7 +69,7 @@ def _see_that_it_is_a_directory(path: Path) -> None:
     """Raise GenerateError for what is there in the place of a directory, or of one above it."""
     if path.is_symlink() and not path.exists():
         raise inventories.GenerateError(
-            f"{path} is a link to {os.readlink(path)}, which is not there; remove it, or name another directory"
+            f"{path} is a link to {os.readlink(path)}, which does not exist; remove it, or name another directory"
         )
     above = next(one for one in (path, *path.parents) if one.exists() or one.is_symlink())
     if not above.is_dir():
@@ -81,7 +81,9 @@ def _see_that_a_file_fits(path: str) -> None:
     if not os.path.isdir(directory):
         _see_that_it_is_a_directory(Path(directory))
     if os.path.isdir(path) and not os.path.islink(path):
-        raise inventories.GenerateError(f"{path} is a directory, and belongs to a file; remove it, or name another directory")
+        raise inventories.GenerateError(
+            f"{path} is a directory where a file is to be written; remove it, or name another directory"
+        )
 
 
 def _earlier(out: Path) -> set[str]:

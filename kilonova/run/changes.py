@@ -97,7 +97,7 @@ def hold(inventories: Iterable[str], say: Callable[[str], None]) -> list[int]:
                 if pid and _sandbox(lock.environment(pid, SANDBOX)) != _sandbox(os.environ):
                     continue
                 who = lock.describe(pid) if pid else "a process that does not show itself"
-                say(f"Another run is at work on {path}: {who}. This one waits until that has ended.")
+                say(f"Another run is working on {path}: {who}. This run waits until it has ended.")
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError:  # a file system without locks, or a file that only Ansible's own plugin can read
             continue

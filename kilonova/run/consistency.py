@@ -178,9 +178,9 @@ def known_addresses(inventory: inventories.Inventory, hosts: Iterable[str]) -> d
 def _interface(name: str) -> str:
     """What keeps a text from being the name of a network interface; empty when nothing does."""
     if not NAME.fullmatch(name) or name in (".", ".."):
-        return "is no name of an interface"
+        return "is not a valid interface name"
     if len(name) > LONGEST_NAME:
-        return f"has {len(name)} characters, and the name of an interface at most {LONGEST_NAME}"
+        return f"has {len(name)} characters, and an interface name has at most {LONGEST_NAME}"
     return ""
 
 
@@ -198,7 +198,7 @@ def _bridges(host: inventories.Host, known: Mapping[Any, str]) -> Iterator[Wrong
             elif port == name or port in RESERVED_BRIDGES or port in [str(other["name"]) for other in bridges]:
                 yield f"{where}.ports[{at}]", port, "is a bridge or an interface of the system", "name an interface of the host"
             elif port in ports[:at]:
-                yield f"{where}.ports[{at}]", port, "is there twice", "name each interface once"
+                yield f"{where}.ports[{at}]", port, "is listed twice", "name each interface once"
         if bridge.get("secure") in (True, "true", "yes") and len(ports) != 1:
             what = f"has {len(ports)} ports, and a secure bridge connects one port and the host only"
             yield f"{where}.ports", ", ".join(ports), what, "leave one port, or set secure to false"
@@ -208,7 +208,7 @@ def _bridges(host: inventories.Host, known: Mapping[Any, str]) -> Iterator[Wrong
             continue  # only one of them is made
         if one["name"] == two["name"]:
             what = f"is also the name of openstack_bridges[{first}]"
-            yield f"openstack_bridges[{second}].name", str(two["name"]), what, "make one entry of both"
+            yield f"openstack_bridges[{second}].name", str(two["name"]), what, "merge the two entries"
         for port in set(map(str, one.get("ports") or ())) & set(map(str, two.get("ports") or ())):
             if one["name"] != two["name"]:
                 what = f"is also a port of {one['name']}"
@@ -221,10 +221,10 @@ def _bridge_name(variable: str, name: str, bridge: Mapping[str, Any]) -> Iterato
         remedy = f"write at most {LONGEST_NAME} letters, digits, dots, dashes and underscores, e.g. br-provider"
         yield variable, name, wrong, remedy
     elif name in RESERVED_BRIDGES:
-        yield variable, name, "is made and used by Networking or the system", "take another name, e.g. br-provider"
+        yield variable, name, "is created and used by Networking or the system", "choose another name, e.g. br-provider"
     elif bridge.get("tunnels") and len(f"{name}-{len(bridge['tunnels'])}") > LONGEST_NAME:
         what = f"is too long for the names of its tunnels, {name}-1 and so on, of at most {LONGEST_NAME} characters"
-        yield variable, name, what, "take a shorter name"
+        yield variable, name, what, "choose a shorter name"
 
 
 def _bridge_addresses(where: str, bridge: Mapping[str, Any], host: inventories.Host, known: Mapping[Any, str]) -> Iterator[Wrong]:
@@ -236,7 +236,7 @@ def _bridge_addresses(where: str, bridge: Mapping[str, Any], host: inventories.H
             address = None
         what, remedy = "", "write an address with its prefix length, e.g. 198.51.100.1/24"
         if address is None or "/" not in text or not text.isascii():
-            what = "is no address with a prefix length"
+            what = "is not an address with a prefix length"
         elif address.ip.is_loopback or address.ip.is_multicast or address.ip.is_unspecified or address.ip.is_reserved:
             what = "is not an address that an interface can have"
         elif address.network.prefixlen < address.max_prefixlen - 1 and address.ip == address.network.network_address:
@@ -244,9 +244,9 @@ def _bridge_addresses(where: str, bridge: Mapping[str, Any], host: inventories.H
         elif address.version == 4 and address.network.prefixlen < 31 and address.ip == address.network.broadcast_address:
             what = "is the network's broadcast address, not of a host in it"
         elif text in addresses[:at]:
-            what, remedy = "is there twice", "write each address once"
+            what, remedy = "is listed twice", "write each address once"
         elif known.get(address.ip, host.name) != host.name and not bridge.get("datapath"):
-            what, remedy = f"is also an address of {known[address.ip]}", "give each host an address of its own"
+            what, remedy = f"is also an address of {known[address.ip]}", "give each host its own address"
         if what:
             yield f"{where}.addresses[{at}]", text, what, remedy
     tunnels = [str(peer) for peer in bridge.get("tunnels") or ()]
@@ -257,9 +257,9 @@ def _bridge_addresses(where: str, bridge: Mapping[str, Any], host: inventories.H
         elif known.get(address) == host.name:
             what = "is an address of this host"
         elif address not in known:
-            what = "is no address of a host in the inventory"
+            what = "is not an address of a host in the inventory"
         elif text in tunnels[:at]:
-            what, remedy = "is there twice", "name each host once"
+            what, remedy = "is listed twice", "name each host once"
         if what:
             yield f"{where}.tunnels[{at}]", text, what, remedy
 
@@ -274,16 +274,16 @@ def _mappings(host: inventories.Host) -> Iterator[Wrong]:
         elif str(bridge) not in made:
             near = difflib.get_close_matches(str(bridge), made, n=1, cutoff=0.6)
             remedy = f"write {near[0]}, or add it there" if near else "add it there, with the interface that joins it"
-            yield f"openstack_bridge_mappings.{network}", str(bridge), "is no bridge of openstack_bridges", remedy
+            yield f"openstack_bridge_mappings.{network}", str(bridge), "is not a bridge of openstack_bridges", remedy
     twice = [bridge for bridge in mappings.values() if list(mappings.values()).count(bridge) > 1]
     if twice:
-        what = f"has the bridge {twice[0]} twice, and Networking takes one network of each bridge"
-        yield "openstack_bridge_mappings", ", ".join(map(str, mappings)), what, "give each physical network a bridge of its own"
+        what = f"names the bridge {twice[0]} twice, and Networking allows one network per bridge"
+        yield "openstack_bridge_mappings", ", ".join(map(str, mappings)), what, "give each physical network its own bridge"
 
 
 def _physical_network(name: str) -> str:
     if not NAME.fullmatch(name):
-        return "is no name of a physical network"
+        return "is not a valid name of a physical network"
     return "has more than 64 characters" if len(name) > 64 else ""
 
 
@@ -295,7 +295,7 @@ def _flat_networks(inventory: inventories.Inventory, hosts: Iterable[str]) -> It
         network = str(network)
         if network == "*" or network in mapped:
             continue
-        wrong = _physical_network(network) or "is in openstack_bridge_mappings of no host"
+        wrong = _physical_network(network) or "is not in any host's openstack_bridge_mappings"
         near = difflib.get_close_matches(network, mapped, n=1, cutoff=0.6) or sorted(mapped)
         remedy = f"write {near[0]}, or map it to a bridge" if near else "map it to a bridge there"
         yield f"{variable}[{at}]", network, wrong, remedy
@@ -316,7 +316,7 @@ def _ports(host: inventories.Host) -> Iterator[Wrong]:
         _address, port = there
         if port in taken:
             variable = PORT_VARIABLES.get(unit, "port")
-            what = f"is the port of {taken[port]} on this host, and {unit} needs one of its own"
+            what = f"is the port of {taken[port]} on this host, and {unit} needs its own port"
             yield variable, str(port), what, "set another port"
         taken.setdefault(port, unit)
 
@@ -338,11 +338,11 @@ def _servers(host: inventories.Host) -> Iterator[Wrong]:
         if not ((address in own or is_loopback(text)) and missed):
             continue
         if host.is_set(variable) or not host.is_set(asked):
-            what = f"is not where the services ask {unit}, which is {text} ({asked})"
+            what = f"is not where the services reach {unit}, which is {text} ({asked})"
             yield variable, str(bind), what, f"set {text}, or 0.0.0.0 for all addresses of the host"
         else:
             what = f"is not where {unit} listens, which is {bind} ({variable})"
-            yield asked, text, what, f"set {bind}, or {variable} as well"
+            yield asked, text, what, f"set {bind}, or change {variable} as well"
 
 
 def _connections(host: inventories.Host) -> Iterator[Wrong]:
@@ -353,8 +353,8 @@ def _connections(host: inventories.Host) -> Iterator[Wrong]:
     most = int(next((overrides[name] for name in ("max_connections", "max-connections") if name in overrides), most))
     needed = POOL * SERVICES * workers
     if most < needed:
-        what = f"is too few: {SERVICES} services with {workers} workers keep {POOL} connections each"
-        yield "mysql_max_connections", str(most), what, f"set at least {needed}, or fewer openstack_workers"
+        what = f"is too low: {SERVICES} services with {workers} workers keep {POOL} connections each"
+        yield "mysql_max_connections", str(most), what, f"set at least {needed}, or lower openstack_workers"
 
 
 def _grants(host: inventories.Host) -> Iterator[Wrong]:
@@ -362,18 +362,18 @@ def _grants(host: inventories.Host) -> Iterator[Wrong]:
     variable = "openstack_database_grant_hosts"
     patterns = [str(pattern) for pattern in _value(host, variable, [])]
     if not patterns:
-        yield variable, "", "is empty, so that no service could log in to the database", "name the controller's address"
+        yield variable, "", "is empty, so no service could log in to the database", "add the controller's address"
         return
     for pattern in patterns:
         if pattern != "localhost" and not re.fullmatch(r"[0-9a-fA-F:.%_]+(/[0-9.]+)?", pattern, re.ASCII):
-            what = "is no address, and MariaDB asks no name server (skip-name-resolve)"
-            yield variable, pattern, what, "write localhost, an address, or a pattern of one such as 10.0.0.%"
+            what = "is not an address, and MariaDB resolves no names (skip-name-resolve)"
+            yield variable, pattern, what, "write localhost, an address, or a pattern such as 10.0.0.%"
             return
     asked = _ip(_value(host, "openstack_database_host", ""))
     if asked is None or not (asked.is_loopback or asked == _ip(_value(host, "openstack_management_address"))):
         return  # somebody else's, or by a name: who comes from where is not known here
     if not any(_grants_to(pattern, asked) for pattern in patterns):
-        what = f"has no pattern for {asked}, from where the services log in"
+        what = f"has no entry that matches {asked}, from which the services log in"
         yield variable, ", ".join(patterns), what, f"add {asked}"
 
 
@@ -400,11 +400,11 @@ def _urls(host: inventories.Host) -> Iterator[Wrong]:
         parts = urlsplit(text)
         shown = _without_login(text)
         if "@" in parts.netloc:
-            yield variable, shown, "has a user or password in it", "leave that out; services log in with accounts of their own"
+            yield variable, shown, "contains a user or password", "remove it; services log in with their own accounts"
         elif not parts.path.rstrip("/").endswith("/v3") or parts.query or parts.fragment:
             yield variable, shown, "does not end in /v3, the version of the API", f"write {parts.scheme}://{parts.netloc}/v3"
         elif variable == "openstack_auth_url" and parts.hostname in own and parts.port != KEYSTONE:
-            yield variable, shown, f"is not where Keystone answers on the controller, port {KEYSTONE}", f"write port {KEYSTONE}"
+            yield variable, shown, f"does not have Keystone's port on the controller, {KEYSTONE}", f"write port {KEYSTONE}"
 
 
 # What other hosts or users are told.
@@ -424,8 +424,8 @@ def _loopback(host: inventories.Host) -> Iterator[Wrong]:
         text = str(_value(host, variable, "")) if host.is_set(variable) else ""
         name = (urlsplit(text).hostname or "") if variable.endswith("_url") else text
         if name and is_loopback(name):
-            what = "is, on every host and for every user, that machine itself"
-            yield variable, _without_login(text), what, "set a name or address of the controller that they all reach"
+            what = "means the local machine on every host and for every user"
+            yield variable, _without_login(text), what, "set a name or address of the controller that all of them can reach"
 
 
 ADDRESSES = ("openstack_management_address", "openstack_tunnel_address", "openstack_controller_address")
@@ -443,9 +443,9 @@ def _addresses(host: inventories.Host) -> Iterator[Wrong]:
 def unreachable(address: Any) -> str:
     """Why other hosts cannot reach an address; empty when they may."""
     if getattr(address, "ipv4_mapped", None):
-        return f"is {address.ipv4_mapped} in the form of IPv6, which no interface has"
+        return f"is the IPv4 address {address.ipv4_mapped} in IPv6 form, which no interface has"
     if address.is_link_local:
-        return "is of one link only (169.254.0.0/16 or fe80::/10), which hosts give themselves"
+        return "is a link-local address (169.254.0.0/16 or fe80::/10), which hosts assign to themselves"
     first_zero = address.version == 4 and int(address) < 2**24
     if address.is_unspecified or address.is_loopback or address.is_multicast or address.is_reserved or first_zero:
         return "is not an address that other hosts can reach"
@@ -479,7 +479,7 @@ def _cpu_model(host: inventories.Host) -> Iterator[Wrong]:
         near = difflib.get_close_matches(text, CPU_MODELS, n=1, cutoff=0.6)
         near = near or [model for model in CPU_MODELS if model.lower() == text.lower()]
         remedy = f"write {near[0]}" if near else "write one that `virsh cpu-models` lists on a compute node, e.g. qemu64"
-        yield variable, text, "is no CPU model that libvirt knows", remedy
+        yield variable, text, "is not a CPU model that libvirt knows", remedy
 
 
 # ------------------------------------------------------------------------------------------------------------- files
@@ -500,7 +500,7 @@ def check_files(directories: Iterable[Path], groups: Mapping[str, Iterable[str]]
                 near = [one for one in known if one.lower() == name.lower()] or difflib.get_close_matches(name, known, 1, 0.8)
                 if near:
                     remedy = f"rename it to {near[0]}{path.suffix if not path.is_dir() else ''}, or remove it, or list it in "
-                    wrong = f"there is no {what} {name!r}, so that nothing reads it"
+                    wrong = f"there is no {what} {name!r}, so nothing reads it"
                     problem = Problem("inventory", f"{kind}/{path.name}", "", wrong, f"{remedy}preflight_foreign_variables")
                     problems.append(problem)
     return problems

@@ -55,7 +55,7 @@ def check_bridges(
                 continue
             elif port not in seen["interfaces"]:
                 free = [name for name in sorted(seen["interfaces"]) if name not in made and not _is_internal(name)]
-                what, remedy = "is no interface of this host", f"write one of: {', '.join(free) or 'none found'}"
+                what, remedy = "is not an interface of this host", f"write one of: {', '.join(free) or 'none found'}"
             else:
                 what, remedy = _taking(port, str(bridge["name"]), seen, addresses, given, made)
             taken.setdefault(port, bridge["name"])
@@ -70,7 +70,7 @@ def _taking(
     """What is lost when a bridge takes this interface, and the remedy; nothing when nothing is."""
     master = seen["interfaces"][port]
     if master and master != "ovs-system" and master not in made and not master.startswith("brq"):
-        return f"is a part of {master}", f"write {master}, or take it out of that first"
+        return f"is a part of {master}", f"write {master}, or remove it from {master} first"
     wanted = {variable: value for variable, value in addresses.items() if _interface(seen, value) == port}
     for variable, value in wanted.items():
         if _address(value) not in given:
@@ -126,7 +126,7 @@ def check_backends(host: str, seen: Mapping[str, Any], take_over: Sequence[str],
         if foreign and name not in take_over:
             shown = ", ".join(foreign[:SHOWN]) + (f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else "")
             remedy = f"use another host, or add {name} to openstack_take_over, {KEPT[name]}"
-            problems.append(Problem(host, name, shown, "is there and was not set up by Kilonova", remedy))
+            problems.append(Problem(host, name, shown, "exists and was not set up by Kilonova", remedy))
     return problems
 
 
@@ -145,9 +145,9 @@ def check_version(host: str, seen: Mapping[str, Any], release: Any) -> list[Prob
         other = releases.find(match.group(1))
         title, instead = other.title, f", or set openstack_release to {other}"
     except ValueError:
-        title, instead = "no release that is known here", ""
+        title, instead = "an unknown release", ""
     what = f"needs Nova {wanted.nova}, and nova-common {'is' if installed else 'would be'} {version} ({title}) on this host"
-    remedy = f"look at `apt-cache policy nova-common` and take the other source away{instead}"
+    remedy = f"look at `apt-cache policy nova-common` and remove the other package source{instead}"
     return [Problem(host, "openstack_release", str(release), what, remedy)]
 
 
@@ -156,7 +156,7 @@ def check_machine(host: str, seen: Mapping[str, Any], architectures: Iterable[st
     known = list(architectures)
     if seen["machine"] in known:
         return []
-    return [Problem(host, "architecture", seen["machine"], f"is none of {', '.join(known)}", "take another machine")]
+    return [Problem(host, "architecture", seen["machine"], f"must be one of {', '.join(known)}", "use another machine")]
 
 
 def check_names(hosts: Mapping[str, Mapping[str, Any]], names: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
@@ -180,8 +180,8 @@ def check_names(hosts: Mapping[str, Mapping[str, Any]], names: Mapping[str, Mapp
                 continue
             before = first.setdefault(name, (host, found))
             if not set(before[1]) & set(found):
-                what = f"is {', '.join(found)} on this host and {', '.join(before[1])} on {before[0]}"
-                remedy = "let it be one address on all hosts (/etc/hosts, name server), or write its address"
+                what = f"resolves to {', '.join(found)} on this host and to {', '.join(before[1])} on {before[0]}"
+                remedy = "make it resolve to one address on all hosts (/etc/hosts, name server), or write its address"
                 problems.append(Problem(host, variable, name, what, remedy))
     return problems
 
@@ -207,7 +207,7 @@ def check_compute_node(
         by = f"compute_id {identity}" if by_identity else f"address {address}"
         what = f"Nova knows this host ({by}) as {other['host']}"
         remedy = (
-            f"run `hostnamectl set-hostname {other['host']}` on it, or remove {other['host']} first "
+            f"run `hostnamectl set-hostname {other['host']}` on this host, or remove {other['host']} first "
             f"(`make remove-compute COMPUTE={other['host']}`)" + (f" and {IDENTITY} with it" if by_identity else "")
         )
         return [Problem(host, "hostname", name, what, remedy)], None
@@ -217,5 +217,5 @@ def check_compute_node(
         return [], mine[0]["uuid"]
     if identity != mine[0]["uuid"]:
         what = f"Nova knows {name} as {mine[0]['uuid']}, and would not start"
-        return [Problem(host, IDENTITY, identity, what, f"run `echo {mine[0]['uuid']} > {IDENTITY}` on it")], None
+        return [Problem(host, IDENTITY, identity, what, f"run `echo {mine[0]['uuid']} > {IDENTITY}` on this host")], None
     return [], None

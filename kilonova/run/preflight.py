@@ -18,9 +18,7 @@ GROUPS = ("controllers", "computes")
 SHORTEST = 16
 # Of a long secret's characters that many are different, or else it is no secret: 0000000000000000.
 DIFFERENT = 6
-OPEN_CACHE = (
-    "is not on the loopback interface, and whoever writes into a memcached runs code in those who read it; write 127.0.0.1:11211"
-)
+OPEN_CACHE = "is not on the loopback interface, and anyone who can write to memcached can run code in the services that read it; write 127.0.0.1:11211"
 SECRETS_REMEDY = "run `make secrets INVENTORY=...`, which writes a strong one, or set it in group_vars/all/secrets.yml"
 
 
@@ -49,7 +47,7 @@ def check_release(value: Any, distributions: Mapping[str, Mapping[str, str]]) ->
     except ValueError as error:
         return [Problem("inventory", "openstack_release", str(value), str(error), f"choose one of: {deployable}")]
     if name not in distributions:
-        what = "no distribution that is supported here carries this release"
+        what = "no supported distribution carries this release"
         return [Problem("inventory", "openstack_release", str(value), what, f"choose one of: {deployable}")]
     return []
 
@@ -65,7 +63,7 @@ def check_backends(hosts: Mapping[str, Mapping[str, Any]], backends: Mapping[str
         allowed = [name for name, row in backends.items() if _has(row, release)]
         remedy = f"choose one of: {', '.join(allowed)}"
         if backend not in backends:
-            what = "is no network backend"
+            what = "is not a network backend"
         elif backend not in allowed:
             last = backends[backend].get("until")
             span = f"until {releases.find(last).title}" if last else f"from {releases.find(backends[backend]['since']).title} on"
@@ -105,7 +103,7 @@ def check_addresses(hosts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
                 problems.append(Problem(host, variable, str(value), what, "set the host's address on that network"))
             elif seen.setdefault(address, host) != host:
                 what = f"is also an address of {seen[address]}"
-                problems.append(Problem(host, variable, str(value), what, "give each host an address of its own"))
+                problems.append(Problem(host, variable, str(value), what, "give each host its own address"))
     return problems
 
 
@@ -118,13 +116,13 @@ def check_tls(hosts: Mapping[str, Mapping[str, Any]], is_own: Callable[[str], bo
     names = ("openstack_internal_scheme", "openstack_internal_host", "openstack_auth_url")
     for host, variables in hosts.items():
         scheme, internal, url = (str(variables.get(name)) for name in names)
-        what = "nothing on the controller speaks TLS, and {} is the controller itself"
+        what = "no service on the controller speaks TLS, and {} is the controller itself"
         if scheme == "https" and is_own(internal):
-            remedy = "set http, or set openstack_internal_host to what ends TLS in front of it"
+            remedy = "set http, or set openstack_internal_host to the host that terminates TLS in front of it"
             what = what.format(f"openstack_internal_host ({internal})")
             problems.append(Problem(host, "openstack_internal_scheme", scheme, what, remedy))
         elif url.startswith("https:") and is_own(_host_of(url)):
-            remedy = "write http, or the host that ends TLS in front of it"
+            remedy = "write http, or the host that terminates TLS in front of it"
             problems.append(Problem(host, "openstack_auth_url", url, what.format(_host_of(url)), remedy))
     return problems
 
@@ -165,7 +163,7 @@ def check_secrets(values: Mapping[str, Any], descriptions: Mapping[str, str], wh
             problems.append(Problem(where, name, "", "is weak (the install guide's placeholder)", SECRETS_REMEDY))
         elif text in users:
             what = f"has the same value as {users[text]}"
-            problems.append(Problem(where, name, "", what, "give each secret a value of its own"))
+            problems.append(Problem(where, name, "", what, "give each secret its own value"))
         users.setdefault(text, name)
     return problems
 
@@ -193,7 +191,7 @@ def check_host(
     for variable, value in wanted_addresses.items():
         if _address(value) not in present:
             there = ", ".join(f"{address} ({interface})" for address, interface in present.items() if _is_shown(address))
-            what, remedy = "is on no interface of the host", f"set one of: {there or 'none found'}"
+            what, remedy = "is not on any interface of the host", f"set one of: {there or 'none found'}"
             problems.append(Problem(host, variable, str(value), what, remedy))
     return problems
 
@@ -206,9 +204,12 @@ def check_listening(host: str, seen: Mapping[str, Any], used: Mapping[str, tuple
         there = (seen.get("resolved") or {}).get(name, [addresses.canonical(name)])
         if not there or address is None or address.is_unspecified or addresses.canonical(bound) in there:
             continue
-        means = "" if name in there else f" is {', '.join(there)} on this host, where"
-        what = f"{means.strip()} {server} does not listen" if means else f"is not where {server} listens"
-        problems.append(Problem(host, variable, name, f"{what}, but at {bound}", f"let it be {bound}, or write that address"))
+        if name in there:
+            what, remedy = f"is not where {server} listens, which is {bound}", f"write {bound}"
+        else:
+            what = f"resolves to {', '.join(there)} on this host, but {server} listens at {bound}"
+            remedy = f"make it resolve to {bound}, or write that address"
+        problems.append(Problem(host, variable, name, what, remedy))
     return problems
 
 
@@ -250,12 +251,12 @@ def check_packages(host: str, seen: Mapping[str, Any], wanted: Sequence[str]) ->
     """apt is able to install what is missing: nothing is half installed, and nothing that is needed is held back."""
     problems = []
     for name, status in seen["half_installed"].items():
-        remedy = "run `dpkg --configure -a` and `apt-get --fix-broken install` on it"
+        remedy = "run `dpkg --configure -a` and `apt-get --fix-broken install` on this host"
         problems.append(Problem(host, "package", name, f"is {status}", remedy))
     for name in wanted:
         if name in seen["held"] and name not in seen["packages"]:
             what = "is needed, not installed, and on hold"
-            problems.append(Problem(host, "package", name, what, f"run `apt-mark unhold {name}` on it"))
+            problems.append(Problem(host, "package", name, what, f"run `apt-mark unhold {name}` on this host"))
     return problems
 
 
@@ -265,7 +266,7 @@ def check_units(host: str, seen: Mapping[str, Any], units: Mapping[str, tuple[st
     for name, socket in units.items():
         unit = name if name.endswith(".socket") else f"{name}.service"
         if unit in seen["masked"]:
-            problems.append(Problem(host, "unit", name, "is masked", f"run `systemctl unmask {name}` on it"))
+            problems.append(Problem(host, "unit", name, "is masked", f"run `systemctl unmask {name}` on this host"))
         for there in seen["listening"] if socket else ():
             address, port = socket
             if there["port"] == port and there["unit"] != unit and listening.overlap(there["address"], address):
@@ -282,7 +283,7 @@ def check_files(host: str, seen: Mapping[str, Any]) -> list[Problem]:
 def no_kvm(host: str, reason: str) -> Problem:
     """A host that shall run guests with KVM and cannot."""
     what = f"KVM does not work on this host ({reason})"
-    return Problem(host, "nova_compute_virt_type", "kvm", what, "set qemu, or auto, which finds out by itself")
+    return Problem(host, "nova_compute_virt_type", "kvm", what, "set qemu, or auto, which tests KVM first")
 
 
 def check_identities(identities: Mapping[str, str]) -> list[Problem]:
@@ -290,7 +291,7 @@ def check_identities(identities: Mapping[str, str]) -> list[Problem]:
     problems, seen = [], {}
     for host, identity in identities.items():
         if identity in seen:
-            what, remedy = f"is also that of {seen[identity]}", "delete the file on the host that is new"
+            what, remedy = f"is also used by {seen[identity]}", "delete the file on the new host"
             problems.append(Problem(host, "/var/lib/nova/compute_id", identity, what, remedy))
         seen.setdefault(identity, host)
     return problems
@@ -303,5 +304,5 @@ def check_hostnames(names: Mapping[str, str]) -> list[Problem]:
         first, same = seen.setdefault(name.casefold(), (host, name))
         if first != host:
             what = f"is also the host name of {first}" + (f" ({same}): case does not matter" if same != name else "")
-            problems.append(Problem(host, "hostname", name, what, f"run `hostnamectl set-hostname {host}` on it"))
+            problems.append(Problem(host, "hostname", name, what, f"run `hostnamectl set-hostname {host}` on this host"))
     return problems

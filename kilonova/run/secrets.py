@@ -121,7 +121,7 @@ def _see_that_nothing_is_hidden(path: Path) -> None:
                 f"move it first: {first}mkdir {directory} && mv {file}{'.yml' if not suffix else ''} {main}"
             )
     if group_vars.exists() and not group_vars.is_dir():
-        raise ValueError(f"{group_vars} is not a directory; secrets belong into {path}")
+        raise ValueError(f"{group_vars} is not a directory; secrets belong in {path}")
 
 
 def _ignored_by_git(path: Path) -> None:
@@ -192,7 +192,7 @@ def _lacking(inventories: tuple[Path, ...], tell: Callable[[str], Any]) -> tuple
         if having and without and (having.isdisjoint(controllers) or not NOT_ON_COMPUTES.search(name)):
             raise ValueError(f"{partly}; set it for all hosts, e.g. in group_vars/all, or for none")
         if having and without:
-            tell(f"{partly}; it is left so")
+            tell(f"{partly}; it stays so")
         elif any(name in found for found in variables.values()) and not having:
             empty.append(name)
         elif not having:
@@ -244,7 +244,7 @@ def _explain(said: str, inventories: tuple[Path, ...]) -> None:
             "Let Ansible look into it: ANSIBLE_VAULT_PASSWORD_FILE=file"
         )
     if "recursion" in said:
-        said = "ERROR! a value contains itself: a YAML anchor (&x) that is used (*x) within what it stands for"
+        said = "ERROR! a value contains itself: a YAML anchor (&x) is used (*x) inside its own value"
     begin = re.search(r"^(ERROR!|\[ERROR\]:)\s*", said, re.MULTILINE)
     words = " ".join(said[begin.end() :].split("\n\n")[0].split()) if begin else "it gives no reason"
     place = re.search(r"Origin: (\S+)|error appears to be in '([^']+)': line (\d+)", said)
@@ -438,13 +438,13 @@ def _nodes(text: str, path: Path) -> dict[str, yaml.Node]:
         where = f"line {mark.line + 1}: " if mark else ""
         raise ValueError(f"{path}: {where}not one YAML mapping with a line for each variable") from None
     except RecursionError:
-        raise ValueError(f"{path}: too many brackets in one another") from None
+        raise ValueError(f"{path}: brackets are nested too deeply") from None
     if node is not None and not isinstance(node, yaml.MappingNode):
         raise ValueError(f"{path} is not a mapping of variables")
     for key, _value in node.value if node else ():
         if not isinstance(key, yaml.ScalarNode):
             kind = "list" if isinstance(key, yaml.SequenceNode) else "mapping"
-            raise ValueError(f"{path}: line {key.start_mark.line + 1}: a {kind} is no name of a variable; write name: value")
+            raise ValueError(f"{path}: line {key.start_mark.line + 1}: a {kind} is not a valid variable name; write name: value")
     return {key.value: value for key, value in node.value} if node else {}
 
 

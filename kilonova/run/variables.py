@@ -124,11 +124,11 @@ def check_foreign_secrets(inventory: inventories.Inventory, known: Mapping[str, 
             elif not needed and value not in (None, ""):
                 problems.append(Problem("controllers", user, "", f"is not set, and {name} is", f"set it, or remove {name}"))
             elif needed and not _found(known[host], "openstack_database_is_external"):
-                what = "is of no use: MariaDB on the controller is set up by this run, as root by its local socket"
+                what = "is not used: this run sets up MariaDB on the controller itself, as root over the local socket"
                 remedy = f"remove it and {name}, or correct openstack_database_host"
                 problems.append(Problem("controllers", user, str(needed), what, remedy))
         if _found(known[host], "openstack_rabbit_is_external") and "/" in str(_found(known[host], "openstack_rabbit_pass") or ""):
-            what = "contains a slash, which oslo.messaging does not hand on as it is, and the account is somebody else's"
+            what = "contains a slash, which oslo.messaging changes, and this run does not manage the account"
             problems.append(Problem("controllers", "openstack_rabbit_pass", "", what, "give the account a password without one"))
     return problems
 
@@ -283,38 +283,38 @@ def _is_number(text: str) -> bool:
 # End of a name, what its values are, what to write.
 FORMS: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
     ("_address", _is_address, "is not an IP address", "write an address such as 10.0.0.11, without a prefix length"),
-    ("_host", _is_host, "is no host name or address", "write a name such as controller.example.org, or an address"),
-    ("_url", _is_url, "is no URL", "write one such as http://10.0.0.11:5000/v3"),
+    ("_host", _is_host, "is not a host name or address", "write a name such as controller.example.org, or an address"),
+    ("_url", _is_url, "is not a URL", "write one such as http://10.0.0.11:5000/v3"),
     (
         "_memcached_servers",
         _is_servers,
-        "is no list of servers",
+        "is not a list of servers",
         "write host:port, e.g. 127.0.0.1:11211, with commas between servers",
     ),
     ("_memcached_servers", listening.are_ours, *preflight.OPEN_CACHE.split("; ")),
     (
         "_apt_proxy",
         lambda text: not text or (_is_url(text) and "@" not in text),
-        "is no URL of a proxy without a login",
+        "must be the URL of a proxy without a login",
         "write one such as http://proxy.example.org:3128; every user of the host can read it",
     ),
     (
         "_vhost",
         lambda text: text == "/" or bool(re.fullmatch(r"[\w.-]+", text, re.ASCII)),
-        "is no name of a virtual host",
+        "is not a valid name of a virtual host",
         "write /, or letters, digits, dots, dashes and underscores, e.g. openstack",
     ),
-    ("_vni_ranges", _is_range, "is no range of network identifiers", "write first:last within 1 and 16777215, e.g. 1:1000"),
+    ("_vni_ranges", _is_range, "is not a range of network identifiers", "write first:last between 1 and 16777215, e.g. 1:1000"),
     (
         "_region",
         lambda text: bool(re.fullmatch(r"[\w.-]+", text)),
-        "is no name of a region",
+        "is not a valid region name",
         "write letters, digits, dots, dashes and underscores, e.g. RegionOne",
     ),
     (
         "_rabbit_user",
         lambda text: bool(re.fullmatch(r"(?!guest$)[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}", text)),
-        "is no name for an account of RabbitMQ (guest is the one that is removed)",
+        "is not a valid name for the RabbitMQ account (guest is removed)",
         "write another name, e.g. openstack",
     ),
 )
@@ -381,8 +381,8 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
     elif not isinstance(value, str):
         what, example = f"is {kind(value)} to YAML", str(value)
         if isinstance(value, bool):
-            what, example = "is true or false to YAML, as yes, no, on and off without quotes are", "yes" if value else "no"
-        yield name, shown, f"{what}, not a text", "put what is meant in quotes" + ("" if hidden else f', e.g. "{example}"')
+            what, example = "is true or false to YAML, which also reads yes, no, on and off that way", "yes" if value else "no"
+        yield name, shown, f"{what}, not a text", "put the value in quotes" + ("" if hidden else f', e.g. "{example}"')
         return
     else:
         for part, what in FORBIDDEN.items():
@@ -391,7 +391,7 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
                 return
     choices = attributes.get("choices")
     if choices and wanted != "list" and value not in choices:
-        yield name, shown, f"is none of {', '.join(map(str, choices))}", "set one of them"
+        yield name, shown, f"must be one of {', '.join(map(str, choices))}", "set one of them"
     elif wanted == "int":
         low, high = BOUNDS.get(name, (1, 65535) if name.endswith("_port") else (1, None))
         if value < low or (high is not None and value > high):
@@ -426,7 +426,7 @@ def _check_flat(name: str, value: Mapping[str, Any]) -> Iterator[Wrong]:
     """What is no option's name or value in a file without sections."""
     for key, item in value.items():
         if not re.fullmatch(FLAT[name], str(key)):
-            yield name, repr(str(key)), "is no name of an option", "write one as its documentation has it, without a section"
+            yield name, repr(str(key)), "is not a valid option name", "write one as its documentation has it, without a section"
         elif key in OWNED:
             yield f"{name}.{key}", str(item), f"is set by {OWNED[key]}, as services must know it", "set that instead"
         elif isinstance(item, Mapping):
@@ -441,7 +441,7 @@ def _check_parts(name: str, value: Mapping[str, Any], options: Mapping[str, Any]
     """The same for a mapping whose keys are known."""
     for key in value:
         if key not in options:
-            yield name, "", f"has no part {key!r}", f"use {nearest(str(key), options)}"
+            yield name, "", f"has no key {key!r}", f"use {nearest(str(key), options)}"
     for key, attributes in options.items():
         if value.get(key) is not None:
             yield from check_value(f"{name}.{key}", value[key], attributes, hidden)
@@ -495,7 +495,7 @@ def _reading(host: inventories.Host, name: str) -> tuple[Any, list[Wrong]]:
         return value, []
     facts = inventories.facts_in(host.raw(name)) if host.is_set(name) else []
     if facts:
-        what = f"is made of {' and '.join(facts)}, and no run gathers facts"
+        what = f"uses {' and '.join(facts)}, and runs do not gather facts"
         return None, [(name, "", what, f"write the value itself{place()}")]
     if inventories.needs_host(undefined):
         return None, []
@@ -529,7 +529,7 @@ def check_names(inventory: inventories.Inventory, hosts: Iterable[str], foreign:
     problems = [Problem(some(where), name, "", inventories.CONTAINS_ITSELF, "write it out") for name, where in endless.items()]
     for name, where in suspects.items():
         if name in fixed:
-            what, remedy = "is data of the roles, which an inventory cannot change", "remove it"
+            what, remedy = "is internal data of a role, which an inventory cannot change", "remove it"
             problems.append(Problem(some(where), name, "", what, remedy))
         elif name not in read:
             near = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
@@ -570,6 +570,6 @@ def check_overrides(inventory: inventories.Inventory, hosts: Iterable[str]) -> l
                 continue  # check_values says it
             for file in value if isinstance(value, Mapping) else ():
                 if file not in files:
-                    problem = (name, str(file), "is no file that this role writes", f"write {nearest(str(file), files)}")
+                    problem = (name, str(file), "is not a file that this role writes", f"write {nearest(str(file), files)}")
                     found.setdefault(problem, []).append(host)
     return [Problem(some(names), *problem) for problem, names in found.items()]

@@ -120,9 +120,9 @@ def test_a_file_as_people_write_it():
         (b"[DEFAULT]\n\n  more\n", 3, "continues a value"),
         (b"[DEFAULT\n", 1, "must end with"),
         (b"[DEFAULT]\n[]\n", 2, "no name"),
-        (b"[DEFAULT]\nmy_ip\n", 2, "there is no = in it"),
+        (b"[DEFAULT]\nmy_ip\n", 2, "it has no = sign"),
         (b"[DEFAULT]\n = 1\n", 2, "continues a value"),
-        (b"[DEFAULT]\n= 1\n", 2, "no option's name"),
+        (b"[DEFAULT]\n= 1\n", 2, "name of the option before the = sign is missing"),
     ],
 )
 def test_what_oslo_config_refuses_is_refused_with_its_line(data, line, words, path):

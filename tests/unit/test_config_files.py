@@ -106,7 +106,7 @@ def test_a_layer_of_another_shape_is_refused(layer, message):
         (ini("plain.ini.j2", guide={"uwsgi": {"a": "x\ry = 1"}}), "line break or NUL"),
         (ini("plain.ini.j2", guide={"uwsgi": {"a": "x\0"}}), "line break or NUL"),
         (ini(guide={"DEFAULT": {"a": {"b": 1}}}), r"guide: option a of \[DEFAULT\] is a mapping, not a value or a list of them"),
-        (ini(guide={"DEFAULT": {"a": [["b"]]}}), "is no value of an option"),
+        (ini(guide={"DEFAULT": {"a": [["b"]]}}), "is not a value of an option"),
         (ini("nothing.j2", guide={}), "nothing.j2"),
         ({"path": "/etc/x.conf", "template": "lines.j2", "variables": {}}, "'lines' is undefined"),
     ],
@@ -359,7 +359,7 @@ def test_the_mask_hides_every_secret_option_of_nova_and_few_others():
 def test_a_table_gives_the_newest_row_that_is_not_newer():
     table = {"zed": "old", "epoxy": "new"}
     assert [for_release(table, name) for name in ("zed", "2024.2", "2025.1", "2026.1")] == ["old", "old", "new", "new"]
-    with pytest.raises(ValueError, match=r"^openstack_release 'yoga' is older than what is known here: zed, epoxy$"):
+    with pytest.raises(ValueError, match=r"^openstack_release 'yoga' is older than every known release: zed, epoxy$"):
         for_release(table, "yoga")
 
 

@@ -88,13 +88,13 @@ def test_a_list_or_mapping_becomes_what_the_option_takes(section, options, expec
     ("section", "options", "words"),
     [
         ("filter_scheduler", {"enabled_filters": ["A,B"]}, "has a comma in element 1"),
-        ("devices", {"enabled_mdev_types": ["a", " b"]}, "a blank at its begin"),
+        ("devices", {"enabled_mdev_types": ["a", " b"]}, "a blank at its start"),
         ("filter_scheduler", {"enabled_filters": [{"a": "S3cret"}]}, "has a mapping as element 1"),
         ("DEFAULT", {"default_availability_zone": ["a", "b"]}, "is a list, and this option takes one value"),
-        ("libvirt", {"images_type": {"rbd": "S3cret"}}, "is a mapping, and this option takes none"),
+        ("libvirt", {"images_type": {"rbd": "S3cret"}}, "is a mapping, and this option takes a text"),
         ("keystone_authtoken", {"password": [{"a": "S3cret"}]}, "is a list, and this option takes one value"),
         ("keystone_authtoken", {"memcache_secret_key": {"a": "S3cret"}}, "is a mapping"),
-        ("transport", {"anything": [["S3cret"]]}, "is no value of an option (a list)"),
+        ("transport", {"anything": [["S3cret"]]}, "is not a value of an option (a list)"),
     ],
 )
 def test_a_list_or_mapping_that_the_option_does_not_take_is_refused(section, options, words):
@@ -150,7 +150,7 @@ def test_an_override_that_counts_is_not_refused(groups, variables):
 def test_two_overrides_of_one_option_in_two_files_are_refused():
     both = {"nova.conf": {"DEFAULT": {"debug": True}}, "nova-compute.conf": {"DEFAULT": {"debug": False}}}
     told = said(inventory(nova_compute_overrides=both))
-    assert len(told) == 1 and "leave one of them out" in told[0]
+    assert len(told) == 1 and "remove one of them" in told[0]
 
 
 def test_files_of_networking_are_compared_as_their_agents_read_them():
@@ -169,7 +169,7 @@ def test_what_counts_is_found_by_the_present_name():
     told = said(
         inventory(release="queens", openstack_network_backend="openvswitch", **overrides("vnc", vncserver_listen="0.0.0.0"))
     )
-    words = "is set there by its present name too (the guide), which counts; write [vnc] server_listen"
+    words = "is also set there by its current name (the guide), which wins; write [vnc] server_listen"
     assert any(words in line for line in told)
 
 
@@ -312,7 +312,7 @@ def test_values_that_nova_parses_itself(section, name, right, wrong):
 
 def test_older_names_have_the_same_grammar():
     assert "is not JSON" in validate("[pci]\npassthrough_whitelist = x\n", "yoga")[-1].message
-    assert "is no set of CPUs" in validate("[DEFAULT]\nvcpu_pin_set = 4..5\n", "zed")[-1].message
+    assert "is not a set of CPUs" in validate("[DEFAULT]\nvcpu_pin_set = 4..5\n", "zed")[-1].message
 
 
 def test_every_row_of_the_grammar_names_an_option_and_its_source():
@@ -527,8 +527,8 @@ def test_nothing_is_lost_and_nothing_refused(files, tmp_path):
 def test_a_key_twice_is_refused(text, key, first, second, tmp_path):
     found = sources.check_keys(of_directory(write(tmp_path / "inventory", group_vars__all__x=text)))
     assert [str(one) for one in found] == [
-        f"group_vars/all/x.yml: {key}: is there twice, in line {first} and in line {second}, and Ansible drops the first one;"
-        " write all of it under one"
+        f"group_vars/all/x.yml: {key}: is set twice, in line {first} and in line {second}, and Ansible drops the first one;"
+        " write everything under one key"
     ]
 
 
@@ -589,7 +589,7 @@ def test_a_lookup_that_no_variable_changes_is_asked_once(tmp_path):
         ("{{ lookup('nobody.nowhere.nothing', 1) }}", "nobody.nowhere.nothing"),
         ("{{ lookup('file', '/nonexistent') }}", "/nonexistent"),
         ("{{ omit }}", "omit"),
-        ("{{ ansible_facts['default_ipv4'].address }}", "no run gathers facts"),
+        ("{{ ansible_facts['default_ipv4'].address }}", "runs do not gather facts"),
     ],
 )
 def test_what_cannot_be_resolved_names_variable_host_and_file(template, words, tmp_path):

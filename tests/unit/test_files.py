@@ -587,7 +587,7 @@ def test_one_run_at_a_time_works_on_an_inventory(tmp_path):
     while not said:
         time.sleep(0.01)
     who = lock.describe(str(os.getpid())) if lock.holder(held) else "a process that does not show itself"
-    assert said == [f"Another run is at work on {tmp_path}: {who}. This one waits until that has ended."]
+    assert said == [f"Another run is working on {tmp_path}: {who}. This run waits until it has ended."]
     os.close(held)
     done.join()
     descriptor = said[-1]

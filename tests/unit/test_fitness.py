@@ -100,16 +100,16 @@ def test_a_bridge_that_takes_nothing_away(bridge):
         ),
         (
             {"name": "br-x", "ports": ["eth9"]},
-            "a: openstack_bridges[0].ports[0] = eth9: is no interface of this host; "
+            "a: openstack_bridges[0].ports[0] = eth9: is not an interface of this host; "
             "write one of: bond0, eth0, eth1, eth2, eth3, eth4, eth5, eth6, eth7, virbr0",
         ),
         (
             {"name": "br-x", "ports": ["eth4"]},
-            "a: openstack_bridges[0].ports[0] = eth4: is a part of bond0; write bond0, or take it out of that first",
+            "a: openstack_bridges[0].ports[0] = eth4: is a part of bond0; write bond0, or remove it from bond0 first",
         ),
         (
             {"name": "br-x", "ports": ["eth5"]},
-            "a: openstack_bridges[0].ports[0] = eth5: is a part of virbr0; write virbr0, or take it out of that first",
+            "a: openstack_bridges[0].ports[0] = eth5: is a part of virbr0; write virbr0, or remove it from virbr0 first",
         ),
     ],
 )
@@ -160,7 +160,7 @@ def test_backends_that_are_ours_or_new():
 def test_a_backend_of_somebody_else_is_refused_by_name_unless_it_is_named(name, foreign, kept):
     told = seen(backends={name: {"foreign": foreign}})
     assert lines(fitness.check_backends("a", told, ["another"])) == [
-        f"a: {name} = {', '.join(foreign)}: is there and was not set up by Kilonova; "
+        f"a: {name} = {', '.join(foreign)}: exists and was not set up by Kilonova; "
         f"use another host, or add {name} to openstack_take_over, {kept}"
     ]
     assert fitness.check_backends("a", told, [name]) == []
@@ -169,13 +169,13 @@ def test_a_backend_of_somebody_else_is_refused_by_name_unless_it_is_named(name, 
 def test_bridges_that_the_inventory_speaks_of_are_no_strangers():
     told = seen(backends={"openvswitch": {"foreign": ["bridge br-provider", "bridge br-lab"]}})
     (line,) = lines(fitness.check_backends("a", told, [], ["br-provider"]))
-    assert line.startswith("a: openvswitch = bridge br-lab: is there")
+    assert line.startswith("a: openvswitch = bridge br-lab: exists")
 
 
 def test_many_names_are_shortened():
     told = seen(backends={"mariadb": {"foreign": [f"database d{number}" for number in range(10)]}})
     assert " = database d0, database d1," in lines(fitness.check_backends("a", told, []))[0]
-    assert "database d7 and 2 more: is there" in lines(fitness.check_backends("a", told, []))[0]
+    assert "database d7 and 2 more: exists" in lines(fitness.check_backends("a", told, []))[0]
 
 
 @pytest.mark.parametrize("code", ["1045", "1698", "1130"])
@@ -214,21 +214,21 @@ def test_packages_of_the_release(packages, candidate, release):
             "",
             "zed",
             "a: openstack_release = zed: needs Nova 26, and nova-common is 3:31.0.0-4 (2025.1 Epoxy) on this host; look at "
-            "`apt-cache policy nova-common` and take the other source away, or set openstack_release to epoxy",
+            "`apt-cache policy nova-common` and remove the other package source, or set openstack_release to epoxy",
         ),
         (
             {},
             "2:27.0.0~rc1-1",
             "zed",
             "a: openstack_release = zed: needs Nova 26, and nova-common would be 2:27.0.0~rc1-1 (2023.1 Antelope) on this host; "
-            "look at `apt-cache policy nova-common` and take the other source away, or set openstack_release to antelope",
+            "look at `apt-cache policy nova-common` and remove the other package source, or set openstack_release to antelope",
         ),
         (
             {},
             "1:2015.1.1",
             "epoxy",
-            "a: openstack_release = epoxy: needs Nova 31, and nova-common would be 1:2015.1.1 (no release that is known here) on "
-            "this host; look at `apt-cache policy nova-common` and take the other source away",
+            "a: openstack_release = epoxy: needs Nova 31, and nova-common would be 1:2015.1.1 (an unknown release) on "
+            "this host; look at `apt-cache policy nova-common` and remove the other package source",
         ),
     ],
 )
@@ -241,7 +241,7 @@ def test_machines():
     assert fitness.check_machine("a", seen(machine="aarch64"), known) == []
     for machine in ("ppc64le", "riscv64", "armv7l"):
         assert lines(fitness.check_machine("a", seen(machine=machine), known)) == [
-            f"a: architecture = {machine}: is none of x86_64, aarch64; take another machine"
+            f"a: architecture = {machine}: must be one of x86_64, aarch64; use another machine"
         ]
 
 
@@ -273,14 +273,14 @@ def test_names_that_are_known_alike_everywhere():
         (
             {"cloud": ["127.0.1.1"]},
             {INTERNAL: "cloud"},
-            f"b: {INTERNAL} = cloud: is 127.0.1.1 on this host and 10.0.0.11 on a; "
-            "let it be one address on all hosts (/etc/hosts, name server), or write its address",
+            f"b: {INTERNAL} = cloud: resolves to 127.0.1.1 on this host and to 10.0.0.11 on a; "
+            "make it resolve to one address on all hosts (/etc/hosts, name server), or write its address",
         ),
         (
             {"cloud": ["fd00::99"]},
             {PUBLIC: "cloud"},
-            f"b: {PUBLIC} = cloud: is fd00::99 on this host and 10.0.0.11 on a; "
-            "let it be one address on all hosts (/etc/hosts, name server), or write its address",
+            f"b: {PUBLIC} = cloud: resolves to fd00::99 on this host and to 10.0.0.11 on a; "
+            "make it resolve to one address on all hosts (/etc/hosts, name server), or write its address",
         ),
     ],
 )
@@ -326,29 +326,29 @@ def test_an_identity_is_put_back_where_it_is_lost(arguments, identity):
         (
             {"hostname": "other", "compute_id": ONE},
             f"a: hostname = other: Nova knows this host (compute_id {ONE}) as compute1; run `hostnamectl set-hostname "
-            "compute1` on it, or remove compute1 first (`make remove-compute COMPUTE=compute1`) and "
+            "compute1` on this host, or remove compute1 first (`make remove-compute COMPUTE=compute1`) and "
             "/var/lib/nova/compute_id with it",
         ),
         (
             {"hostname": "other", "release": "zed"},
             "a: hostname = other: Nova knows this host (address 10.0.0.21) as compute1; run `hostnamectl set-hostname "
-            "compute1` on it, or remove compute1 first (`make remove-compute COMPUTE=compute1`)",
+            "compute1` on this host, or remove compute1 first (`make remove-compute COMPUTE=compute1`)",
         ),
         (
             {"hostname": "Compute1", "compute_id": ONE},
             f"a: hostname = Compute1: Nova knows this host (compute_id {ONE}) as compute1; run `hostnamectl set-hostname "
-            "compute1` on it, or remove compute1 first (`make remove-compute COMPUTE=compute1`) and "
+            "compute1` on this host, or remove compute1 first (`make remove-compute COMPUTE=compute1`) and "
             "/var/lib/nova/compute_id with it",
         ),
         (
             {"hostname": "compute1.example.org", "compute_id": ""},
             "a: hostname = compute1.example.org: Nova knows this host (address 10.0.0.21) as compute1; run `hostnamectl "
-            "set-hostname compute1` on it, or remove compute1 first (`make remove-compute COMPUTE=compute1`)",
+            "set-hostname compute1` on this host, or remove compute1 first (`make remove-compute COMPUTE=compute1`)",
         ),
         (
             {"compute_id": "33333333-3333-4333-8333-333333333333"},
             "a: /var/lib/nova/compute_id = 33333333-3333-4333-8333-333333333333: "
-            f"Nova knows compute1 as {ONE}, and would not start; run `echo {ONE} > /var/lib/nova/compute_id` on it",
+            f"Nova knows compute1 as {ONE}, and would not start; run `echo {ONE} > /var/lib/nova/compute_id` on this host",
         ),
     ],
 )
@@ -360,4 +360,4 @@ def test_a_host_that_nova_would_not_know_again(arguments, problem):
 def test_names_that_differ_in_case_only_are_one(name):
     (problem,) = lines(check_hostnames({"a": "compute1", "b": name}))
     why = "" if name == "compute1" else " (compute1): case does not matter"
-    assert problem == f"b: hostname = {name}: is also the host name of a{why}; run `hostnamectl set-hostname b` on it"
+    assert problem == f"b: hostname = {name}: is also the host name of a{why}; run `hostnamectl set-hostname b` on this host"

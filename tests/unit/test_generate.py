@@ -461,7 +461,7 @@ def test_differences_are_shown_once_and_without_secrets(tmp_path):
 @pytest.mark.parametrize("host", ["..", "a/b", "."])
 def test_no_host_leads_out_of_the_directory(host, tmp_path):
     source = inventory({"controllers": [host], "computes": []})
-    with pytest.raises(GenerateError, match="no place for a file"):
+    with pytest.raises(GenerateError, match="is not a valid path for a file"):
         tree.write(generate.files(source), tmp_path / "out")
 
 
@@ -591,10 +591,13 @@ def test_only_controllers_with_a_bridge_are_gateways():
         ("file", "file is not a directory; remove it, or name another directory"),
         ("file/below/it", "file is not a directory; "),
         ("to-file", "to-file is not a directory; "),
-        ("dangling", "dangling is a link to nowhere, which is not there; remove it, or name another directory"),
+        ("dangling", "dangling is a link to nowhere, which does not exist; remove it, or name another directory"),
         ("host-is-file", "host-is-file/a is not a directory; "),
-        ("file-is-directory", "file-is-directory/a/etc/x is a directory, and belongs to a file; remove it, or name another "),
-        ("no-manifest", "no-manifest/manifest.json is a directory, and belongs to a file; "),
+        (
+            "file-is-directory",
+            "file-is-directory/a/etc/x is a directory where a file is to be written; remove it, or name another ",
+        ),
+        ("no-manifest", "no-manifest/manifest.json is a directory where a file is to be written; "),
     ],
 )
 def test_what_is_in_the_place_of_a_directory_or_a_file_is_named(out, message, check_mode, tmp_path):

@@ -120,7 +120,7 @@ def test_a_port_is_somebody_elses_at_our_address_only(there, is_wrong):
 
 def test_a_masked_socket():
     (problem,) = preflight.check_units("a", {"masked": ["epmd.socket"], "listening": []}, {"epmd.socket": None, "epmd": None})
-    assert str(problem) == "a: unit = epmd.socket: is masked; run `systemctl unmask epmd.socket` on it"
+    assert str(problem) == "a: unit = epmd.socket: is masked; run `systemctl unmask epmd.socket` on this host"
 
 
 # ------------------------------------------------------------------------------------------------------------- the files

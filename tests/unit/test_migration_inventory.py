@@ -180,7 +180,7 @@ def test_a_path_that_cannot_be_guarded_is_refused(path):
     of = inventory(2, compute1={"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"instances_path": path}}}})
     (problem,) = problems(of)
     assert problem.startswith(f"compute1: nova_compute_overrides = [DEFAULT] instances_path: {path}: is not a path that")
-    assert problem.endswith("; write an absolute one of letters, digits and . _ + @ -, or set nova_compute_migration to false")
+    assert problem.endswith("; write an absolute path of letters, digits and . _ + @ -, or set nova_compute_migration to false")
     of = inventory(
         2,
         {"nova_compute_migration": False},
@@ -193,8 +193,8 @@ def test_a_controller_that_is_a_compute_node_has_one_place_for_instances():
     both = {"nova.conf": {"DEFAULT": {"instances_path": "/srv/i"}}}
     of = inventory(1, {"nova_controller_overrides": both}, more=["controller"])
     assert problems(of) == [
-        "controller: nova_controller_overrides = [DEFAULT] instances_path: /srv/i: migrations would look for instances in "
-        "/var/lib/nova/instances; set it in nova_compute_overrides['nova.conf'] as well"
+        "controller: nova_controller_overrides = [DEFAULT] instances_path: /srv/i: migrations would look for the instances in "
+        "/var/lib/nova/instances; also set it in nova_compute_overrides['nova.conf']"
     ]
     assert problems(inventory(1, {"nova_controller_overrides": both, "nova_compute_overrides": both}, more=["controller"])) == []
 

@@ -77,7 +77,7 @@ def test_an_unknown_release_names_the_nearest():
 
 
 def test_a_release_that_no_distribution_carries():
-    what = "no distribution that is supported here carries this release"
+    what = "no supported distribution carries this release"
     assert lines(check_release("yoga", DISTRIBUTIONS)) == [f"inventory: openstack_release = yoga: {what}; {CHOOSE}"]
 
 
@@ -112,7 +112,7 @@ def test_a_backend_that_the_release_has(release, backend):
         ),
         (
             [("zed", "calico")],
-            "a: openstack_network_backend = calico: is no network backend; choose one of: openvswitch, linuxbridge",
+            "a: openstack_network_backend = calico: is not a network backend; choose one of: openvswitch, linuxbridge",
         ),
         (
             [("epoxy", "ovn"), ("epoxy", "openvswitch")],
@@ -153,13 +153,10 @@ def test_addresses_of_their_own_are_right():
             )
             for value in ("0.0.0.0", "127.0.1.1", "224.0.0.1", "::1")
         ),
-        (
-            {MANAGEMENT: "10.0.0.11"},
-            f"b: {MANAGEMENT} = 10.0.0.11: is also an address of a; give each host an address of its own",
-        ),
+        ({MANAGEMENT: "10.0.0.11"}, f"b: {MANAGEMENT} = 10.0.0.11: is also an address of a; give each host its own address"),
         (
             {MANAGEMENT: "10.0.0.12", TUNNEL: "10.0.0.11"},
-            f"b: {TUNNEL} = 10.0.0.11: is also an address of a; give each host an address of its own",
+            f"b: {TUNNEL} = 10.0.0.11: is also an address of a; give each host its own address",
         ),
         (
             {MANAGEMENT: "10.0.0.12", TUNNEL: "eth1"},
@@ -190,7 +187,7 @@ def test_strong_secrets_are_right():
         (123456, f"is weak (6 characters); use at least 16 characters, or {REMEDY}"),
         ("PLACEMENT_DBPASS", f"is weak (the install guide's placeholder); {REMEDY}"),
         ("openstack_nova_pass", f"is weak (the install guide's placeholder); {REMEDY}"),
-        (STRONG["openstack_glance_pass"], "has the same value as openstack_glance_pass; give each secret a value of its own"),
+        (STRONG["openstack_glance_pass"], "has the same value as openstack_glance_pass; give each secret its own value"),
         *(
             (
                 f"0123456789{part}abcdef",
@@ -259,19 +256,19 @@ UNKNOWN = {"id": "", "codename": "", "title": ""}
             host(),
             "yoga",
             "10.0.0.11",
-            f"inventory: openstack_release = yoga: no distribution that is supported here carries this release; {CHOOSE}",
+            f"inventory: openstack_release = yoga: no supported distribution carries this release; {CHOOSE}",
         ),
         (
             host(),
             "zed",
             "10.0.0.99",
-            f"a: {MANAGEMENT} = 10.0.0.99: is on no interface of the host; set one of: 10.0.0.11 (eth0), fd00::11 (eth0)",
+            f"a: {MANAGEMENT} = 10.0.0.99: is not on any interface of the host; set one of: 10.0.0.11 (eth0), fd00::11 (eth0)",
         ),
         (
             host(addresses={"127.0.0.1": "lo"}),
             "zed",
             "10.0.0.11",
-            f"a: {MANAGEMENT} = 10.0.0.11: is on no interface of the host; set one of: none found",
+            f"a: {MANAGEMENT} = 10.0.0.11: is not on any interface of the host; set one of: none found",
         ),
     ],
 )
@@ -282,7 +279,7 @@ def test_a_host_that_is_not(seen, release, address, problem):
 def test_two_hosts_with_one_name():
     assert check_hostnames({"a": "node", "b": "other"}) == []
     (problem,) = lines(check_hostnames({"a": "node", "b": "node"}))
-    assert problem == "b: hostname = node: is also the host name of a; run `hostnamectl set-hostname b` on it"
+    assert problem == "b: hostname = node: is also the host name of a; run `hostnamectl set-hostname b` on this host"
 
 
 # ------------------------------------------------------------------------------------------------------ names and servers
@@ -299,9 +296,9 @@ RESOLVED = {"resolved": {"db": ["10.0.0.90"], "nowhere": [], "ctl": ["127.0.1.1"
         ("ctl", "0.0.0.0", ""),
         ("ctl", "::", ""),
         ("nowhere", "10.0.0.11", ""),  # said by fitness.check_names
-        ("ctl", "10.0.0.11", "is 127.0.1.1 on this host, where MariaDB does not listen, but at 10.0.0.11"),
-        ("192.0.2.11", "10.0.0.11", "is not where MariaDB listens, but at 10.0.0.11"),
-        ("10.0.0.110", "10.0.0.11", "is not where MariaDB listens, but at 10.0.0.11"),
+        ("ctl", "10.0.0.11", "resolves to 127.0.1.1 on this host, but MariaDB listens at 10.0.0.11"),
+        ("192.0.2.11", "10.0.0.11", "is not where MariaDB listens, which is 10.0.0.11"),
+        ("10.0.0.110", "10.0.0.11", "is not where MariaDB listens, which is 10.0.0.11"),
     ],
 )
 def test_our_servers_are_reached_where_they_listen(host, bound, what):

@@ -157,7 +157,7 @@ def test_several_inventories(inventory):
 def test_what_only_some_hosts_have_is_told(inventory, capsys):
     tree(inventory, {"hosts.yml": HOSTS, "group_vars/controllers.yml": "openstack_nova_dbpass: abc\n"})
     assert main([str(inventory)]) == 0
-    said = "secrets: openstack_nova_dbpass is set for controller and not for compute1, compute2; it is left so\n"
+    said = "secrets: openstack_nova_dbpass is set for controller and not for compute1, compute2; it stays so\n"
     assert capsys.readouterr().err == said
 
 
@@ -233,10 +233,10 @@ def test_what_is_empty_elsewhere_is_told(name, text, inventory):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[a, b]: c\n", ": line 1: a list is no name of a variable; write name: value"),
-        ("a: b\n? {a: b}\n", ": line 2: a mapping is no name of a variable; write name: value"),
-        ("? [[canary]]\n: c\n", ": line 1: a list is no name of a variable; write name: value"),
-        ("[" * 5000, ": too many brackets in one another"),
+        ("[a, b]: c\n", ": line 1: a list is not a valid variable name; write name: value"),
+        ("a: b\n? {a: b}\n", ": line 2: a mapping is not a valid variable name; write name: value"),
+        ("? [[canary]]\n: c\n", ": line 1: a list is not a valid variable name; write name: value"),
+        ("[" * 5000, ": brackets are nested too deeply"),
     ],
 )
 def test_a_name_that_is_no_text(text, message, inventory, capsys):

@@ -857,7 +857,7 @@ def test_what_out_held_is_kept_once(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("none", "there is no such file"), ("directory", "is a directory"), ("/dev/zero", "is a device")]
+    ("name", "words"), [("none", "the file does not exist"), ("directory", "is a directory"), ("/dev/zero", "is a device")]
 )
 def test_what_cannot_be_read_is_named(name, words, tmp_path, capsys):
     (tmp_path / "directory").mkdir()

@@ -424,7 +424,7 @@ class _Check:
         title, file = f"{self.service} {self.release.title}", self.known_file
         plugin = self.values.plugin(item.section)
         if "auth_type" in self.cat.sections.get(item.section, ()) and not self.cat.knows_plugin(plugin):
-            message = f"{title} has no such option; the auth plugin {plugin}, which is not known here, may have"
+            message = f"{title} has no such option; the unknown auth plugin {plugin} may have"
             self.add("warning", item, message)
             return
         last = last_release(item.section, item.name, self.release, file)

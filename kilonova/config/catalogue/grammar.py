@@ -57,7 +57,7 @@ def written(option: Option, value: Any) -> Any:
         return _mapping(option, value)
     if option.spec["type"] == "List":
         return _joined(option, [one for one in value if one is not None])
-    raise ValueError("is a list, and this option takes one value; write that")
+    raise ValueError("is a list, and this option takes one value; write one value")
 
 
 def _element(option: Option, value: Any) -> Any:
@@ -75,15 +75,15 @@ def _mapping(option: Option, value: Mapping[Any, Any]) -> str:
     if form(option) in JSON:
         return _json(_strings(value))
     if option.spec["type"] != "Dict":
-        raise ValueError("is a mapping, and this option takes none; write its text in quotes")
+        raise ValueError("is a mapping, and this option takes a text; write the text in quotes")
     separator = option.spec.get("key_value_separator", ":")
     pairs = []
     for name, one in value.items():
         if isinstance(one, (Mapping, list, tuple)) or one is None:
-            raise ValueError("has a part that is no text or number; write name: value")
+            raise ValueError("has an entry that is not a text or a number; write name: value")
         pair = [_plain(name), _plain(one)]
         if "," in "".join(pair) or separator in pair[0]:
-            raise ValueError("has a part with a comma or colon in it, which Nova would take for the end of that part")
+            raise ValueError("has an entry with a comma or colon, which Nova would read as the end of the entry")
         pairs.append(separator.join(pair))
     return ",".join(pairs)
 
@@ -96,9 +96,9 @@ def _joined(option: Option, value: Sequence[Any]) -> str:
             raise ValueError(f"has {kind(one)} as element {number}; write a list of texts")
         text = _plain(one)
         if "," in text:
-            raise ValueError(f"has a comma in element {number}, which would be read as two; write them as two")
+            raise ValueError(f"has a comma in element {number}, which would be read as two; write two elements")
         if not text.strip() or text != text.strip():
-            raise ValueError(f"has an empty element {number}, or a blank at its begin or end, which would be lost; correct it")
+            raise ValueError(f"has an empty element {number}, or a blank at its start or end, which would be lost; correct it")
         texts.append(text)
     text = ",".join(texts)
     return f"[{text}]" if option.spec.get("bounds") else text
@@ -109,7 +109,7 @@ def _plain(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (str, int, float)):
         return str(value)
-    raise ValueError(f"has a part that is {kind(value)}; write it in quotes")
+    raise ValueError(f"has an entry that is {kind(value)}; write it in quotes")
 
 
 def _strings(value: Mapping[Any, Any]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _json(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False)
     except TypeError:
-        raise ValueError("has a part that is no text, number or mapping; write it in quotes") from None
+        raise ValueError("has an entry that is not a text, a number or a mapping; write it in quotes") from None
 
 
 # ------------------------------------------------------------------------------------------------------------- reading
@@ -149,7 +149,7 @@ def _decoded(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        what = "is not JSON, as which Nova reads it; write a mapping in YAML"
+        what = "is not JSON, and Nova reads it as JSON; write a mapping in YAML"
         raise ValueError(f'{what}, or text such as {{"vendor_id": "8086", "product_id": "154d"}}') from None
 
 
@@ -171,20 +171,20 @@ def _alias(text: str, release: Release) -> None:
         known += ["resource_class", "traits", "live_migratable"]
     unknown = [name for name in data if name not in known]
     if unknown:
-        raise ValueError(f"Nova knows no part {unknown[0]!r} of an alias; use {', '.join(known)}")
+        raise ValueError(f"Nova knows no key {unknown[0]!r} in an alias; use {', '.join(known)}")
     _texts(data, known)
     if not data.get("name"):
         raise ValueError("has no name; add one")
     for name in ("vendor_id", "product_id"):
         if not _HEX.fullmatch(data.get(name, "0000") or ""):
-            raise ValueError(f'{name} is no number of four hexadecimal digits; write one, e.g. "154d"')
+            raise ValueError(f'{name} is not a number of four hexadecimal digits; write one, e.g. "154d"')
     for name, allowed in (
         ("device_type", ("type-PCI", "type-PF", "type-VF")),
         ("numa_policy", ("required", "preferred", "legacy", "socket")),
         ("capability_type", ("pci",)),
     ):
         if name in data and data[name] not in allowed:
-            raise ValueError(f"{name} is none of {', '.join(allowed)}; write one of them")
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}; write one of them")
 
 
 def _device_spec(text: str, _release: Release) -> None:
@@ -201,7 +201,7 @@ def _device_spec(text: str, _release: Release) -> None:
             raise ValueError("has address and devname; leave one out")
         for name in ("vendor_id", "product_id"):
             if not re.fullmatch(r"\*|(0[xX])?0*[0-9a-fA-F]{1,4}", (spec.get(name) or "*").strip()):
-                raise ValueError(f'{name} is no hexadecimal number up to ffff; write one, e.g. "154d", or *')
+                raise ValueError(f'{name} is not a hexadecimal number up to ffff; write one, e.g. "154d", or *')
 
 
 def _cpu_set(text: str, _release: Release) -> None:
@@ -210,13 +210,15 @@ def _cpu_set(text: str, _release: Release) -> None:
     for rule in filter(None, map(str.strip, text.split(","))):
         match = re.fullmatch(r"(\^?)\s*(\d{1,6})(?:\s*-\s*(\d{1,6}))?", rule, re.ASCII)
         if not match or (match[3] and int(match[2]) > int(match[3])):
-            raise ValueError("is no set of CPUs; write numbers, ranges and exceptions with commas between them, e.g. 4-12,^8,15")
+            raise ValueError(
+                "is not a set of CPUs; write numbers, ranges and exceptions with commas between them, e.g. 4-12,^8,15"
+            )
         (refused if match[1] else chosen).update(range(int(match[2]), int(match[3] or match[2]) + 1))
     if not chosen - refused:
         raise ValueError("leaves no CPU; write e.g. 4-12,^8,15")
 
 
-_PAGES = "is no reservation of huge pages; write node, size and count, e.g. node:0,size:2048,count:64"
+_PAGES = "is not a reservation of huge pages; write node, size and count, e.g. node:0,size:2048,count:64"
 
 
 def _huge_pages(text: str, _release: Release) -> None:
@@ -244,30 +246,30 @@ def _each(text: str, pattern: str, what: str) -> None:
 
 def _pci_addresses(text: str, _release: Release) -> None:
     pattern = r"[0-9a-fA-F]{4}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]"
-    _each(text, pattern, "is no address of a PCI device; write one, e.g. 0000:84:00.0")
+    _each(text, pattern, "is not an address of a PCI device; write one, e.g. 0000:84:00.0")
 
 
 def _cache_modes(text: str, _release: Release) -> None:
     pattern = "[^=]+=(default|none|writethrough|writeback|directsync|unsafe)"
-    _each(text, pattern, "is no cache mode of a kind of disk; write e.g. file=directsync,block=none")
+    _each(text, pattern, "is not a cache mode for a type of disk; write e.g. file=directsync,block=none")
 
 
 def _machine_types(text: str, _release: Release) -> None:
-    _each(text, r"[\w-]+=\S+", "is no machine type of an architecture; write e.g. x86_64=q35")
+    _each(text, r"[\w-]+=\S+", "is not a machine type for an architecture; write e.g. x86_64=q35")
 
 
 def _migration_uri(text: str, _release: Release) -> None:
     try:
         text % "host"
     except (TypeError, ValueError):
-        raise ValueError("has no %s where the other host's name belongs; write e.g. qemu+ssh://nova@%s/system") from None
+        raise ValueError("has no %s in the place of the other host's name; write e.g. qemu+ssh://nova@%s/system") from None
 
 
 def _audit_period(text: str, _release: Release) -> None:
     unit, at, offset = text.partition("@")
     most = {"hour": 59, "day": 23, "month": 31, "year": 12}
     if unit not in most or (at and not (offset.isdecimal() and int(offset) <= most[unit])):
-        raise ValueError("is no period; write hour, day, month or year, or with its begin, e.g. month@15")
+        raise ValueError("is not a period; write hour, day, month or year, optionally with an offset, e.g. month@15")
 
 
 class _AnyField(dict):
@@ -282,12 +284,12 @@ def _name_template(text: str, _release: Release) -> None:
         except (TypeError, ValueError, KeyError):
             continue
         return
-    raise ValueError("is no template of a name; write e.g. instance-%08x or uuid-%(uuid)s")
+    raise ValueError("is not a template for a name; write e.g. instance-%08x or uuid-%(uuid)s")
 
 
 def _log_levels(text: str, _release: Release) -> None:
     levels = r"(?:CRITICAL|FATAL|ERROR|WARNING|WARN|INFO|DEBUG|TRACE|NOTSET|\d+)"
-    _each(text, rf"[^=]*={levels}", "is no level of a logger; write e.g. sqlalchemy=WARN")
+    _each(text, rf"[^=]*={levels}", "is not a log level of a logger; write e.g. sqlalchemy=WARN")
 
 
 def _vendordata_targets(text: str, _release: Release) -> None:
@@ -354,8 +356,8 @@ def doubtful(option: Option, value: Any) -> tuple[str, str] | None:
         return None
     for one in elements:
         if isinstance(one, bool):
-            what = f"is {'true' if one else 'false'} to YAML, which reads yes, no, on and off so as well, and not a text"
-            return "error", f'{what}; write what is meant in quotes, e.g. "{"yes" if one else "no"}"'
+            what = f"is {'true' if one else 'false'} to YAML, which also reads yes, no, on and off that way, and not a text"
+            return "error", f'{what}; write the value in quotes, e.g. "{"yes" if one else "no"}"'
         if isinstance(one, (int, float)):
             what = "is a number to YAML, which may have changed it: 0755 is 493, 12:30:45 is 45045, 1.10 is 1.1"
             return "warning", f"{what}; put the text in quotes"
