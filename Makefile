@@ -32,7 +32,7 @@ export ANSIBLE_STRATEGY := mitogen_linear
 export ANSIBLE_STRATEGY_PLUGINS = $(shell $(VENV)/bin/python -c 'import ansible_mitogen, os; print(os.path.dirname(ansible_mitogen.__file__))')/plugins/strategy
 endif
 
-.PHONY: plan remove-compute rotate-secrets test-trust test-releases verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
+.PHONY: plan history remove-compute rotate-secrets test-trust test-releases verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -49,6 +49,10 @@ plan: $(VENV)/ready ## list what `make site` would change, and change nothing
 
 remove-compute: $(VENV)/ready ## take the compute node COMPUTE out of the cloud; refused while instances are there
 	$(ANSIBLE) $(INVENTORIES) playbooks/remove_compute.yml $(call extra,remove_compute_name,$(COMPUTE))
+
+# Some shells have a HOST in the environment, which is this machine.
+history: $(VENV)/ready ## what was changed on the hosts, when and why (HOST=compute1, SINCE=2026-11-24 or 7d)
+	$(ANSIBLE) $(INVENTORIES) playbooks/history.yml $(if $(filter command,$(origin HOST)),--limit $(call quote,$(HOST))) $(if $(SINCE),$(call extra,history_since,$(SINCE)))
 
 secrets: $(VENV)/ready ## generate the secrets that INVENTORY lacks
 	$(VENV)/bin/python -m kilonova.run.secrets $(SOURCES)

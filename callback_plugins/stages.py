@@ -1,4 +1,4 @@
-"""Show how long each stage of a run took, what a plan would change, who failed and how to go on."""
+"""Show how long each stage of a run took, what it changed or would change, who failed and how to go on."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from ansible.plugins.callback import CallbackBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
+import kilonova
+from kilonova.onhost import history
 from kilonova.run import answers, changes
 
 DOCUMENTATION = """
 name: stages
 type: aggregate
-short_description: Seconds per play at the end of a run, what a plan would change, and how to go on after a failure
+short_description: Seconds per play at the end of a run, what it changed or would change, and how to go on after a failure
 description:
   - A play is a page of the install guide, so its time tells where an installation spends its own.
-  - Says in one line when the run changed nothing, and with C(--check) lists everything that the run would change.
+  - Lists everything that the run changed and why, also when it failed, or says in one line that it changed nothing; with
+    C(--check) everything that it would change.
+  - Gives every module the run's id, version and playbook in its environment (KILONOVA_RUN), for the history that each host keeps.
+  - Prints what the module host_history has read.
   - Names every host that failed or was down, with its task, and the command that runs those again.
   - Writes the seconds of every task to the file that KILONOVA_TIMES names, for `make bench`.
   - Writes every change (host, task, what was done) to the file that KILONOVA_RECORD names, as one JSON object per line and at
@@ -49,12 +54,16 @@ class CallbackModule(CallbackBase):
         self._tasks: list[tuple[str, float]] = []
         self._changes: list[changes.Change] = []
         self._failures: list[changes.Failure] = []
+        self._histories: dict[str, list[dict]] = {}
         self._playbook = ""
         self._record = os.environ.get("KILONOVA_RECORD")
 
     def v2_playbook_on_start(self, playbook):
         """Remember what is run."""
         self._playbook = os.path.relpath(playbook._file_name)
+        told = {history.RUN: f"{changes.RUN} {kilonova.__version__} {os.path.basename(self._playbook)}"}
+        for play in playbook.get_plays():
+            play.environment = [*(play.environment or []), told]
         if self._record:
             Path(self._record).write_text("")
         if os.path.basename(self._playbook) in changes.CHANGING and not context.CLIARGS.get("check"):
@@ -72,7 +81,12 @@ class CallbackModule(CallbackBase):
             self._write({"begun": task.get_name().strip()})
 
     def v2_runner_on_ok(self, result):
-        """Remember what was changed."""
+        """Remember what was changed, or what a host remembers."""
+        self._changed(result)
+        if result._task.action == "host_history":
+            self._histories[result._host.get_name()] = result._result["history"]
+
+    def _changed(self, result):
         host, task = result._host.get_name(), result._task.get_name().strip()
         for item in changes.items(result._result):
             self._changes.append(changes.Change(host, task, item))
@@ -80,7 +94,8 @@ class CallbackModule(CallbackBase):
                 self._write({"host": host, "task": task, "item": item})
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
-        """Remember where a host stopped."""
+        """Remember where a host stopped, and what it had changed in this task."""
+        self._changed(result)
         if not ignore_errors:
             self._failed(result, "failed")
 
@@ -99,7 +114,7 @@ class CallbackModule(CallbackBase):
             stream.write(json.dumps(line) + "\n")
 
     def v2_playbook_on_stats(self, stats):
-        """Print the table, the plan and the failures."""
+        """Print the table, the changes and the failures."""
         if not self._stages:
             return
         now = time.monotonic()
@@ -113,10 +128,18 @@ class CallbackModule(CallbackBase):
         for (name, start), end in zip(self._stages, ends, strict=True):
             self._display.display(f"{name:<{width}} {end - start:7.1f} s")
         self._display.display(f"{'total':<{width}} {ends[-1] - self._stages[0][1]:7.1f} s")
-        if context.CLIARGS.get("check") and not self._failures:
+        if self._histories:
+            self._display.display("\nHISTORY (UTC)", color="bright blue")
+            for line in changes.history(self._histories):
+                self._display.display(line)
+        elif context.CLIARGS.get("check") and not self._failures:
             self._display.display("\nPLAN", color="bright blue")
             for line in changes.plan(self._changes):
                 self._display.display(line, color="yellow" if self._changes else "green")
+        elif self._changes and not context.CLIARGS.get("check"):
+            self._display.display(f"\nCHANGES (run {changes.RUN})", color="bright blue")
+            for line in changes.plan(self._changes):
+                self._display.display(line, color="yellow")
         elif stats.processed and not self._failures and not any(stats.changed.get(host) for host in stats.processed):
             self._display.display("Nothing had to be changed on any host.", color="green")
         if self._failures:

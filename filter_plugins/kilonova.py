@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, ins
 
 from kilonova.config import addresses, config_files, listening, migration, releases
 from kilonova.proof import tempest, trace, verification
+from kilonova.run import changes
 
 
 def _explained(function):
@@ -42,6 +43,7 @@ class FilterModule:
             "ip_version": _explained(addresses.ip_version),
             "is_elsewhere": _explained(addresses.is_elsewhere),
             "literal": _explained(config_files.literal),
+            "moment": _explained(changes.moment),
             "options_for_release": _explained(config_files.options_for_release),
             "names_of": _explained(addresses.names_of),
             "nova_version": _explained(lambda value: releases.find(str(value)).nova),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import fcntl
 import os
+import re
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from kilonova.onhost import lock
 
+# Of this run, in its output and in the histories of its hosts.
+RUN = secrets.token_hex(4)
+# What an age may be given in, as timedelta calls it.
+AGES = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 # More packages of one host than this are counted instead of printed. What is removed is always printed.
 SHOWN = 30
 COUNTED = {
@@ -39,18 +46,14 @@ class Failure(NamedTuple):
 
 
 def items(result: Mapping[str, Any]) -> list[str]:
-    """What a changed result says that it changed.
-
-    Our modules return their `actions`, config_files its `changed_files`; any other module is one item.
-    """
+    """What a changed result says that it changed: the `actions` of our modules; any other module is one item."""
     if not result.get("changed"):
         return []
-    said = [*(result.get("actions") or ()), *(f"write {path}" for path in result.get("changed_files") or ())]
-    return [str(item) for item in said] or ["change"]
+    return [str(item) for item in result.get("actions") or ["change"]]
 
 
 def plan(changes: Iterable[Change]) -> list[str]:
-    """The lines of a plan: every change in the run's order. Hundreds of packages are one line per host and verb."""
+    """Every change in the run's order, planned or done. Hundreds of packages are one line per host and verb."""
     changes = list(changes)
     packages: dict[tuple[str, str], list[str]] = {}
     for change in changes:
@@ -66,6 +69,38 @@ def plan(changes: Iterable[Change]) -> list[str]:
             continue
         lines.append(f"{change.host}: {change.item if change.item != 'change' else change.task}")
     return lines or ["Nothing would be changed on any host."]
+
+
+def history(found: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[str]:
+    """What hosts keep of their changes (module host_history), oldest first, one line per action."""
+    rows = sorted(((entry["when"], host, entry) for host, entries in found.items() for entry in entries), key=lambda row: row[:2])
+    width = max((len(host) for _when, host, _entry in rows), default=0)
+    lines = []
+    for when, host, entry in rows:
+        run = [
+            f"run {entry['run']}" if entry["run"] else "",
+            entry["playbook"],
+            entry["version"],
+            "failed" if entry.get("failed") else "",
+        ]
+        line = f"{when.replace('T', ' ').rstrip('Z')} {host:<{width}}  {entry['action']}  {', '.join(filter(None, run))}"
+        # A line stays one, whatever somebody has written into the file.
+        lines.append("".join(letter if letter.isprintable() else "?" for letter in line).rstrip())
+    return lines or ["No change is known."]
+
+
+def moment(text: Any, now: datetime.datetime | None = None) -> str | None:
+    """A time as the history has it, of a date, a date with a time (UTC), or an age (`7d`, `3h`); None for anything else."""
+    text, now = str(text).strip(), now or datetime.datetime.now(datetime.UTC)
+    if not text:
+        return ""
+    age = re.fullmatch(r"(\d{1,6})([mhdw])", text, re.ASCII)
+    try:
+        found = now - datetime.timedelta(**{AGES[age[2]]: int(age[1])}) if age else datetime.datetime.fromisoformat(text)
+        found = found.astimezone(datetime.UTC) if found.tzinfo else found
+    except (ValueError, OverflowError):
+        return None
+    return found.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def unfinished(failures: Iterable[Failure], command: str) -> list[str]:

@@ -47,7 +47,7 @@ systemctl stop STOPPED
 
 # What of it a plan must name, whatever else it says.
 NAMED = {
-    "write /etc/nova/nova.conf",
+    "write /etc/nova/nova.conf ([scheduler])",
     "give /etc/glance to root:glance",
     "write /etc/memcached.conf",
     "start nova-conductor",

@@ -5,7 +5,7 @@ from kilonova.run.changes import SHOWN, Change, Failure, items, plan, unfinished
 
 def test_items_of_results():
     assert items({"changed": False, "actions": ["create x"]}) == []
-    assert items({"changed": True, "actions": ["create x"], "changed_files": ["/etc/x"]}) == ["create x", "write /etc/x"]
+    assert items({"changed": True, "actions": ["create x", "write /etc/x"]}) == ["create x", "write /etc/x"]
     assert items({"changed": True, "path": "/etc/x"}) == ["change"]
 
 
