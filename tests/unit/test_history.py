@@ -334,7 +334,7 @@ PLAY = """
 """
 COMMANDS = """
 mount -t tmpfs none /var/lib && mount -t tmpfs none /run && mkdir /run/etc
-play() { "$PYTHON" -m ansible.cli.playbook -i "$ROOM/hosts.yml" "$@"; echo "ended: $?"; echo; echo =====; }
+play() { "$PYTHON" -m ansible.cli.playbook -i "$ROOM/hosts.yml" "$@"; printf "\\nended: $?\\n=====\\n"; }
 play "$PLAYBOOK" -e b=1 --check -e where=/run/etc
 ls /var/lib
 play "$PLAYBOOK" -e b=1 -e where=/run/etc
