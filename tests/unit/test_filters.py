@@ -39,7 +39,7 @@ def test_filters(name, arguments, result):
     [
         ("release_name", ("zad",), "unknown release 'zad'"),
         ("for_release", ({"zed": []}, "yoga"), "'yoga' is older"),
-        ("literal", (None,), "empty is no value of an option"),
+        ("literal", (None,), "empty is not a value of an option"),
         ("literal", ("a\\$b",), "choose another secret"),
     ],
 )
