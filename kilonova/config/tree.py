@@ -81,9 +81,7 @@ def _see_that_a_file_fits(path: str) -> None:
     if not os.path.isdir(directory):
         _see_that_it_is_a_directory(Path(directory))
     if os.path.isdir(path) and not os.path.islink(path):
-        raise inventories.GenerateError(
-            f"{path} is a directory where a file is to be written; remove it, or name another directory"
-        )
+        raise inventories.GenerateError(f"{path} is a directory where a file belongs; remove it, or name another directory")
 
 
 def _earlier(out: Path) -> set[str]:

@@ -18,7 +18,10 @@ GROUPS = ("controllers", "computes")
 SHORTEST = 16
 # Of a long secret's characters that many are different, or else it is no secret: 0000000000000000.
 DIFFERENT = 6
-OPEN_CACHE = "is not on the loopback interface, and anyone who can write to memcached can run code in the services that read it; write 127.0.0.1:11211"
+OPEN_CACHE = (
+    "is not on the loopback interface, and anyone who can write to memcached can run code in the services that read it; "
+    "write 127.0.0.1:11211"
+)
 SECRETS_REMEDY = "run `make secrets INVENTORY=...`, which writes a strong one, or set it in group_vars/all/secrets.yml"
 
 

@@ -593,11 +593,8 @@ def test_only_controllers_with_a_bridge_are_gateways():
         ("to-file", "to-file is not a directory; "),
         ("dangling", "dangling is a link to nowhere, which does not exist; remove it, or name another directory"),
         ("host-is-file", "host-is-file/a is not a directory; "),
-        (
-            "file-is-directory",
-            "file-is-directory/a/etc/x is a directory where a file is to be written; remove it, or name another ",
-        ),
-        ("no-manifest", "no-manifest/manifest.json is a directory where a file is to be written; "),
+        ("file-is-directory", "file-is-directory/a/etc/x is a directory where a file belongs; remove it, or name another "),
+        ("no-manifest", "no-manifest/manifest.json is a directory where a file belongs; "),
     ],
 )
 def test_what_is_in_the_place_of_a_directory_or_a_file_is_named(out, message, check_mode, tmp_path):
