@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
+from kilonova.config import config_files
 from kilonova.run import secrets
 
 
@@ -67,8 +68,7 @@ def _with_old(asks, old, rotated):
         if not before[name][part]:
             before[name] = None
     if "openstack_rabbit_pass" in rotated:
-        # As openstack_rabbit_account_pass has it.
-        before["queue"]["password"] = old["openstack_rabbit_pass"].replace("/", "%2F")
+        before["queue"]["password"] = config_files.rabbit_password(old["openstack_rabbit_pass"])
     else:
         before["queue"] = None
     return before

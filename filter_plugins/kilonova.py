@@ -7,7 +7,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova.config import addresses, config_files, listening, migration, releases
+from kilonova.config import addresses, config_files, declared, listening, migration, releases
 from kilonova.proof import tempest, trace, verification
 from kilonova.run import changes
 
@@ -36,7 +36,9 @@ class FilterModule:
         """Return name -> function."""
         return {
             "canonical_address": _explained(addresses.canonical),
+            "config_owners": declared.config_owners,
             "database_login": _explained(config_files.database_login),
+            "declared": declared.of_services,
             "for_release": _explained(config_files.for_release),
             "host_port": _explained(addresses.host_port),
             "instances_path": _explained(migration.instances_path),
@@ -49,6 +51,7 @@ class FilterModule:
             "nova_version": _explained(lambda value: releases.find(str(value)).nova),
             "one_address": _explained(listening.one_address),
             "own_addresses": _explained(listening.own_addresses),
+            "rabbit_password": config_files.rabbit_password,
             "release_name": _explained(lambda value: releases.find(str(value)).name),
             "role_files": _explained(config_files.role_files),
             "role_packages": _explained(config_files.role_packages),

@@ -164,6 +164,8 @@ def main():
                             "password": {"type": "str", "required": True, "no_log": True},
                             "variable": {"type": "str", "required": True},
                             "project": {"type": "str", "default": "service"},
+                            # Of the declaration of a service; a login needs none.
+                            "roles": {"type": "list", "elements": "str"},
                         },
                     },
                 },

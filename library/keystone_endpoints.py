@@ -45,7 +45,9 @@ options:
     type: list
     elements: dict
     required: true
-    description: 'name, type, description, endpoints (interface to URL), and optionally user (name, password, roles).'
+    description: >-
+      name, type, description, endpoints (interface to URL), and optionally user (name, password, roles, and the variable that has
+      the password).
 """
 
 
@@ -299,6 +301,7 @@ def main():
                         "options": {
                             "name": {"type": "str", "required": True},
                             "password": {"type": "str", "required": True, "no_log": True},
+                            "variable": {"type": "str", "default": ""},
                             "roles": {"type": "list", "elements": "str", "default": ["admin"]},
                         },
                     },

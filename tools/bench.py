@@ -95,7 +95,7 @@ def empty_sandbox() -> None:
 
 def apt_floor() -> None:
     """One transaction on each host, both at once, services started by their packages held back as the installation does."""
-    known = yaml.safe_load((ROLES / "openstack/vars/main.yml").read_text(encoding="utf-8"))
+    known = yaml.safe_load((ROLES / "openstack/vars/main/main.yml").read_text(encoding="utf-8"))
     backends = known["openstack_network_backends"]
     mine = backends[for_release(known["openstack_default_network_backends"], RELEASE)]["roles"]
     others = {role for backend in backends.values() for role in backend["roles"]} - set(mine)

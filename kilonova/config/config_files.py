@@ -345,6 +345,14 @@ def url(scheme: str, host: str, port: int, user: str, password: str, path: str =
     return f"{scheme}://{encode(user)}:{encode(password)}@{addresses.host_port(host, port)}/{encode(path)}"
 
 
+def rabbit_password(password: str) -> str:
+    """Return what the account of RabbitMQ has as its password.
+
+    oslo.messaging decodes a URL's password and encodes it again for kombu, but for slashes, at which kombu then cuts it.
+    """
+    return str(password).replace("/", "%2F")
+
+
 def database_login(user: str, logins: Mapping[str, Any], administrator: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a module looks into the databases of `user`, one of the accounts of `logins`.
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kilonova.config import checking, config_files, inventories
+from kilonova.config import checking, config_files, declared, inventories
 
 # ---------------------------------------------------------------------------------------------------------- generating
 
@@ -55,7 +55,7 @@ def files(inventory: inventories.Inventory, hosts: Iterable[str] | None = None, 
 
 def placeholders() -> dict[str, str]:
     """Return what stands for each secret: the install guide's word where it has one, NOVA_PASS."""
-    secrets = inventories.variables_of("openstack", "vars")["openstack_secrets"]
+    secrets = declared.secrets()
     return {
         name: word if re.fullmatch("[A-Z_]+", word) else name.removeprefix("openstack_").upper() for name, word in secrets.items()
     }

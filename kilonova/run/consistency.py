@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from jinja2.runtime import missing
 
-from kilonova.config import config_files, inventories, releases
+from kilonova.config import config_files, declared, inventories, releases
 from kilonova.problems import Problem, some
 
 # Variables of the role openstack that a host may have for itself, as its addresses; all others are the same on all hosts.
@@ -125,7 +125,7 @@ def check_shared(inventory: inventories.Inventory, hosts: Iterable[str]) -> list
     from kilonova.run.variables import specs
 
     hosts = list(hosts)
-    secrets = {*inventory.role_vars["openstack_secrets"], *inventory.role_vars["openstack_foreign_secrets"]}
+    secrets = {*declared.secrets(), *inventory.role_vars["openstack_foreign_secrets"]}
     own = re.compile(r"(?<!_controller)_address(es)?$")
     names = [name for name in specs()["openstack"] if name not in PER_HOST and not own.search(name)]
     first: dict[str, tuple[str, Any]] = {}

@@ -26,6 +26,7 @@ from typing import Any
 
 import yaml
 
+from kilonova.config import declared
 from kilonova.config.config_files import ROLES
 from kilonova.problems import some
 from kilonova.run import preflight
@@ -40,8 +41,8 @@ BYTES = 24  # 192 bits: 32 characters of the URL-safe alphabet, which every prog
 
 
 def names() -> dict[str, str]:
-    """Return every secret's variable with its description (roles/openstack/vars/main.yml)."""
-    return yaml.safe_load((ROLES / "openstack" / "vars" / "main.yml").read_text(encoding="utf-8"))["openstack_secrets"]
+    """Return every secret's variable with its description."""
+    return declared.secrets()
 
 
 def secrets_file(inventory: Path) -> Path:

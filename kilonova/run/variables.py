@@ -21,7 +21,7 @@ from jinja2 import TemplateError
 from jinja2.runtime import missing
 
 from kilonova.config import addresses as addresses_
-from kilonova.config import checking, config_files, inventories, listening, migration, sources
+from kilonova.config import checking, config_files, declared, inventories, listening, migration, sources
 from kilonova.config.conf import kind
 from kilonova.problems import IMPOSSIBLE, Problem, merged, some
 from kilonova.run import consistency, preflight
@@ -79,7 +79,7 @@ def check_inventory(inventory: inventories.Inventory, foreign: Iterable[str] = (
         for problem in preflight.check_addresses({host: addresses(known[host]) for host in hosts})
         if (problem.where, problem.variable) not in told
     ]
-    secrets = inventory.role_vars["openstack_secrets"]
+    secrets = declared.secrets()
     shared = {name: word for name, word in secrets.items() if not NOT_ON_COMPUTES.search(name)}
     for group in preflight.GROUPS:
         for host in inventory.groups.get(group, ())[:1]:
@@ -458,7 +458,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def check_values(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Problem]:
     """Every variable of every host's roles fits its spec. Secrets and addresses have checks of their own (preflight.py)."""
-    secrets = {*inventory.role_vars["openstack_secrets"], *inventory.role_vars["openstack_foreign_secrets"]}
+    secrets = {*declared.secrets(), *inventory.role_vars["openstack_foreign_secrets"]}
     checked_elsewhere = {*secrets, *ADDRESSES, "openstack_release"}
     found: dict[Wrong, list[str]] = {}
     followed: dict[Wrong, list[str]] = {}

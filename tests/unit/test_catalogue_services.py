@@ -26,7 +26,7 @@ def only(file, text, release="zed"):
 
 def backends():
     """Each release with its network backends, as the roles have them."""
-    rows = yaml.safe_load((ROLES / "openstack" / "vars" / "main.yml").read_text())["openstack_network_backends"]
+    rows = yaml.safe_load((ROLES / "openstack" / "vars" / "main" / "main.yml").read_text())["openstack_network_backends"]
     for release in KNOWN:
         for name, row in rows.items():
             if find(row.get("since", "ocata")) <= release <= find(row.get("until", "hibiscus")):

@@ -43,6 +43,6 @@ def test_the_page_has_what_the_data_has():
 
 def test_the_page_names_every_release_that_can_be_installed():
     text = differences.PAGE.read_text(encoding="utf-8")
-    shared = differences.yaml.safe_load((ROLES / "openstack" / "vars" / "main.yml").read_text())
+    shared = differences.yaml.safe_load((ROLES / "openstack" / "vars" / "main" / "main.yml").read_text())
     for release in RELEASES:
         assert (f"\n| {release.title} | Debian " in text) is (release.name in shared["openstack_distributions"])

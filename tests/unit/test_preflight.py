@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from kilonova.config import declared
 from kilonova.config.config_files import ROLES
 from kilonova.run.preflight import (
     check_addresses,
@@ -21,8 +22,8 @@ DISTRIBUTIONS = {
 }
 CHOOSE = "choose one of: zed (Debian 12 (bookworm)), epoxy (Debian 13 (trixie))"
 REMEDY = "run `make secrets INVENTORY=...`, which writes a strong one, or set it in group_vars/all/secrets.yml"
-SHARED = yaml.safe_load((ROLES / "openstack" / "vars" / "main.yml").read_text())
-SECRETS, BACKENDS = SHARED["openstack_secrets"], SHARED["openstack_network_backends"]
+SHARED = yaml.safe_load((ROLES / "openstack" / "vars" / "main" / "main.yml").read_text())
+SECRETS, BACKENDS = declared.secrets(), SHARED["openstack_network_backends"]
 
 
 def lines(problems):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kilonova.config import config_files
+from kilonova.config import config_files, declared
 from kilonova.config.config_files import ROLES, TEMPLATES, role_packages
 from kilonova.config.releases import RELEASES
 
@@ -27,7 +27,7 @@ def load(path: Path):
     return yaml.load(path.read_text(encoding="utf-8"), Loader) if path.exists() else None
 
 
-SHARED = load(ROLES / "openstack" / "vars" / "main.yml")
+SHARED = load(ROLES / "openstack" / "vars" / "main" / "main.yml")
 NAMES = sorted({path.parts[-3] for path in ROLES.glob("*/*/*.yml")})
 SPECS = {name: (load(ROLES / name / "meta" / "argument_specs.yml") or {}).get("argument_specs", {}) for name in NAMES}
 DEFAULTS = {name: load(ROLES / name / "defaults" / "main.yml") or {} for name in NAMES}
@@ -66,7 +66,7 @@ def is_template(value):
 @each_role
 def test_every_default_is_in_the_spec_and_every_option_has_a_default(role):
     optional = {name for name, attributes in options(role).items() if not attributes.get("required")}
-    assert optional - {*SHARED["openstack_secrets"], *SHARED["openstack_foreign_secrets"]} == set(DEFAULTS[role])
+    assert optional - {*declared.secrets(), *SHARED["openstack_foreign_secrets"]} == set(DEFAULTS[role])
 
 
 @each_role
@@ -131,10 +131,10 @@ def test_inventories_set_variables_that_a_role_knows():
 
 
 def test_secrets_have_no_default_and_are_hidden():
-    secrets = SHARED["openstack_secrets"]
-    declared = {name: attributes for name, attributes in options("openstack").items() if attributes.get("no_log")}
-    assert set(declared) == {*secrets, *SHARED["openstack_foreign_secrets"]}
-    for name, attributes in declared.items():
+    secrets = declared.secrets()
+    hidden = {name: attributes for name, attributes in options("openstack").items() if attributes.get("no_log")}
+    assert set(hidden) == {*secrets, *SHARED["openstack_foreign_secrets"]}
+    for name, attributes in hidden.items():
         assert "default" not in attributes
         if name in secrets and re.fullmatch("[A-Z_]+", secrets[name]):
             assert attributes["description"].startswith(f"{secrets[name]}, ")
@@ -142,8 +142,8 @@ def test_secrets_have_no_default_and_are_hidden():
     for path in data:
         if path.name != "secrets.yml":
             text = path.read_text(encoding="utf-8")
-            without_list = text.split("openstack_secrets:")[0] if path.is_relative_to(ROLES / "openstack") else text
-            assert not re.search(rf"^\s*({'|'.join(secrets)}):", without_list, re.MULTILINE), path
+            # A declaration has the guide's name for it, and no value.
+            assert not re.search(rf"^\s*({'|'.join(secrets)}):(?! [A-Z_]+$| key of)", text, re.MULTILINE), path
 
 
 def test_arguments_that_hold_a_password_are_hidden():
@@ -266,7 +266,7 @@ def test_a_file_belongs_to_whom_its_directory_belongs(role):
     """config_rights gives all of the directory to them: a file that says something else would be changed by every run."""
     for path in sorted((ROLES / role / "vars").rglob("*.yml")):
         for file in written_files(load(path)):
-            for directory in SHARED["openstack_config_directories"].values():
+            for directory in [declaration["service"]["directory"] for declaration in declared.services().values()]:
                 if file["path"].startswith(directory["path"] + "/"):
                     there = (file.get("owner", "root"), file.get("group", "root"), file.get("mode", "0644"))
                     assert there == (directory["owner"], directory["group"], "0640"), file["path"]
@@ -285,5 +285,7 @@ def test_every_unit_is_one_that_the_host_tells_of(role):
     data = {name: value for path in ROLES.glob(f"{role}/vars/**/*.yml") for name, value in load(path).items()}
     names = [name for variable, value in data.items() if variable.endswith("_units") for name in unit_names(value)]
     assert names or role == "neutron_compute"
-    patterns = SHARED["openstack_units"] + SHARED["openstack_host_units"]
+    declarations = declared.services().values()
+    patterns = [pattern for declaration in declarations for pattern in declaration["service"]["units"]]
+    patterns += SHARED["openstack_backend_units"] + SHARED["openstack_host_units"]
     assert not [name for name in names if not any(fnmatch(f"{name}.service", pattern) for pattern in patterns)]

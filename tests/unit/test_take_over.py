@@ -227,7 +227,7 @@ def test_a_machine_that_is_not_known_has_no_kvm_for_us(kvm, monkeypatch):
 
 
 def test_every_machine_that_is_allowed_has_a_guest():
-    shared = yaml.safe_load((ROLES / "openstack" / "vars" / "main.yml").read_text())
+    shared = yaml.safe_load((ROLES / "openstack" / "vars" / "main" / "main.yml").read_text())
     assert set(shared["openstack_architectures"]) == set(load("kvm_probe").GUESTS)
 
 

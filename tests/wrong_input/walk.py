@@ -75,7 +75,7 @@ class Case:
 
     def expected(self, network: str) -> str:
         """The message in a sandbox with these addresses."""
-        data = yaml.safe_load((ROLES / "openstack" / "vars" / "main.yml").read_text(encoding="utf-8"))["openstack_distributions"]
+        data = yaml.safe_load((ROLES / "openstack/vars/main/main.yml").read_text(encoding="utf-8"))["openstack_distributions"]
         known = ", ".join(f"{name} ({row['title']})" for name, row in data.items())
         return _in(network, self.message).replace("DISTRIBUTIONS", known)
 
