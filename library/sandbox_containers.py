@@ -247,7 +247,7 @@ def address_problem(address: str, subnet: str) -> str:
     except ValueError as error:
         return str(error)
     if found not in network or found in (network.network_address, network.broadcast_address):
-        return f"it is no host address of {subnet}"
+        return f"it is not a host address of {subnet}"
     if found == network.network_address + 1:
         return f"it is the gateway's address on {subnet}"
     return ""
@@ -321,11 +321,9 @@ class Sandbox:
                         "fd4b:10:20::/64."
                     )
                 )
-            seen: dict[str, str] = {}
+            # That no two hosts have the same, preflight has said.
             for host, address in zip(hosts if network["addresses"] else (), network["addresses"], strict=True):
                 problem = address_problem(address, network["subnet"])
-                if address in seen:
-                    problem = f"{seen[address]} has it already"
                 if problem:
                     self.module.fail_json(
                         msg=(
@@ -333,7 +331,6 @@ class Sandbox:
                             f"{network['variable']} ({network['subnet']}) that no other host has."
                         )
                     )
-                seen[address] = host
 
     def check_containers(self, existing: dict[str, dict]) -> None:
         for name in self.params["containers"]:

@@ -9,6 +9,8 @@ import glob
 import hashlib
 import json
 import os
+import platform
+import shlex
 import shutil
 import tempfile
 
@@ -19,7 +21,7 @@ DOCUMENTATION = r"""
 module: sandbox_image
 short_description: Provide the base image of the sandbox's containers
 description:
-  - Builds a small Debian with systemd by debootstrap, imports it into podman and keeps it as an archive, from which
+  - Builds a small Debian with systemd by mmdebstrap, imports it into podman and keeps it as an archive, from which
     the next call reloads it in seconds.
   - What the image is made of is recorded in a label. When that changes, the image is built anew.
 options:
@@ -40,6 +42,10 @@ options:
     description: Code name of the Debian distribution.
     type: str
     required: true
+  rolling:
+    description: Whether the distribution is its own updates, as testing and unstable are.
+    type: bool
+    default: false
   packages:
     description: Packages beyond the essential ones.
     type: list
@@ -80,60 +86,35 @@ image:
   type: str
   returned: always
 source:
-  description: Where the image came from (storage, archive, debootstrap or pull).
+  description: Where the image came from (storage, archive, mmdebstrap or pull).
   type: str
   returned: state is present
 """
 
 LABEL = "kilonova.recipe"
 # Raised when the steps below change, so that images built by older steps are not taken for current ones.
-RECIPE = 1
-# Testing and unstable are their own updates.
-ROLLING = ("forky", "sid")
+RECIPE = 2
 # The host's own opinion on how old an archive's signature may be applies to the same archive inside the containers.
 APT_OPTIONS = ("Acquire::Check-Valid-Until", "Acquire::Check-Date")
+
+# Under either name, on this machine and in the image: later releases have another.
+KEYRING = "/usr/share/keyrings/debian-archive-keyring"
 
 HOSTS = """127.0.0.1 localhost
 ::1 localhost ip6-localhost ip6-loopback
 """
 
-# A container shares the host's devices. Replaying the "add" event of every one of them at boot is the host's business;
-# udevd itself runs and applies .link files to the interfaces that appear in the container.
-MASKED_UNITS = ("systemd-udev-trigger.service",)
-
-
-def parse_sources(text: str, deb822: bool) -> list[tuple[str, str]]:
-    """Return (address, suite) of every enabled binary source in one of apt's source files."""
-    found = []
-    if not deb822:
-        for line in text.splitlines():
-            words = line.split("#", 1)[0].split()
-            if len(words) < 3 or words[0] != "deb":
-                continue
-            rest = words[1:]
-            if rest[0].startswith("["):
-                while rest and not rest.pop(0).endswith("]"):
-                    pass
-            if len(rest) >= 2:
-                found.append((rest[0], rest[1]))
-        return found
-    for stanza in text.replace("\r", "").split("\n\n"):
-        fields: dict[str, str] = {}
-        key = ""
-        for line in stanza.splitlines():
-            if line.startswith("#") or not line.strip():
-                continue
-            if line[0] in " \t":
-                fields[key] = fields.get(key, "") + " " + line.strip()
-                continue
-            key, _colon, value = line.partition(":")
-            key = key.strip().lower()
-            fields[key] = value.strip()
-        if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() == "no":
-            continue
-        for uri in fields.get("uris", "").split():
-            found.extend((uri, suite) for suite in fields.get("suites", "").split())
-    return found
+# The last step, with the new root as $1. A container shares the host's devices: replaying the "add" event of every one of them at
+# boot is the host's business; udevd itself runs and applies .link files to the interfaces that appear in the container. Every
+# container gets an identity of its own at its first start: podman offers one, and systemd takes it when neither file holds
+# another. D-Bus's copy would come before podman's.
+FINISH = """set -e; cd "$1"
+mv etc/apt/sources.list.d/*debian.sources etc/apt/sources.list.d/debian.sources
+test -e .%(keyring)s.gpg || sed -i 's|%(keyring)s.gpg|%(keyring)s.pgp|' etc/apt/sources.list.d/debian.sources
+ln -s /dev/null etc/systemd/system/systemd-udev-trigger.service
+printf '%(hosts)s' > etc/hosts
+rm -f etc/apt/sources.list etc/hostname etc/resolv.conf var/lib/dbus/machine-id; : > etc/machine-id
+""" % {"keyring": KEYRING, "hosts": HOSTS.replace("\n", "\\n")}
 
 
 def first_address(uri: str) -> str:
@@ -157,16 +138,14 @@ def choose_mirrors(sources: list[tuple[str, str]], codename: str) -> tuple[str, 
     return archive, security
 
 
-def image_sources(distribution: str, archive: str, security: str, keyring: str) -> str:
+def image_sources(parts: dict, keyring: str) -> str:
     """Return the image's apt sources in deb822 form."""
-    suites = [distribution]
-    if distribution not in ROLLING:
-        suites.append(f"{distribution}-updates")
-    stanzas = [(archive, suites)]
-    if security and distribution not in ROLLING:
-        stanzas.append((security, [f"{distribution}-security"]))
+    name = parts["distribution"]
+    stanzas = [(parts["mirror"], name if parts["rolling"] else f"{name} {name}-updates")]
+    if parts["security_mirror"] and not parts["rolling"]:
+        stanzas.append((parts["security_mirror"], f"{name}-security"))
     return "\n".join(
-        f"Types: deb\nURIs: {uri}\nSuites: {' '.join(names)}\nComponents: main\nSigned-By: {keyring}\n" for uri, names in stanzas
+        f"Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main\nSigned-By: {keyring}\n" for uri, suites in stanzas
     )
 
 
@@ -182,10 +161,7 @@ class Image:
         self.archives = os.path.join(self.params["cache_dir"], "images")
 
     def run(self, *argv: str, check: bool = True) -> tuple[int, str]:
-        environment = {"DEBIAN_FRONTEND": "noninteractive"}
-        if self.params["apt_proxy"]:
-            environment["http_proxy"] = self.params["apt_proxy"]
-        code, out, err = self.module.run_command(list(argv), environ_update=environment)
+        code, out, err = self.module.run_command(list(argv))
         if check and code != 0:
             tail = "\n".join((out + err).splitlines()[-15:])
             self.module.fail_json(msg=f"{' '.join(argv[:3])} … failed with {code}:\n{tail}")
@@ -205,16 +181,11 @@ class Image:
 
     # -- what the host uses ---------------------------------------------------------------------------------------
     def host_mirrors(self) -> tuple[str, str]:
-        with open("/etc/os-release", encoding="utf-8") as stream:
-            release = dict(line.rstrip().split("=", 1) for line in stream if "=" in line)
-        if release.get("ID", "").strip('"') != "debian":
+        release = platform.freedesktop_os_release()
+        if release["ID"] != "debian":
             return "", ""
-        sources: list[tuple[str, str]] = []
-        files = ["/etc/apt/sources.list", *sorted(glob.glob("/etc/apt/sources.list.d/*"))]
-        for path in files:
-            if path.endswith((".list", ".sources")) and os.path.isfile(path):
-                with open(path, encoding="utf-8") as stream:
-                    sources.extend(parse_sources(stream.read(), path.endswith(".sources")))
+        _code, out = self.run("apt-get", "indextargets", "--format=$(SITE) $(RELEASE)", "Created-By: Packages")
+        sources = [tuple(line.rsplit(" ", 1)) for line in out.splitlines()]
         archive, security = choose_mirrors(sources, release.get("VERSION_CODENAME", ""))
         return first_address(archive), first_address(security)
 
@@ -226,104 +197,44 @@ class Image:
     # -- building -------------------------------------------------------------------------------------------------
     def build(self, parts: dict, archive: str) -> None:
         """Make the distribution's root file system and write it to the archive."""
-        distribution = parts["distribution"]
-        packages_dir = os.path.join(self.params["cache_dir"], "apt", distribution, "image")
-        archives, lists = os.path.join(packages_dir, "archives"), os.path.join(packages_dir, "lists")
-        for path in (self.archives, archives, lists):
+        packages = os.path.join(self.params["cache_dir"], "apt", parts["distribution"], "image", "archives")
+        for path in (self.archives, packages):
             os.makedirs(path, mode=0o755, exist_ok=True)
-        script = f"/usr/share/debootstrap/scripts/{distribution}"
-        if not os.path.exists(script):
-            # An older debootstrap does not know the name of a newer release; all of them are made as unstable is.
-            script = "/usr/share/debootstrap/scripts/sid"
+        options = dict(parts["apt_options"])
+        if parts["apt_proxy"]:
+            options["Acquire::http::Proxy"] = parts["apt_proxy"]
+        keyring = next((path for path in (f"{KEYRING}.gpg", f"{KEYRING}.pgp") if os.path.exists(path)), f"{KEYRING}.gpg")
+        debs = shlex.quote(packages)
         # Not under the cache: a home directory may be mounted without devices.
         work = tempfile.mkdtemp(prefix="kilonova-image-", dir="/var/tmp")
-        root = os.path.join(work, "root")
+        new = os.path.join(work, "image.tar.zst")
         try:
+            sources = os.path.join(work, "debian.sources")
+            with open(sources, "w", encoding="utf-8") as stream:
+                stream.write(image_sources(parts, keyring))
             self.run(
-                "debootstrap",
+                "env",
+                f"TMPDIR={work}",
+                "mmdebstrap",
                 "--variant=minbase",
-                f"--cache-dir={archives}",
+                # Without user namespaces: this is root, and owners stay as they are.
+                "--mode=root",
                 f"--include={','.join(parts['packages'])}",
-                distribution,
-                root,
-                parts["mirror"],
-                script,
+                *(f'--aptopt={name} "{value}"' for name, value in sorted(options.items())),
+                # Packages that were downloaded once are taken from the cache, and what came new is added to it.
+                "--skip=essential/unlink",
+                f'--setup-hook=cd "$1"; mkdir -p var/cache/apt/archives; cp -t var/cache/apt/archives {debs}/*.deb || :',
+                f'--customize-hook=cp --no-clobber -t {debs} "$1"/var/cache/apt/archives/*.deb',
+                f"--customize-hook={FINISH}",
+                parts["distribution"],
+                new,
+                sources,
             )
-            self.configure(root, parts)
-            self.upgrade(root, archives, lists)
-            partial = f"{archive}.partial"
-            self.run(
-                "tar",
-                "--create",
-                f"--file={partial}",
-                f"--directory={root}",
-                "--use-compress-program=zstd -3 -T0",
-                "--one-file-system",
-                "--numeric-owner",
-                "--xattrs",
-                "--exclude=./dev/*",
-                "--exclude=./proc/*",
-                "--exclude=./sys/*",
-                "--exclude=./run/*",
-                "--exclude=./tmp/*",
-                ".",
-            )
-            os.replace(partial, archive)
+            shutil.move(new, f"{archive}.partial")
+            os.replace(f"{archive}.partial", archive)
         finally:
-            # Never across a mount that a killed debootstrap may have left.
+            # Never across a mount that a killed mmdebstrap may have left.
             self.run("rm", "--recursive", "--force", "--one-file-system", work, check=False)
-
-    def configure(self, root: str, parts: dict) -> None:
-        """Write the files that make the root file system a host of the sandbox."""
-        keyrings = ("usr/share/keyrings/debian-archive-keyring.pgp", "usr/share/keyrings/debian-archive-keyring.gpg")
-        keyring = next(name for name in keyrings if os.path.exists(os.path.join(root, name)))
-        options = "".join(f'{name} "{value}";\n' for name, value in sorted(parts["apt_options"].items()))
-        if parts["apt_proxy"]:
-            options += f'Acquire::http::Proxy "{parts["apt_proxy"]}";\n'
-        files = {
-            "etc/apt/sources.list.d/debian.sources": image_sources(
-                parts["distribution"], parts["mirror"], parts["security_mirror"], f"/{keyring}"
-            ),
-            "etc/apt/apt.conf.d/80sandbox": options,
-            "etc/hosts": HOSTS,
-        }
-        for name, text in files.items():
-            if text:
-                with open(os.path.join(root, name), "w", encoding="utf-8") as stream:
-                    stream.write(text)
-        # Every container gets an identity of its own at its first start: podman offers one, and systemd takes it when
-        # neither file holds another. D-Bus's copy would come before podman's.
-        for name in ("etc/apt/sources.list", "etc/hostname", "var/lib/dbus/machine-id"):
-            if os.path.lexists(os.path.join(root, name)):
-                os.unlink(os.path.join(root, name))
-        open(os.path.join(root, "etc/machine-id"), "w", encoding="utf-8").close()
-        for unit in MASKED_UNITS:
-            os.symlink("/dev/null", os.path.join(root, "etc/systemd/system", unit))
-
-    def upgrade(self, root: str, archives: str, lists: str) -> None:
-        """Bring the packages up to date, in namespaces of their own so that no mount outlives this call."""
-        policy = os.path.join(root, "usr/sbin/policy-rc.d")
-        with open(policy, "w", encoding="utf-8") as stream:
-            stream.write("#!/bin/sh\nexit 101\n")
-        os.chmod(policy, 0o755)
-        script = (
-            'set -e; cp /etc/resolv.conf "$1/etc/resolv.conf"; mount -t proc proc "$1/proc"; '
-            'mount --bind /dev "$1/dev"; '
-            'mount --bind "$2" "$1/var/cache/apt/archives"; mount --bind "$3" "$1/var/lib/apt/lists"; '
-            'chroot "$1" apt-get --quiet update; '
-            'chroot "$1" apt-get --quiet --yes --no-install-recommends dist-upgrade'
-        )
-        try:
-            self.run("unshare", "--mount", "--pid", "--fork", "sh", "-c", script, "upgrade", root, archives, lists)
-        finally:
-            # Left behind, it would keep every service of a later installation from starting.
-            os.unlink(policy)
-        for name in ("var/lib/apt/lists", "var/cache/apt/archives", "var/log"):
-            for path in glob.glob(os.path.join(root, name, "*")):
-                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
-        for name in ("etc/resolv.conf", "var/cache/apt/pkgcache.bin", "var/cache/apt/srcpkgcache.bin"):
-            if os.path.exists(os.path.join(root, name)):
-                os.unlink(os.path.join(root, name))
 
     def load(self, archive: str, recipe: str) -> None:
         self.run(
@@ -352,6 +263,7 @@ class Image:
         parts = {
             "recipe": RECIPE,
             "distribution": self.params["distribution"],
+            "rolling": self.params["rolling"],
             "packages": sorted(self.params["packages"]),
             "mirror": self.params["mirror"] or archive,
             "security_mirror": self.params["security_mirror"] or security,
@@ -369,9 +281,9 @@ class Image:
         if self.recipe_in_storage() == recipe:
             return {"changed": False, "source": "storage"}
         path = self.archive_path(recipe)
-        source = "archive" if os.path.exists(path) else "debootstrap"
+        source = "archive" if os.path.exists(path) else "mmdebstrap"
         if not self.module.check_mode:
-            if source == "debootstrap":
+            if source == "mmdebstrap":
                 self.build(parts, path)
             self.load(path, recipe)
             for old in glob.glob(self.archive_path()):
@@ -397,6 +309,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "pull": {"type": "bool", "default": False},
             "distribution": {"type": "str", "required": True},
+            "rolling": {"type": "bool", "default": False},
             "packages": {"type": "list", "elements": "str", "default": []},
             "mirror": {"type": "str", "default": ""},
             "security_mirror": {"type": "str", "default": ""},
