@@ -21,6 +21,8 @@ LOCK ?= requirements/lock.txt
 # same for the targets after it.
 export KILONOVA_RELEASE := $(or $(RELEASE),$(KILONOVA_RELEASE))
 export KILONOVA_COMPUTES := $(or $(COMPUTES),$(KILONOVA_COMPUTES))
+# CACHE=off: packages are installed on every host, instead of once for all of them.
+export KILONOVA_CACHED_IMAGES := $(or $(CACHE),$(KILONOVA_CACHED_IMAGES))
 export KILONOVA_IPV6 := $(or $(IPV6),$(KILONOVA_IPV6))
 
 # Faster on many tasks, never required: make site MITOGEN=1.
@@ -57,7 +59,7 @@ rotate-secrets: $(VENV)/ready ## give secrets new values, on every host (ONLY=no
 	$(VENV)/bin/python -m kilonova.run.secrets $(SOURCES) --rotate $(call quote,$(or $(ONLY),all)) $(if $(VALUES),--values $(call quote,$(VALUES)))
 	$(ANSIBLE) $(INVENTORIES) playbooks/rotate_secrets.yml $(call extra,rotate_secrets_only,$(or $(ONLY),all))
 
-destroy: $(VENV)/ready ## remove the sandbox (IMAGE=1: its base image too)
+destroy: $(VENV)/ready ## remove the sandbox (IMAGE=1: its images too)
 	$(ANSIBLE) $(INVENTORIES) playbooks/destroy.yml -e sandbox_remove_image=$(if $(IMAGE),true,false)
 
 test: lint unit recreate molecule ## lint, unit tests and the molecule scenario (a real deployment)

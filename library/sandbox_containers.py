@@ -40,6 +40,10 @@ options:
     description: Image of the containers.
     type: str
     default: ""
+  images:
+    description: Image of each host that has one of its own, by its name.
+    type: dict
+    default: {}
   distribution:
     description: Code name of the distribution in the image. Names the package cache.
     type: str
@@ -122,6 +126,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+missing:
+  description: Hosts that have no container yet.
+  type: list
+  returned: state is checked
 created:
   description: Networks and containers that were created.
   type: list
@@ -176,6 +184,9 @@ STATE_SCRIPT = (
     "systemctl list-units --failed --no-legend --plain"
 )
 
+
+# What an image with packages still needs, once (sandbox_image).
+FIRST_BOOT = "f=/var/lib/kilonova-sandbox/run; [ ! -e $f ] || sh $f"
 
 # Lines of /proc/PID/limits, by the name of the limit.
 LIMIT_LINES = {
@@ -393,7 +404,7 @@ class Sandbox:
         return facts
 
     # -- creating -------------------------------------------------------------------------------------------------
-    def working_options(self) -> tuple[list[str], list[str], list[str]]:
+    def working_options(self, image: str) -> tuple[list[str], list[str], list[str]]:
         """Return how a container starts here: options before and after podman's word run, and its first program."""
         problems = []
         runtimes = [name for name in RUNTIMES if shutil.which(name)] or [""]
@@ -408,7 +419,7 @@ class Sandbox:
                     "--privileged",
                     "--network=none",
                     *ulimits,
-                    self.params["image"],
+                    image,
                     "systemctl",
                     "--version",
                 )
@@ -480,7 +491,10 @@ class Sandbox:
                 address = network["addresses"][index]
                 options += [f"ip={address}", f"mac={hardware_address(address)}"]
             command.append(f"--network={network['name']}:{','.join(options)}")
-        return [*command, self.params["image"], *init]
+        return [*command, self.image(index), *init]
+
+    def image(self, index: int) -> str:
+        return self.params["images"].get(self.params["hosts"][index], self.params["image"])
 
     def run_together(self, commands: dict[str, list[str]]) -> None:
         """Run one command per container, all at once, and fail with what the first unsuccessful one said."""
@@ -574,7 +588,7 @@ class Sandbox:
                 self.podman("network", "create", *options, *["--internal"] * network["internal"], network["name"])
         commands = {name: ["podman", "start", name] for name in started}
         if new:
-            how = self.working_options()
+            how = self.working_options(self.image(new[0]))
             for index in new:
                 commands[self.params["containers"][index]] = self.start_command(index, *how)
         self.run_together(commands)
@@ -586,6 +600,7 @@ class Sandbox:
             if lines:
                 result["changed"] = True
                 self.podman("exec", name, "sh", "-c", 'printf "%s\\n" "$@" >> /etc/hosts', "hosts", *lines)
+        self.run_together({name: ["podman", "exec", name, "sh", "-c", FIRST_BOOT] for name in self.params["containers"]})
         return result
 
     def network_names(self) -> list[str]:
@@ -623,6 +638,7 @@ def main() -> None:
             "sandbox": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "checked", "absent"], "default": "present"},
             "image": {"type": "str", "default": ""},
+            "images": {"type": "dict", "default": {}},
             "distribution": {"type": "str", "default": ""},
             "hosts": {"type": "list", "elements": "str", "default": []},
             "containers": {"type": "list", "elements": "str", "default": []},
@@ -643,8 +659,9 @@ def main() -> None:
         )
     sandbox = Sandbox(module)
     if module.params["state"] == "checked":
-        sandbox.checked()
-        module.exit_json(changed=False)
+        containers, _networks = sandbox.checked()
+        names = zip(module.params["hosts"], module.params["containers"], strict=True)
+        module.exit_json(changed=False, missing=[host for host, name in names if name not in containers])
     module.exit_json(**(sandbox.present() if module.params["state"] == "present" else sandbox.absent()))
 
 
