@@ -21,8 +21,6 @@ LOCK ?= requirements/lock.txt
 # same for the targets after it.
 export KILONOVA_RELEASE := $(or $(RELEASE),$(KILONOVA_RELEASE))
 export KILONOVA_COMPUTES := $(or $(COMPUTES),$(KILONOVA_COMPUTES))
-# CACHE=off: packages are installed on every host, instead of once for all of them.
-export KILONOVA_CACHED_IMAGES := $(or $(CACHE),$(KILONOVA_CACHED_IMAGES))
 export KILONOVA_IPV6 := $(or $(IPV6),$(KILONOVA_IPV6))
 
 # Faster on many tasks, never required: make site MITOGEN=1.
@@ -40,6 +38,8 @@ endif
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
+# CACHE=off: packages are installed on every host, instead of once into images that are kept.
+cloud: export KILONOVA_IMAGES = $(or $(CACHE),on)
 cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, COMPUTES=2, IPV6=1)
 	$(ANSIBLE) $(INVENTORIES) playbooks/cloud.yml
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, run
 from types import ModuleType
 
 import pytest
@@ -48,6 +48,19 @@ def test_image_sources(rolling: bool, suites: list[str]) -> None:
     parts = {"distribution": "x", "rolling": rolling, "mirror": "http://a.example", "security_mirror": "http://s.example"}
     text = image.image_sources(parts, "/k.gpg")
     assert [line.removeprefix("Suites: ") for line in text.splitlines() if line.startswith("Suites")] == suites
+
+
+def test_what_starts_units_is_put_aside_until_the_first_boot(tmp_path: Path) -> None:
+    wants, rc = tmp_path / "etc/systemd/system/multi-user.target.wants", tmp_path / "etc/rc2.d"
+    for directory in (wants, rc):
+        directory.mkdir(parents=True)
+    for link in (wants / "nova-api.service", wants / "dbus.service", rc / "S01nova-api", rc / "K01nova-api", rc / "S01sudo"):
+        link.symlink_to("/nowhere")
+    run(["sh", "-c", image.hold_script(["nova-*"]), "hold", str(tmp_path)], check=True)
+    assert {link.name for link in (*wants.iterdir(), *rc.iterdir())} == {"dbus.service", "K01nova-api", "S01sudo"}
+    run(["tar", "-C", tmp_path / "etc", "-xf", tmp_path / image.FIRST_BOOT / "enabled.tar"], check=True)
+    assert (wants / "nova-api.service").is_symlink() and (rc / "S01nova-api").is_symlink()
+    assert (tmp_path / image.FIRST_BOOT / "run").read_text() == image.FIRST_BOOT_SCRIPT
 
 
 def test_recipe_follows_every_part() -> None:
