@@ -38,6 +38,8 @@ endif
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
+# CACHE=off: packages are installed on every host, instead of once into images that are kept.
+cloud: export KILONOVA_IMAGES = $(or $(CACHE),on)
 cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, COMPUTES=2, IPV6=1)
 	$(ANSIBLE) $(INVENTORIES) playbooks/cloud.yml
 
@@ -61,7 +63,7 @@ rotate-secrets: $(VENV)/ready ## give secrets new values, on every host (ONLY=no
 	$(VENV)/bin/python -m kilonova.run.secrets $(SOURCES) --rotate $(call quote,$(or $(ONLY),all)) $(if $(VALUES),--values $(call quote,$(VALUES)))
 	$(ANSIBLE) $(INVENTORIES) playbooks/rotate_secrets.yml $(call extra,rotate_secrets_only,$(or $(ONLY),all))
 
-destroy: $(VENV)/ready ## remove the sandbox (IMAGE=1: its base image too)
+destroy: $(VENV)/ready ## remove the sandbox (IMAGE=1: its images too)
 	$(ANSIBLE) $(INVENTORIES) playbooks/destroy.yml -e sandbox_remove_image=$(if $(IMAGE),true,false)
 
 test: lint unit recreate molecule ## lint, unit tests and the molecule scenario (a real deployment)

@@ -40,6 +40,10 @@ options:
     description: Image of the containers.
     type: str
     default: ""
+  images:
+    description: Image of each host that has one of its own, by its name.
+    type: dict
+    default: {}
   distribution:
     description: Code name of the distribution in the image. Names the package cache.
     type: str
@@ -122,6 +126,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+missing:
+  description: Hosts that have no container yet.
+  type: list
+  returned: state is checked
 created:
   description: Networks and containers that were created.
   type: list
@@ -176,6 +184,9 @@ STATE_SCRIPT = (
     "systemctl list-units --failed --no-legend --plain"
 )
 
+
+# What an image with packages still needs, once (sandbox_image).
+FIRST_BOOT = "f=/var/lib/kilonova-sandbox/run; [ ! -e $f ] || sh $f"
 
 # Lines of /proc/PID/limits, by the name of the limit.
 LIMIT_LINES = {
@@ -247,7 +258,7 @@ def address_problem(address: str, subnet: str) -> str:
     except ValueError as error:
         return str(error)
     if found not in network or found in (network.network_address, network.broadcast_address):
-        return f"it is no host address of {subnet}"
+        return f"it is not a host address of {subnet}"
     if found == network.network_address + 1:
         return f"it is the gateway's address on {subnet}"
     return ""
@@ -321,11 +332,9 @@ class Sandbox:
                         "fd4b:10:20::/64."
                     )
                 )
-            seen: dict[str, str] = {}
+            # That no two hosts have the same, preflight has said.
             for host, address in zip(hosts if network["addresses"] else (), network["addresses"], strict=True):
                 problem = address_problem(address, network["subnet"])
-                if address in seen:
-                    problem = f"{seen[address]} has it already"
                 if problem:
                     self.module.fail_json(
                         msg=(
@@ -333,7 +342,6 @@ class Sandbox:
                             f"{network['variable']} ({network['subnet']}) that no other host has."
                         )
                     )
-                seen[address] = host
 
     def check_containers(self, existing: dict[str, dict]) -> None:
         for name in self.params["containers"]:
@@ -396,7 +404,7 @@ class Sandbox:
         return facts
 
     # -- creating -------------------------------------------------------------------------------------------------
-    def working_options(self) -> tuple[list[str], list[str], list[str]]:
+    def working_options(self, image: str) -> tuple[list[str], list[str], list[str]]:
         """Return how a container starts here: options before and after podman's word run, and its first program."""
         problems = []
         runtimes = [name for name in RUNTIMES if shutil.which(name)] or [""]
@@ -411,7 +419,7 @@ class Sandbox:
                     "--privileged",
                     "--network=none",
                     *ulimits,
-                    self.params["image"],
+                    image,
                     "systemctl",
                     "--version",
                 )
@@ -483,7 +491,10 @@ class Sandbox:
                 address = network["addresses"][index]
                 options += [f"ip={address}", f"mac={hardware_address(address)}"]
             command.append(f"--network={network['name']}:{','.join(options)}")
-        return [*command, self.params["image"], *init]
+        return [*command, self.image(index), *init]
+
+    def image(self, index: int) -> str:
+        return self.params["images"].get(self.params["hosts"][index], self.params["image"])
 
     def run_together(self, commands: dict[str, list[str]]) -> None:
         """Run one command per container, all at once, and fail with what the first unsuccessful one said."""
@@ -577,7 +588,7 @@ class Sandbox:
                 self.podman("network", "create", *options, *["--internal"] * network["internal"], network["name"])
         commands = {name: ["podman", "start", name] for name in started}
         if new:
-            how = self.working_options()
+            how = self.working_options(self.image(new[0]))
             for index in new:
                 commands[self.params["containers"][index]] = self.start_command(index, *how)
         self.run_together(commands)
@@ -589,6 +600,7 @@ class Sandbox:
             if lines:
                 result["changed"] = True
                 self.podman("exec", name, "sh", "-c", 'printf "%s\\n" "$@" >> /etc/hosts', "hosts", *lines)
+        self.run_together({name: ["podman", "exec", name, "sh", "-c", FIRST_BOOT] for name in self.params["containers"]})
         return result
 
     def network_names(self) -> list[str]:
@@ -626,6 +638,7 @@ def main() -> None:
             "sandbox": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "checked", "absent"], "default": "present"},
             "image": {"type": "str", "default": ""},
+            "images": {"type": "dict", "default": {}},
             "distribution": {"type": "str", "default": ""},
             "hosts": {"type": "list", "elements": "str", "default": []},
             "containers": {"type": "list", "elements": "str", "default": []},
@@ -646,8 +659,9 @@ def main() -> None:
         )
     sandbox = Sandbox(module)
     if module.params["state"] == "checked":
-        sandbox.checked()
-        module.exit_json(changed=False)
+        containers, _networks = sandbox.checked()
+        names = zip(module.params["hosts"], module.params["containers"], strict=True)
+        module.exit_json(changed=False, missing=[host for host, name in names if name not in containers])
     module.exit_json(**(sandbox.present() if module.params["state"] == "present" else sandbox.absent()))
 
 

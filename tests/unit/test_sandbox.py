@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, run
 from types import ModuleType
 
 import pytest
@@ -24,47 +24,14 @@ def load(name: str, directory: Path = LIBRARY) -> ModuleType:
 image = load("sandbox_image")
 containers = load("sandbox_containers")
 
-ONE_LINE = """# deb http://no.example/debian stable main
-deb-src http://no.example/debian bookworm main
-deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian bookworm main # why
-deb http://s.example/sec bookworm-security main
-deb cdrom:[Debian]/ bookworm main
-"""
-DEB822 = """# comment
-Types: deb deb-src
-URIs: http://a.example/debian
-# http://no.example
-Suites: bookworm
- bookworm-updates
-Components: main
-
-Types: deb
-URIs: http://off.example/debian
-Suites: bookworm
-Enabled: no
-
-Types: deb-src
-URIs: http://src.example/debian
-Suites: bookworm
-"""
-
-
-def test_one_line_sources() -> None:
-    assert image.parse_sources(ONE_LINE, deb822=False)[:2] == [
-        ("http://a.example/debian", "bookworm"),
-        ("http://s.example/sec", "bookworm-security"),
-    ]
-
-
-def test_deb822_sources() -> None:
-    assert image.parse_sources(DEB822, deb822=True) == [
-        ("http://a.example/debian", "bookworm"),
-        ("http://a.example/debian", "bookworm-updates"),
-    ]
-
 
 def test_mirrors_of_a_host() -> None:
-    sources = image.parse_sources(ONE_LINE, deb822=False)
+    sources = [
+        ("cdrom:[Debian]/", "bookworm"),
+        ("http://a.example/debian", "bookworm"),
+        ("http://a.example/debian", "bookworm-updates"),
+        ("http://s.example/sec", "bookworm-security"),
+    ]
     assert image.choose_mirrors(sources, "bookworm") == ("http://a.example/debian", "http://s.example/sec")
     assert image.choose_mirrors([("http://u.example/", "unstable")], "forky") == ("http://u.example/", "")
     assert image.choose_mirrors([("http://o.example/", "jammy")], "") == ("", "")
@@ -76,13 +43,24 @@ def test_mirror_list_stands_for_its_first_entry(tmp_path: Path) -> None:
     assert image.first_address("http://c.example") == "http://c.example"
 
 
-@pytest.mark.parametrize(
-    ("distribution", "suites"),
-    [("bookworm", ["bookworm bookworm-updates", "bookworm-security"]), ("sid", ["sid"]), ("forky", ["forky"])],
-)
-def test_image_sources(distribution: str, suites: list[str]) -> None:
-    text = image.image_sources(distribution, "http://a.example", "http://s.example", "/k.gpg")
+@pytest.mark.parametrize(("rolling", "suites"), [(False, ["x x-updates", "x-security"]), (True, ["x"])])
+def test_image_sources(rolling: bool, suites: list[str]) -> None:
+    parts = {"distribution": "x", "rolling": rolling, "mirror": "http://a.example", "security_mirror": "http://s.example"}
+    text = image.image_sources(parts, "/k.gpg")
     assert [line.removeprefix("Suites: ") for line in text.splitlines() if line.startswith("Suites")] == suites
+
+
+def test_what_starts_units_is_put_aside_until_the_first_boot(tmp_path: Path) -> None:
+    wants, rc = tmp_path / "etc/systemd/system/multi-user.target.wants", tmp_path / "etc/rc2.d"
+    for directory in (wants, rc):
+        directory.mkdir(parents=True)
+    for link in (wants / "nova-api.service", wants / "dbus.service", rc / "S01nova-api", rc / "K01nova-api", rc / "S01sudo"):
+        link.symlink_to("/nowhere")
+    run(["sh", "-c", image.hold_script(["nova-*"]), "hold", str(tmp_path)], check=True)
+    assert {link.name for link in (*wants.iterdir(), *rc.iterdir())} == {"dbus.service", "K01nova-api", "S01sudo"}
+    run(["tar", "-C", tmp_path / "etc", "-xf", tmp_path / image.FIRST_BOOT / "enabled.tar"], check=True)
+    assert (wants / "nova-api.service").is_symlink() and (rc / "S01nova-api").is_symlink()
+    assert (tmp_path / image.FIRST_BOOT / "run").read_text() == image.FIRST_BOOT_SCRIPT
 
 
 def test_recipe_follows_every_part() -> None:
@@ -102,9 +80,9 @@ def test_hardware_address_is_stable_and_local() -> None:
     [
         ("10.20.0.11", ""),
         ("10.20.0.1", "gateway"),
-        ("10.20.0.0", "no host address"),
-        ("10.20.0.255", "no host address"),
-        ("10.21.0.11", "no host address"),
+        ("10.20.0.0", "not a host address"),
+        ("10.20.0.255", "not a host address"),
+        ("10.21.0.11", "not a host address"),
         ("", "empty"),
         ("x", "4 octets"),
     ],
@@ -119,8 +97,8 @@ def test_address_problem(address: str, problem: str) -> None:
     [
         ("fd4b:10:20::11", ""),
         ("fd4b:10:20::1", "gateway"),
-        ("fd4b:10:20::", "no host address"),
-        ("fd4b:10:20:1::11", "no host address"),
+        ("fd4b:10:20::", "not a host address"),
+        ("fd4b:10:20:1::11", "not a host address"),
         ("10.20.0.11", "At least 3 parts"),
     ],
 )

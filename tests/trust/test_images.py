@@ -1,0 +1,98 @@
+"""Images that have packages in them have nothing else of a host: no secret, database, key or identity; none starts a service."""
+
+from __future__ import annotations
+
+import fnmatch
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[2]
+# What is one host's own, as shell patterns below the root. A directory's name ends with a slash; an empty file is nothing.
+FORBIDDEN = (
+    "etc/ssh/ssh_host_*",
+    "etc/ssl/private/*",
+    "etc/machine-id",
+    "var/lib/dbus/machine-id",
+    "var/lib/systemd/random-seed",
+    "var/lib/systemd/credential.secret",
+    "*.erlang.cookie",
+    "var/lib/mysql/mysql/*",
+    "var/lib/mysql/ib*",
+    "var/lib/mysql/*.pem",
+    "*.sqlite",
+    "etc/openvswitch/system-id.conf",
+    "*conf.db",
+    "var/lib/ovn/*.db",
+    "etc/keystone/*-keys/*",
+    "var/lib/keystone/*-keys/*",
+    "var/lib/nova/compute_id",
+    "var/lib/libvirt/secrets/*",
+    "var/cache/debconf/passwords.dat",
+    "var/log/*",
+    "root/*openrc",
+)
+
+
+def images() -> list[str]:
+    """Names of the images that have packages in them, as `make cloud` has made them."""
+    found = subprocess.run(
+        ["podman", "image", "ls", "--format", "{{.Repository}}", "--filter", "reference=localhost/kilonova-*-*"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return sorted(set(found.stdout.split()))
+
+
+def own(root: Path) -> list[str]:
+    """What is one host's own below `root`: files that are not empty."""
+    files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink() and path.stat().st_size]
+    names = [str(path.relative_to(root)) for path in files]
+    return [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in FORBIDDEN)]
+
+
+def starts(root: Path) -> list[str]:
+    """The links that start a service of ours at boot."""
+    units = yaml.safe_load((PROJECT / "roles" / "openstack" / "vars" / "main.yml").read_text(encoding="utf-8"))["openstack_units"]
+    links = [*root.glob("etc/systemd/system/*.wants/*"), *root.glob("etc/rc?.d/S*")]
+    names = [f"{start}{unit}" for unit in units for start in ("", "S[0-9][0-9]")]
+    return [str(link) for link in links if any(fnmatch.fnmatch(link.name, name) for name in names)]
+
+
+def told(root: Path, secrets: list[bytes]) -> list[str]:
+    """Files that have a secret of this sandbox in them."""
+    files = [path for name in ("etc", "root", "var") for path in (root / name).rglob("*") if path.is_file()]
+    small = [path for path in files if not path.is_symlink() and path.stat().st_size < 2**20]
+    return [str(path) for path in small if any(value in path.read_bytes() for value in secrets)]
+
+
+@pytest.mark.parametrize("image", images() or [pytest.param("", marks=pytest.mark.skip(reason="no image was made here"))])
+def test_nothing_of_a_host_is_in_an_image(image):
+    path = PROJECT / "inventories" / "sandbox" / "group_vars" / "all" / "secrets.yml"
+    secrets = [str(value).encode() for value in (yaml.safe_load(path.read_text()) if path.exists() else {}).values()]
+    root = Path(subprocess.run(["podman", "image", "mount", image], capture_output=True, text=True, check=True).stdout.strip())
+    try:
+        assert (root / "etc/debian_version").exists()
+        assert (own(root), starts(root), told(root, secrets)) == ([], [], [])
+        left = ("usr/sbin/policy-rc.d", "usr/share/python3/bcep/kilonova")
+        assert [name for name in left if (root / name).exists()] == []
+    finally:
+        subprocess.run(["podman", "image", "unmount", image], capture_output=True, check=True)
+
+
+def test_a_host_of_this_sandbox_would_be_found(sandbox):
+    """The same look at a host that is deployed finds its databases, keys and services: what is looked for is what there is."""
+    mounted = subprocess.run(
+        ["podman", "mount", sandbox.container("controller")], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    try:
+        found = own(Path(mounted))
+        for name in ("var/lib/rabbitmq/.erlang.cookie", "etc/keystone/fernet-keys/0", "etc/openvswitch/system-id.conf"):
+            assert name in found
+        assert any(name.startswith("var/lib/mysql/") for name in found)
+        assert starts(Path(mounted))
+    finally:
+        subprocess.run(["podman", "unmount", sandbox.container("controller")], capture_output=True, check=True)
