@@ -24,7 +24,7 @@ class ActionModule(Instrument):
         if arguments.pop("pending", False):
             return {**arguments, "units": pending}
         units = config_files.units_with_digests(arguments.pop("units"), arguments.pop("files", []))
-        arguments = {**arguments, "units": units, "unasked": pending}
+        arguments = {**arguments, "units": units, "pending": pending}
         # Our own message queue is asked without a password.
         if self._is_external() and any(unit.get("queues") for unit in units):
             arguments["queue"] = self._templar.template(self.variables["openstack_queue_login"])

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import files, foreign, lock, rabbitmq, unit_state
+from ansible.module_utils.kilonova import files, foreign, lock, rabbitmq, result, unit_state
 from ansible.module_utils.kilonova.address import split
 from ansible.module_utils.kilonova.http import NoAnswer, ask
 
@@ -20,7 +20,7 @@ DOCUMENTATION = r"""
 module: service_units
 short_description: The guide's "service nova-api restart", only where it is needed
 description:
-  - Called by the action plugin of the same name, where the host has not told already that nothing is left to do.
+  - Called by the action plugin of the same name, where the host has not reported already that nothing is left to do.
   - Starts and enables units, and restarts those that read a configuration that changed since they were last restarted here.
   - What each unit was last restarted with is kept in C(/var/lib/kilonova/services.json), so a run that died between writing a
     file and restarting its reader is completed by the next run.
@@ -31,33 +31,69 @@ options:
     type: list
     elements: dict
     required: true
-    description: >-
-      name; reads (path to section to digest, what the unit reads; the digest of a section that it does not use is empty);
-      answers (an http URL, or host:port; optional); queues (names of RabbitMQ queues that must have a consumer once the unit was
-      started; optional); after (units of this list that must answer before this one is touched; optional); action (restart or
-      reload); runs (whether it shall run; without it, yes. What shall not run is stopped and disabled); configuration (file of a
-      unit that shall not run; one that is not exactly its package's is somebody's who uses the unit, which then stays as it
-      is); later (nothing in the run needs it before the last play: the first start here is not waited for); invocation (systemd's
-      id of the process at an earlier look: by another one it died meanwhile).
-  unasked:
+    description: Units, in the order in which they start.
+    suboptions:
+      name: {type: str, required: true, description: Name of the unit.}
+      digests:
+        type: dict
+        default: {}
+        description: >-
+          What the unit reads - path to section to digest; the digest of a section that it does not use is empty. The action
+          plugin makes them of a role's C(reads) (paths; without it, all C(files)) and C(ignores) (sections that the unit does
+          not use).
+      answers:
+        type: str
+        description: HTTP URL, or host:port, that answers once the unit works. Without it, being active is enough.
+      queues:
+        type: list
+        elements: str
+        default: []
+        description: RabbitMQ queues that must have a consumer once the unit was started.
+      after:
+        type: list
+        elements: str
+        default: []
+        description: Units of this list that must answer before this one is touched.
+      action: {type: str, choices: [restart, reload], default: restart, description: What a changed configuration asks for.}
+      runs: {type: bool, default: true, description: Whether the unit shall run. One that shall not is stopped and disabled.}
+      configuration:
+        type: path
+        description: >-
+          File of a unit that shall not run. Where it is not exactly its package's, somebody uses the unit, and it stays as it is.
+      start_without_waiting:
+        type: bool
+        default: false
+        description: >-
+          Whether nothing in the run needs the unit before the last play. Its first start is not waited for; the last play asks.
+      invocation:
+        type: str
+        description: systemd's InvocationID when we last looked. If it has changed, the unit died and was started again.
+  pending:
     type: list
     elements: dict
     default: []
     description: >-
-      Units (name, answers, invocation) whose first start was not waited for so far, or that only their process could be asked.
-      Those of this call are returned as C(pending), for the last play to ask.
+      Units (name, answers, invocation) that this run started without waiting, and units whose only sign of life is their process.
   timeout: {type: int, default: 180, description: Seconds to wait for all answers.}
-  queue: {type: dict, description: 'Where RabbitMQ is somebody else''s - its host, port, user, password and vhost.'}
+  queue: {type: dict, description: 'Where RabbitMQ is external - its host, port, user, password and vhost.'}
   settle:
     type: int
     default: 10
     description: Seconds that a unit must live with a changed configuration, where nothing but its process can be asked.
 """
 
+RETURN = r"""
+pending:
+  description: C(pending), and such units of this call. The last play asks them.
+  type: list
+  returned: when there are any new ones
+"""
+
 DIED = "died right after its start (now %s, %s)"
 # Seconds between two questions to a service that starts, and between two looks at one that settles.
 MOMENT = 0.2
 PAUSE = 2
+# An Erlang term for RabbitMQ: the names of all queues that have a consumer, as a list of binaries.
 CONSUMED = (
     "[N || Q <- rabbit_amqqueue:list(), {resource, _, _, N} <- [amqqueue:get_name(Q)], rabbit_amqqueue:consumers(Q) =/= []]"
 )
@@ -114,122 +150,193 @@ def consumed_queues(module, names):
         return set()
 
 
-def main():
-    """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            "units": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    # Digests of what may be a weak password: not for verbose logs.
-                    "reads": {"type": "dict", "default": {}, "no_log": True},
-                    "answers": {"type": "str"},
-                    "queues": {"type": "list", "elements": "str", "default": []},
-                    "after": {"type": "list", "elements": "str", "default": []},
-                    "action": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
-                    "runs": {"type": "bool", "default": True},
-                    "configuration": {"type": "path"},
-                    "later": {"type": "bool", "default": False},
-                    "invocation": {"type": "str"},
-                },
-            },
-            "unasked": {"type": "list", "elements": "dict", "default": []},
-            "queue": {"type": "dict", "options": rabbitmq.LOGIN},
-            "timeout": {"type": "int", "default": 180},
-            "settle": {"type": "int", "default": 10},
+ARGUMENTS = {
+    "units": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            # Of what may be a weak password: not for verbose logs.
+            "digests": {"type": "dict", "default": {}, "no_log": True},
+            "answers": {"type": "str"},
+            "queues": {"type": "list", "elements": "str", "default": []},
+            "after": {"type": "list", "elements": "str", "default": []},
+            "action": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
+            "runs": {"type": "bool", "default": True},
+            "configuration": {"type": "path"},
+            "start_without_waiting": {"type": "bool", "default": False},
+            "invocation": {"type": "str"},
         },
-        supports_check_mode=True,
-    )
+    },
+    "pending": {"type": "list", "elements": "dict", "default": []},
+    "queue": {"type": "dict", "options": rabbitmq.LOGIN},
+    "timeout": {"type": "int", "default": 180},
+    "settle": {"type": "int", "default": 10},
+}
+
+
+def main():
+    """Observe, plan, act, prove or go back, remember."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     lock.take(module)
-    units = [unit for unit in module.params["units"] if unit["runs"]]
-    idle = {unit["name"]: unit["configuration"] for unit in module.params["units"] if not unit["runs"]}
-    paths = list(dict.fromkeys(path for unit in units for path in unit["reads"]))
-    state = unit_state.load_state(module.warn)
+    seen = Seen(module)
+    plan = Plan(module, seen)
     if module.check_mode:
-        # A real run has these marks from config_files, which put the files right.
-        for path in paths:
-            unit_state.mark_edits(state, path)
-    shown = show([unit["name"] for unit in module.params["units"]])
-    plan, enable, act = [], [], {"start": [], "restart": [], "reload": []}
-    # A unit that the packages of this host do not have needs nothing. Before they are installed, it counts as one that they have.
-    disable = [name for name in idle if must_be_disabled(shown[name], module.check_mode) and not is_used(name, idle[name])]
-    plan += ["disable %s" % name for name in disable]
-    for unit in units:
-        name, properties = unit["name"], shown[unit["name"]]
-        # In check mode, the package may come with this very run, and takes a mask of its own away.
-        coming = module.check_mode and (properties.get("LoadState") == "not-found" or os.path.lexists(MASKED_BY_PACKAGE % name))
-        if properties.get("LoadState") == "masked" and not coming:
-            module.fail_json(msg="unit %s is masked on this host; run `systemctl unmask %s` or remove the mask" % (name, name))
-        if properties.get("LoadState") == "not-found" and not coming:
-            module.fail_json(msg="unit %s does not exist on this host; is the package installed?" % name)
+        result.leave(module, plan.actions)
+    with result.doing(module, plan.actions):
+        enable_and_disable(module, plan)
+        done = []
+        for wave in ([unit for unit in seen.units if not unit["after"]], [unit for unit in seen.units if unit["after"]]):
+            acted = act(plan, wave)
+            done += [unit for unit in wave if unit["name"] in acted]
+            prove_or_go_back(module, seen, [unit for unit in wave if unit["name"] not in plan.without_waiting], acted, done)
+        pending = still_pending(seen, plan)
+        remember(module, seen)
+    result.leave(module, plan.actions, **({"pending": pending} if pending else {}))
+
+
+class Seen:
+    """What there is: the units as systemd shows them, and what each was last restarted with."""
+
+    def __init__(self, module):
+        """Ask systemd once, and read the state."""
+        self.all = module.params["units"]
+        self.units = [unit for unit in self.all if unit["runs"]]
+        self.paths = list(dict.fromkeys(path for unit in self.units for path in unit["digests"]))
+        self.pending = {unit["name"]: unit for unit in module.params["pending"]}
+        self.state = unit_state.load_state(module.warn)
+        if module.check_mode:
+            # A real run has these marks from config_files, which put the files right.
+            for path in self.paths:
+                unit_state.mark_edits(self.state, path)
+        self.shown = show([unit["name"] for unit in self.all])
+
+
+class Plan:
+    """What is to be done: `actions` in words, and the units by verb."""
+
+    def __init__(self, module, seen):
+        """Compare what there is with what must be; fail where a unit cannot run."""
+        self.enable, self.verbs = [], {"start": [], "restart": [], "reload": []}
+        # A unit that the packages of this host do not have needs nothing. Before they are installed, it counts as one that they
+        # have.
+        self.disable = [
+            unit["name"]
+            for unit in seen.all
+            if not unit["runs"]
+            and must_be_disabled(seen.shown[unit["name"]], module.check_mode)
+            and not is_used(unit["name"], unit["configuration"])
+        ]
+        self.actions = ["disable %s" % name for name in self.disable]
+        for unit in seen.units:
+            see_that_it_can_run(module, unit["name"], seen.shown[unit["name"]])
+            self._add(unit, seen.shown[unit["name"]], seen.state)
+        touched = {name for chosen in self.verbs.values() for name in chosen}
+        # Units that run here with their first configuration, as far as this run knows.
+        self.first = [
+            unit
+            for unit in seen.units
+            if unit["name"] in touched and (unit["name"] not in seen.state or unit["name"] in seen.pending)
+        ]
+        self.without_waiting = {
+            unit["name"] for unit in self.first if unit["start_without_waiting"] and unit["name"] in self.verbs["start"]
+        }
+
+    def _add(self, unit, properties, state):
+        name = unit["name"]
         stopped = properties.get("ActiveState") not in ("active", "activating", "reloading")
         if not unit_state.is_enabled(name, properties.get("UnitFileState")):
-            enable.append(name)
+            self.enable.append(name)
             # What is started is enabled as well, whether or not its package did so.
-            plan += [] if stopped else ["enable %s" % name]
+            self.actions += [] if stopped else ["enable %s" % name]
         known = state.get(name, {})
         # Only what this call knows of: on a host that is controller and compute node, two roles name the same unit.
-        changed = differences({path: known[path] for path in unit["reads"] if path in known}, unit["reads"])
+        changed = differences({path: known[path] for path in unit["digests"] if path in known}, unit["digests"])
         if stopped:
-            act["start"].append(name)
-            plan.append("start %s" % name)
+            self.verbs["start"].append(name)
+            self.actions.append("start %s" % name)
         elif changed:
-            act[unit["action"]].append(name)
+            self.verbs[unit["action"]].append(name)
             why = "changed: %s" % ", ".join(changed) if name in state else "runs with a configuration from before this installer"
-            plan.append("%s %s (%s)" % (unit["action"], name, why))
-    result = {"changed": bool(plan), "actions": plan, "diff": {"before": "", "after": "".join("%s\n" % line for line in plan)}}
-    if module.check_mode:
-        module.exit_json(**result)
-    if plan:
+            self.actions.append("%s %s (%s)" % (unit["action"], name, why))
+
+
+def see_that_it_can_run(module, name, properties):
+    """Fail where a unit is masked or missing. In check mode, its package may come with this very run."""
+    # The package takes a mask of its own away.
+    coming = module.check_mode and (properties.get("LoadState") == "not-found" or os.path.lexists(MASKED_BY_PACKAGE % name))
+    if properties.get("LoadState") == "masked" and not coming:
+        module.fail_json(msg="unit %s is masked on this host; run `systemctl unmask %s` or remove the mask" % (name, name))
+    if properties.get("LoadState") == "not-found" and not coming:
+        module.fail_json(msg="unit %s does not exist on this host; is the package installed?" % name)
+
+
+def enable_and_disable(module, plan):
+    """Let units start with the host, or not."""
+    if plan.actions:
         # A unit's own file, or a drop-in of it, may be what changed.
         systemctl("daemon-reload")
-    for command, chosen in ((("disable", "--now"), disable), (("enable",), enable)):
+    for command, chosen in ((("disable", "--now"), plan.disable), (("enable",), plan.enable)):
         rc, output = systemctl(*command, *chosen) if chosen else (0, "")
         if rc:
-            module.fail_json(msg="systemctl %s %s: %s" % (command[0], " ".join(chosen), output), **result)
-    unasked = {unit["name"]: unit for unit in module.params["unasked"]}
-    touched = {name for chosen in act.values() for name in chosen}
-    first = [unit for unit in units if unit["name"] in touched and (unit["name"] not in state or unit["name"] in unasked)]
-    done, later = [], {unit["name"] for unit in first if unit["later"] and unit["name"] in act["start"]}
-    for wave in ([unit for unit in units if not unit["after"]], [unit for unit in units if unit["after"]]):
-        mine = {unit["name"] for unit in wave}
-        acted = {verb: [name for name in chosen if name in mine] for verb, chosen in act.items()}
-        for verb, chosen in acted.items():
-            if not chosen:
-                continue
-            if verb == "start":
-                systemctl("reset-failed", *chosen)
-            # A service that cannot start says so below, with its journal; the others go on meanwhile.
-            for names, options in ((set(chosen) - later, []), (set(chosen) & later, ["--no-block"])):
-                if names:
-                    systemctl(verb, *options, *[name for name in chosen if name in names])
-        acted = {name for chosen in acted.values() for name in chosen}
-        done += [unit for unit in wave if unit["name"] in acted]
-        silent = wait(module, [unit for unit in wave if unit["name"] not in later], acted, state)
-        if silent:
-            go_back(module, silent, paths, done, result)
-    first = {unit["name"]: unit for unit in first if unit["name"] in later or not (unit["answers"] or unit["queues"])}
-    if first:
-        seen = show(list(first))
-        for name, unit in first.items():
-            # What systemd has not started yet has the id of an earlier process, or none.
-            invocation = None if name in later else seen[name].get("InvocationID")
-            unasked[name] = {"name": name, "answers": unit["answers"], "invocation": invocation}
-        result["pending"] = list(unasked.values())
-    # Only now: a run that dies before this line restarts them again.
-    new_state = dict(state)
-    new_state.update({unit["name"]: {**state.get(unit["name"], {}), **unit["reads"]} for unit in units})
+            module.fail_json(msg="systemctl %s %s: %s" % (command[0], " ".join(chosen), output))
+
+
+def act(plan, wave):
+    """Start, restart and reload the units of a wave; returns the names of those that were touched.
+
+    A service that cannot start says so when it is proven, with its journal; the others go on meanwhile.
+    """
+    mine = {unit["name"] for unit in wave}
+    acted = {verb: [name for name in chosen if name in mine] for verb, chosen in plan.verbs.items()}
+    for verb, chosen in acted.items():
+        if verb == "start" and chosen:
+            systemctl("reset-failed", *chosen)
+        waited = [name for name in chosen if name not in plan.without_waiting]
+        others = [name for name in chosen if name in plan.without_waiting]
+        if waited:
+            systemctl(verb, *waited)
+        if others:
+            systemctl(verb, "--no-block", *others)
+    return {name for chosen in acted.values() for name in chosen}
+
+
+def prove_or_go_back(module, seen, units, acted, done):
+    """Wait until the units answer. Where one does not, put back what it ran with before, and fail."""
+    silent = wait(module, units, acted, seen.state)
+    if silent:
+        go_back(module, silent, seen.paths, done)
+
+
+def still_pending(seen, plan):
+    """Units that the last play asks: those that were not waited for, and those of which only the process can be asked."""
+    first = {
+        unit["name"]: unit
+        for unit in plan.first
+        if unit["name"] in plan.without_waiting or not (unit["answers"] or unit["queues"])
+    }
+    if not first:
+        return []
+    shown = show(list(first))
+    for name, unit in first.items():
+        # What systemd has not started yet has the id of an earlier process, or none.
+        invocation = None if name in plan.without_waiting else shown[name].get("InvocationID")
+        seen.pending[name] = {"name": name, "answers": unit["answers"], "invocation": invocation}
+    return list(seen.pending.values())
+
+
+def remember(module, seen):
+    """Keep what the units run with now. Only at the end: a run that dies before it restarts them again."""
+    state = dict(seen.state)
+    state.update({unit["name"]: {**seen.state.get(unit["name"], {}), **unit["digests"]} for unit in seen.units})
     try:
-        if new_state != state:
-            unit_state.save_state(new_state)
-        for path in paths:
+        if state != seen.state:
+            unit_state.save_state(state)
+        for path in seen.paths:
             unit_state.keep_good(path)
     except files.Refused as error:
-        module.fail_json(msg=str(error), **result)
-    module.exit_json(**result)
+        module.fail_json(msg=str(error))
 
 
 def must_be_disabled(properties, check_mode):
@@ -320,19 +427,19 @@ def processor_seconds(pid):
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def go_back(module, silent, paths, units, result):
+def go_back(module, silent, paths, units):
     """Put back the files that the unit ran with before, and fail with what happened to both configurations."""
     name, reason = silent
-    reads = next((unit["reads"] for unit in units if unit["name"] == name), {})
+    reads = next((unit["digests"] for unit in units if unit["name"] == name), {})
     journal = last_words(name)
     try:
         restored = [path for path in paths if path in reads and unit_state.put_back(path)]
     except files.Refused as error:
         message = "service %s: %s; its files could not be put back: %s" % (name, reason, error)
-        module.fail_json(msg=message, journal=journal, **result)
+        module.fail_json(msg=message, journal=journal)
     if not restored:
-        module.fail_json(msg="service %s: %s" % (name, reason), journal=journal, **result)
-    again = [unit for unit in units if set(unit["reads"]) & set(restored)]
+        module.fail_json(msg="service %s: %s" % (name, reason), journal=journal)
+    again = [unit for unit in units if set(unit["digests"]) & set(restored)]
     systemctl("daemon-reload")
     systemctl("reset-failed", *[unit["name"] for unit in again])
     systemctl("restart", *[unit["name"] for unit in again])
@@ -345,7 +452,6 @@ def go_back(module, silent, paths, units, result):
         % (name, reason, ", ".join(restored), outcome),
         journal=journal,
         restored=restored,
-        **result,
     )
 
 

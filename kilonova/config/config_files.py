@@ -282,7 +282,7 @@ def units_with_digests(units: Iterable[Mapping[str, Any]], files: Iterable[Mappi
         ignored = dict.fromkeys(unit.get("ignores") or (), "")
         reads = {path: {**known[path], **ignored} for path in paths}
         kept = {key: value for key, value in unit.items() if key not in ("reads", "ignores")}
-        result.append({**kept, "reads": reads})
+        result.append({**kept, "digests": reads})
     return result
 
 

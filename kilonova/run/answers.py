@@ -91,7 +91,7 @@ def unit_is_current(unit: Mapping[str, Any], variables: Mapping[str, Any]) -> bo
     if unit.get("answers") or unit.get("queues") or unit.get("invocation"):
         return False
     current = services["current"].get(unit["name"])
-    return current is not None and all(current.get(path) == keyed(digests, KEY) for path, digests in unit["reads"].items())
+    return current is not None and all(current.get(path) == keyed(digests, KEY) for path, digests in unit["digests"].items())
 
 
 def migration_peer(variables: Mapping[str, Any]) -> dict[str, str] | None:

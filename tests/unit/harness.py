@@ -136,4 +136,4 @@ def revision(directory, name, down=None, depends_on=None, annotated=False):
 
 def unit(name, digest="1", **more):
     """A unit that reads one section of one file."""
-    return {"name": name, "reads": {"/etc/x.conf": {"DEFAULT": digest}}, **more}
+    return {"name": name, "digests": {"/etc/x.conf": {"DEFAULT": digest}}, **more}

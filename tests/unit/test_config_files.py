@@ -415,12 +415,12 @@ def test_units_read_what_they_say_except_what_they_ignore():
         {"name": "libvirtd", "reads": []},
     ]
     api, proxy, libvirtd = units_with_digests(units, [NOVA, PROXY])
-    used = {path: [name for name, digest in sections.items() if digest] for path, sections in api["reads"].items()}
+    used = {path: [name for name, digest in sections.items() if digest] for path, sections in api["digests"].items()}
     assert used == {"/etc/nova/nova.conf": ["DEFAULT"], "/etc/default/proxy": ["*"]}
-    assert api.pop("reads")["/etc/nova/nova.conf"]["vnc"] == ""
+    assert api.pop("digests")["/etc/nova/nova.conf"]["vnc"] == ""
     assert api == {"name": "nova-api", "answers": "http://x/", "after": ["y"]}
-    assert list(proxy["reads"]) == ["/etc/default/proxy"]
-    assert libvirtd["reads"] == {}
+    assert list(proxy["digests"]) == ["/etc/default/proxy"]
+    assert libvirtd["digests"] == {}
 
 
 def test_a_unit_that_reads_an_unknown_file_is_refused():

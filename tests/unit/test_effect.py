@@ -10,7 +10,7 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from test_generate import ONE, SECRETS, TREE, TWO, inventory, run, texts
 
-from kilonova.config import checking, inventories, sources
+from kilonova.config import checking, config_files, inventories, sources
 from kilonova.config.catalogue import catalogue, grammar, validate
 from kilonova.config.config_files import ROLES
 from kilonova.config.inventories import Inventory
@@ -207,8 +207,8 @@ def test_on_one_host_a_change_of_the_controllers_file_restarts_the_compute_servi
     usual = {**SECRETS, "openstack_management_address": "10.0.0.11", "ansible_connection": "local", "openstack_release": "epoxy"}
     (directory / "group_vars" / "all" / "main.yml").write_text(yaml.safe_dump(usual), encoding="utf-8")
     play = yaml.safe_load((TREE / "playbooks" / "compute_nodes.yml").read_text(encoding="utf-8"))[0]
-    asked = "__nova_compute_units | units_with_digests(__nova_compute_files + openstack_controller_files)"
-    agent = "__neutron_ovn_units | units_with_digests(__neutron_ovn_files + __neutron_compute_files + openstack_controller_files)"
+    asked = "{'units': __nova_compute_units, 'files': __nova_compute_files + openstack_controller_files}"
+    agent = "{'units': __neutron_ovn_units, 'files': __neutron_ovn_files + __neutron_compute_files + openstack_controller_files}"
     play["roles"] = [{"role": "neutron_ovn"}]  # included by name, and so not known when the play begins
     play["tasks"].append(
         {
@@ -216,7 +216,7 @@ def test_on_one_host_a_change_of_the_controllers_file_restarts_the_compute_servi
             "tags": ["record"],
             "delegate_to": "localhost",
             "ansible.builtin.copy": {
-                "content": f"{{{{ (({asked}) + ({agent})) | to_json }}}}",
+                "content": f"{{{{ [{asked}, {agent}] | to_json }}}}",
                 "dest": str(tmp_path / "units.json"),
                 "mode": "0600",
             },
@@ -239,8 +239,9 @@ def test_on_one_host_a_change_of_the_controllers_file_restarts_the_compute_servi
             ANSIBLE_FILTER_PLUGINS=str(TREE / "filter_plugins"),
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        units = json.loads((tmp_path / "units.json").read_text(encoding="utf-8"))
-        return {unit["name"]: unit["reads"] for unit in units if unit.get("runs", True) and unit["reads"]}
+        tasks = json.loads((tmp_path / "units.json").read_text(encoding="utf-8"))
+        units = [unit for task in tasks for unit in config_files.units_with_digests(task["units"], task["files"])]
+        return {unit["name"]: unit["digests"] for unit in units if unit.get("runs", True) and unit["digests"]}
 
     before = digests()
     assert list(before["nova-compute"]) == [NOVA, SECOND]

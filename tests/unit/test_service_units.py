@@ -9,6 +9,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from ansible.module_utils.kilonova import history
 from harness import Failed, load, unit
 
 from kilonova.run import answers
@@ -102,6 +103,8 @@ def test_only_what_reads_a_changed_section_is_restarted(run, systemd):
         "reload mariadb (changed: [DEFAULT] of /etc/x.conf)",
     ]
     assert systemd.calls == ["restart nova-api", "reload mariadb"]
+    # Why was nova-api restarted last Tuesday? The host knows.
+    assert [entry["action"] for entry in history.read()[0]][-2:] == result["actions"]
 
 
 def test_a_service_from_before_this_installer_is_restarted(run, systemd):
@@ -141,7 +144,7 @@ def conf(tmp_path, monkeypatch):
             path.chmod(0o640)
 
         def unit(self, name, ignores=(), **digests):
-            return {"name": name, "reads": {str(path): {"DEFAULT": "1", **digests, **dict.fromkeys(ignores, "")}}}
+            return {"name": name, "digests": {str(path): {"DEFAULT": "1", **digests, **dict.fromkeys(ignores, "")}}}
 
     monkeypatch.setattr(Conf, "path", path, raising=False)
     return Conf()
@@ -169,13 +172,13 @@ def test_what_was_changed_by_hand_restarts_what_reads_it(run, systemd, conf, fil
 
 def test_a_configuration_that_a_service_does_not_survive_is_put_back(run, systemd, conf):
     systemd.add("nova-api", "nova-scheduler", "libvirtd")
-    units = [conf.unit("nova-api"), conf.unit("nova-scheduler"), {"name": "libvirtd", "reads": {}}]
+    units = [conf.unit("nova-api"), conf.unit("nova-scheduler"), {"name": "libvirtd", "digests": {}}]
     conf("[DEFAULT]\ngood = 1\n")
     run(systemd.code, units=units)
     conf("[DEFAULT]\nbad = 1\n")
     systemd.calls.clear()
     systemd.starts["nova-scheduler"] = lambda: "failed" if "bad" in conf.path.read_text() else "active"
-    changed = [conf.unit("nova-api", DEFAULT="2"), conf.unit("nova-scheduler", DEFAULT="2"), {"name": "libvirtd", "reads": {}}]
+    changed = [conf.unit("nova-api", DEFAULT="2"), conf.unit("nova-scheduler", DEFAULT="2"), {"name": "libvirtd", "digests": {}}]
     with pytest.raises(Failed) as failed:
         run(systemd.code, units=changed)
     assert failed.value.args[0]["msg"] == (
@@ -219,8 +222,11 @@ def test_the_run_goes_on_while_a_service_starts_for_the_first_time(run, systemd,
     systemd.add("glance-api", "keystone", ActiveState="inactive")
     asked = []
     monkeypatch.setattr(systemd.code, "answer", asked.append)
-    units = [{**unit("glance-api", answers="10.0.0.11:9292"), "later": True}, unit("keystone", answers="10.0.0.11:5000")]
-    result = run(systemd.code, units=units, unasked=[{"name": "earlier", "answers": None}])
+    units = [
+        {**unit("glance-api", answers="10.0.0.11:9292"), "start_without_waiting": True},
+        unit("keystone", answers="10.0.0.11:5000"),
+    ]
+    result = run(systemd.code, units=units, pending=[{"name": "earlier", "answers": None}])
     assert systemd.calls == ["start keystone", "start --no-block glance-api"]
     assert asked == ["10.0.0.11:5000"]
     later = result["pending"]
@@ -240,26 +246,26 @@ def test_what_ran_before_this_installer_is_waited_for(run, systemd, monkeypatch)
     systemd.add("glance-api", InvocationID="old")
     asked = []
     monkeypatch.setattr(systemd.code, "answer", asked.append)
-    result = run(systemd.code, units=[{**unit("glance-api", answers="10.0.0.11:9292"), "later": True}])
+    result = run(systemd.code, units=[{**unit("glance-api", answers="10.0.0.11:9292"), "start_without_waiting": True}])
     assert systemd.calls == ["restart glance-api"]
     assert (asked, "ansible_facts" in result) == (["10.0.0.11:9292"], False)
     systemd.add("nova-scheduler", ActiveState="inactive", InvocationID="old")
-    unasked = run(systemd.code, units=[{**unit("nova-scheduler"), "later": True}])["pending"]
+    pending = run(systemd.code, units=[{**unit("nova-scheduler"), "start_without_waiting": True}])["pending"]
     systemd.units["nova-scheduler"]["InvocationID"] = "new"
-    assert not run(systemd.code, units=unasked)["changed"]
+    assert not run(systemd.code, units=pending)["changed"]
 
 
 def test_what_died_after_its_first_start_is_found_by_the_last_play(run, systemd):
     systemd.add("agent", ActiveState="inactive", InvocationID="1")
-    unasked = run(systemd.code, units=[unit("agent")])["pending"]
-    assert unasked == [{"name": "agent", "answers": None, "invocation": "1"}]
-    assert not run(systemd.code, units=unasked)["changed"]
+    pending = run(systemd.code, units=[unit("agent")])["pending"]
+    assert pending == [{"name": "agent", "answers": None, "invocation": "1"}]
+    assert not run(systemd.code, units=pending)["changed"]
     # systemd starts it again and again, so that it looks active at any single moment.
     systemd.units["agent"]["InvocationID"] = "2"
     with pytest.raises(Failed, match="service agent: died right after its start"):
-        run(systemd.code, units=unasked)
+        run(systemd.code, units=pending)
     # Unless it was another role that restarted it.
-    again = run(systemd.code, units=[unit("agent", "2")], unasked=unasked)["pending"]
+    again = run(systemd.code, units=[unit("agent", "2")], pending=pending)["pending"]
     assert again == [{"name": "agent", "answers": None, "invocation": "2"}]
 
 
@@ -397,10 +403,10 @@ def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, syst
         return answers.unit_is_current(unit, variables)
 
     assert rests(agent)
-    assert rests({**agent, "reads": {path: {**reads, "unused": ""} for path, reads in agent["reads"].items()}})
+    assert rests({**agent, "digests": {path: {**reads, "unused": ""} for path, reads in agent["digests"].items()}})
     # Its configuration, its state, or what is to be asked each time.
     assert not rests(conf.unit("agent", DEFAULT="2"))
-    assert not rests({**agent, "reads": {**agent["reads"], "/etc/more": {"*": "1"}}})
+    assert not rests({**agent, "digests": {**agent["digests"], "/etc/more": {"*": "1"}}})
     assert not rests(agent, enabled="disabled")
     assert not rests(agent, active="activating")
     assert not rests(conf.unit("scheduler"))  # not enabled
@@ -409,9 +415,9 @@ def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, syst
     assert not rests({**agent, "queues": ["agent"]})
     assert not rests({**agent, "invocation": "1"})
     # What shall not run.
-    assert rests({"name": "x", "runs": False, "reads": {}})
-    assert not rests({"name": "agent", "runs": False, "reads": {}})
-    assert not rests({"name": "agent", "runs": False, "reads": {}}, enabled="disabled")
+    assert rests({"name": "x", "runs": False, "digests": {}})
+    assert not rests({"name": "agent", "runs": False, "digests": {}})
+    assert not rests({"name": "agent", "runs": False, "digests": {}}, enabled="disabled")
     # A run that died before the copy that a rollback needs was made, and a change by hand.
     conf("[DEFAULT]\na = 2\n")
     assert not rests(agent)
