@@ -1,0 +1,44 @@
+"""A cloud that the version before has deployed: the first run of this one changes nothing and restarts nothing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+from deployment import INVENTORY, PROJECT, SITE, Deployment, differences
+
+# The state before the redesign of roles, instruments and the unit engine (2026-11-25).
+BEFORE = "6a5d7b2b11"
+PLACE = "group_vars/all/secrets.yml"
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
+    """A sandbox that the version before has deployed, with its own inventory and this one's secrets."""
+    tree = tmp_path_factory.mktemp("earlier") / "kilonova"
+    if subprocess.run(
+        ["git", "cat-file", "-e", f"{BEFORE}^{{commit}}"], cwd=PROJECT, capture_output=True, check=False
+    ).returncode:
+        pytest.skip(f"this clone does not have the commit {BEFORE}")
+    subprocess.run(["git", "worktree", "add", "--detach", str(tree), BEFORE], cwd=PROJECT, check=True, capture_output=True)
+    found = Deployment("upgrade", "10.26")
+    try:
+        found.create()
+        inventory = tree / "inventories" / "sandbox"
+        shutil.copy(INVENTORY / PLACE, inventory / PLACE)
+        old = {"ANSIBLE_CONFIG": str(tree / "ansible.cfg"), "ANSIBLE_INVENTORY": str(inventory)}
+        found.playbook(str(tree / SITE), **old)
+        yield found
+    finally:
+        found.destroy()
+        subprocess.run(["git", "worktree", "remove", "--force", str(tree)], cwd=PROJECT, check=True)
+
+
+def test_the_first_run_after_an_upgrade_restarts_nothing(earlier, tmp_path):
+    before = earlier.look("pulse")
+    planned, text = earlier.recorded(tmp_path / "plan", SITE, "--check")
+    assert (planned, "Nothing would be changed on any host." in text) == (set(), True)
+    done, _text = earlier.recorded(tmp_path / "run", SITE)
+    assert done == set()
+    assert differences(before, earlier.look("pulse")) == []
