@@ -22,7 +22,7 @@ def earlier(tmp_path_factory):
     ).returncode:
         pytest.skip(f"this clone does not have the commit {BEFORE}")
     subprocess.run(["git", "worktree", "add", "--detach", str(tree), BEFORE], cwd=PROJECT, check=True, capture_output=True)
-    found = Deployment("upgrade", "10.26")
+    found = Deployment("upgrade", "10.27")
     try:
         found.create()
         inventory = tree / "inventories" / "sandbox"
