@@ -90,7 +90,7 @@ def test_a_host_of_this_sandbox_would_be_found(sandbox):
     ).stdout.strip()
     try:
         found = own(Path(mounted))
-        for name in ("var/lib/rabbitmq/.erlang.cookie", "etc/keystone/fernet-keys/0", "etc/openvswitch/system-id.conf"):
+        for name in ("var/lib/rabbitmq/.erlang.cookie", "etc/keystone/fernet-keys/0", "etc/openvswitch/conf.db"):
             assert name in found
         assert any(name.startswith("var/lib/mysql/") for name in found)
         assert starts(Path(mounted))
