@@ -35,7 +35,8 @@ class ActionModule(Instrument):
         return result
 
     def prepared(self, arguments):
-        """Render the files."""
+        """Render the files, with the operator's overrides."""
+        arguments = {**arguments, "files": self.with_overrides(arguments["files"])}
         self.texts = {str(entry["path"]): config_files.render(entry) for entry in arguments["files"]}
         return arguments
 

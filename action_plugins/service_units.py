@@ -23,7 +23,8 @@ class ActionModule(Instrument):
         pending = answers.done(self.variables).get("pending", [])
         if arguments.pop("pending", False):
             return {**arguments, "units": pending}
-        units = config_files.units_with_digests(arguments.pop("units"), arguments.pop("files", []))
+        files = self.with_overrides(arguments.pop("files", []))
+        units = config_files.units_with_digests(arguments.pop("units"), files)
         arguments = {**arguments, "units": units, "pending": pending}
         # Our own message queue is asked without a password.
         if self._is_external() and any(unit.get("queues") for unit in units):

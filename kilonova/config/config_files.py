@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from kilonova.onhost.masking import mask as mask
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 # Prints any file that is declared by layers.
 USUAL_TEMPLATE = "oslo.conf.j2"
+# Print the options of [DEFAULT] alone, in files that know no sections.
+WITHOUT_SECTIONS = ("settings.j2", "arguments.j2")
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
@@ -243,7 +245,10 @@ def render(entry: Mapping[str, Any]) -> str:
     try:
         template = _environment().get_template(entry.get("template") or USUAL_TEMPLATE)
         if entry.get("layers") is not None:
-            return template.render(path=entry["path"], sections=sections_of(entry))
+            sections = sections_of(entry)
+            if entry.get("template") in WITHOUT_SECTIONS and (unknown := sections.keys() - {"DEFAULT"}):
+                raise ValueError(f"section [{min(unknown)}] cannot stand in a file without sections; write its options under DEFAULT")
+            return template.render(path=entry["path"], sections=sections)
         return template.render(path=entry["path"], **_plain(entry.get("variables") or {}))
     except (ValueError, TypeError, jinja2.TemplateError) as error:
         raise ValueError(f"{entry['path']}: {error}") from error
@@ -256,7 +261,7 @@ def digests(files: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """
     result: dict[str, dict[str, str]] = {}
     for entry in files:
-        if entry.get("layers") is not None:
+        if entry.get("layers") is not None and entry.get("template") not in WITHOUT_SECTIONS:
             parts = {
                 section: repr([(option, value) for option, (value, _layer) in options.items()])
                 for section, options in sections_of(entry).items()
@@ -299,20 +304,22 @@ def role_packages(roles: Iterable[str], release: str, roles_path: Path = ROLES) 
 
 def role_files(roles: Iterable[str], roles_path: Path = ROLES) -> list[str]:
     """Return the files that `roles` may write, in whatever release, where their data says the path itself, each once."""
-    paths: dict[str, None] = {}
+    paths = [str(entry["path"]) for entry in declared(roles, roles_path)]
+    return list(dict.fromkeys(path for path in paths if path.startswith("/") and "{{" not in path))
 
-    def look(data: Any) -> None:
-        if isinstance(data, Mapping):
-            path, declares = str(data.get("path", "")), data.keys() & {"layers", "variables", "template"}
-            if declares and path.startswith("/") and "{{" not in path:
-                paths[path] = None
+
+def declared(roles: Iterable[str], roles_path: Path = ROLES) -> Iterator[Mapping[str, Any]]:
+    """Yield the files that `roles` declare, in whatever release, as their data has them."""
+
+    def look(data: Any) -> Iterator[Mapping[str, Any]]:
+        if isinstance(data, Mapping) and "path" in data and data.keys() & {"layers", "variables", "template"}:
+            yield data
         for value in data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ():
-            look(value)
+            yield from look(value)
 
     for role in roles:
         for source in sorted((roles_path / role / "vars" / "main").glob("*.yml")):
-            look(_role_data(source))
-    return list(paths)
+            yield from look(_role_data(source))
 
 
 @cache

@@ -26,7 +26,7 @@ from jinja2 import nodes
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context, missing
 
-from kilonova.config import config_files, releases
+from kilonova.config import config_files, overrides, releases
 
 TREE = config_files.ROLES.parent
 # One result per combination of what it depends on; something that is another on every host is not worth remembering.
@@ -783,7 +783,7 @@ class Host:
         for role in self.roles():
             for variable in file_variables(role):
                 try:
-                    found = self.find(variable)
+                    found = [overrides.with_overrides(role, entry, self._override) for entry in self.find(variable)]
                     undefined = _first_undefined(found)
                 except (ValueError, TypeError, jinja2.TemplateError) as error:
                     raise _explained(error, self.name, variable) from error
@@ -800,6 +800,10 @@ class Host:
         if twice:
             raise GenerateError(f"{twice} is declared twice", self.name)
         return entries
+
+    def _override(self, variable: str) -> Any:
+        value = self.find(variable)
+        return None if value is missing else value
 
     @property
     def release(self) -> releases.Release:
@@ -883,17 +887,4 @@ def file_variables(role: str) -> list[str]:
 
 def unit_variables(role: str) -> list[str]:
     """Names of the variables that list a role's units."""
-    pattern = re.compile(rf"__{role}(_bridge)?_units")
-    return [name for name in variables_of(role, "vars") if pattern.fullmatch(name)]
-
-
-@functools.cache
-def override_files() -> dict[str, list[str]]:
-    """Return variable -> names of the files that its role looks up in it: nova_compute_overrides -> nova.conf, ..."""
-    found: dict[str, dict[str, None]] = {}
-    for path in sorted(config_files.ROLES.glob("*/vars/**/*.yml")):
-        role = path.relative_to(config_files.ROLES).parts[0]
-        for name, file in re.findall(r"\b(\w+_overrides)\['([\w.-]+)'\]", path.read_text(encoding="utf-8")):
-            if name in variables_of(role, "defaults"):
-                found.setdefault(name, {})[file] = None
-    return {name: list(files) for name, files in found.items()}
+    return [name for name in variables_of(role, "vars") if name == f"__{role}_units"]

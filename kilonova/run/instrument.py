@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from kilonova.config import overrides
 from kilonova.run import answers
 
 
@@ -36,6 +38,15 @@ class Instrument(ActionBase):
     def prepared(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments in the form that the decision needs. Raises ValueError for data that cannot be used."""
         return arguments
+
+    def with_overrides(self, files: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Return the entries of files with the operator's overrides, of the role whose task this is."""
+        role = self._task._role.get_name() if self._task._role else ""
+
+        def find(variable: str) -> Any:
+            return self._templar.template(self.variables.get(variable))
+
+        return [overrides.with_overrides(role, entry, find) for entry in files]
 
     def must_ask(self, arguments: dict[str, Any]) -> bool:
         """Whether something may be left to do."""

@@ -318,7 +318,7 @@ def test_a_name_is_a_text(name):
 
 @pytest.mark.parametrize("value", [{"a": 1}, [{"a": 1}]])
 def test_a_mapping_is_no_value(value):
-    entry = {"path": "/etc/x", "template": "settings.j2", "variables": {"settings": {"a": value}}}
+    entry = {"path": "/etc/x", "template": "settings.j2", "layers": {"x": {"DEFAULT": {"a": value}}}}
     with pytest.raises(ValueError, match=r"/etc/x: a (mapping|list) is not a value"):
         config_files.render(entry)
 
