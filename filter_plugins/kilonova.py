@@ -7,7 +7,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova.config import addresses, config_files, declared, listening, migration, releases
+from kilonova.config import addresses, config_files, declared, listening, migration, overrides, releases
 from kilonova.proof import tempest, trace, verification
 from kilonova.run import changes
 
@@ -27,6 +27,11 @@ def _explained(function):
 def service_url(database_or_path, scheme, host, port, user, password):
     """`'nova_api' | service_url('mysql+pymysql', host, 3306, 'nova', password)`: a URL that holds any password."""
     return config_files.url(scheme, host, port, user, password, database_or_path)
+
+
+def with_overrides(files, role, variables):
+    """`files | with_overrides('nova_compute', {'openstack_overrides': ..., ...})`: as the action config_files would add them."""
+    return [overrides.with_overrides(role, entry, variables.get) for entry in files]
 
 
 class FilterModule:
@@ -66,4 +71,5 @@ class FilterModule:
             "verification": verification.assemble,
             "verification_lines": verification.lines,
             "url_host": _explained(addresses.url_host),
+            "with_overrides": _explained(with_overrides),
         }

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kilonova.config import catalogue, conf, config_files, generate, inventories, listening, plain
+from kilonova.config import catalogue, conf, config_files, generate, inventories, listening, overrides, plain
 from kilonova.config.catalogue import grammar
 from kilonova.problems import some
 from kilonova.run import preflight
@@ -79,8 +79,8 @@ def _check_types(host: str, entry: Mapping[str, Any]) -> list[Complaint]:
     if not _is_read_by_oslo(entry) or not _overrides(entry):
         return found
     known = config_files.catalogue_of(entry)
-    overrides = {layer: entry["layers"][layer] for layer in _overrides(entry)}
-    for section, options in config_files.layers_of({"layers": overrides}).items():
+    told = {layer: entry["layers"][layer] for layer in _overrides(entry)}
+    for section, options in config_files.layers_of({"layers": told}).items():
         for name, (value, _layer) in options.items():
             if value is None or isinstance(value, str):
                 continue
@@ -101,7 +101,7 @@ def _is_read_by_oslo(entry: Mapping[str, Any]) -> bool:
 
 def _overrides(entry: Mapping[str, Any]) -> list[str]:
     """Names of the layers of an operator that say something."""
-    return [name for name, sections in entry["layers"].items() if name.startswith("override") and sections]
+    return [name for name, sections in entry["layers"].items() if overrides.is_override(name) and sections]
 
 
 # What an override may not change by itself, because something else knows it too: one row for each fact.
@@ -180,7 +180,7 @@ def _usual(entries: Iterable[Mapping[str, Any]], names: set[str]) -> dict[tuple[
     """(section, option) -> what our own layers set; of several files, the first."""
     found: dict[tuple[str, str], Any] = {}
     for entry in entries:
-        ours = {name: sections for name, sections in entry["layers"].items() if not name.startswith("override")}
+        ours = {name: sections for name, sections in entry["layers"].items() if not overrides.is_override(name)}
         for section, options in config_files.combine_layers(ours).items():
             for name in names.intersection(options):
                 found.setdefault((conf.section_key(section), name), options[name][0])
@@ -217,7 +217,7 @@ def _lost(unit: str, read: Mapping[str, Sets], files: Mapping[str, Mapping[str, 
     for path, sets in read.items():
         for (section, name), values in sets.items():
             for value, layer, multi in values:
-                if not layer.startswith("override") or (section, name) not in end:
+                if not overrides.is_override(layer) or (section, name) not in end:
                     continue
                 (counts, by, _multi), last = end[section, name]
                 same = counts == value or (
@@ -228,31 +228,22 @@ def _lost(unit: str, read: Mapping[str, Sets], files: Mapping[str, Mapping[str, 
                 )
                 if same or (multi and value is not None):  # of a repeated option, every file's lines count
                     continue
-                variable = layer.removeprefix("overrides of ").split(" ")[0]
-                if by.startswith("override") and _role_of(by) != _role_of(layer):
+                variable, stronger = overrides.variable_of(layer), overrides.variable_of(by)
+                if overrides.is_override(by) and files[path]["role"] != files[last]["role"]:
                     continue  # one for another service, which reads more
+                if overrides.is_override(by) and variable == overrides.OF_ALL != stronger:
+                    continue  # as the role's own are meant to
                 file = last.rpartition("/")[2]
                 if last == path:
                     what = f"is also set there by its current name ({by}), which wins"
                     remedy = f"write [{section}] {name}"
-                elif by.startswith("override"):
+                elif overrides.is_override(by):
                     what, remedy = f"is lost: {unit} reads {last} afterwards, where {by} sets it again", "remove one of them"
                 else:
                     what = f"is lost: {unit} reads {last} afterwards, and that file sets it too ({by})"
-                    remedy = f"write it under {file} in {_variable_of(files[last], variable)}"
+                    own = variable.replace(str(files[path]["role"]), str(files[last]["role"]), 1)
+                    remedy = f"write it under {file} in {own}"
                 yield f"{path} [{section}] {name}, of {variable}: {what}; {remedy}"
-
-
-def _role_of(layer: str) -> str:
-    return layer.removeprefix("overrides of ").split("_overrides")[0].removesuffix("_host")
-
-
-def _variable_of(entry: Mapping[str, Any], variable: str) -> str:
-    """The variable of overrides for a file: the same if the file has it, else the file's own of that kind."""
-    own = [layer.removeprefix("overrides of ").split(" ")[0] for layer in entry["layers"] if layer.startswith("override")]
-    for_host = variable.endswith("_host_overrides")
-    fitting = [name for name in own if name.endswith("_host_overrides") == for_host]
-    return variable if variable in own or not fitting else fitting[0]
 
 
 def _check_kept_twice(host: inventories.Host, path: str, sets: Sets, usual: Mapping[tuple[str, str], Any]) -> Iterator[Complaint]:
@@ -265,7 +256,7 @@ def _check_kept_twice(host: inventories.Host, path: str, sets: Sets, usual: Mapp
                 if (section, name) not in usual and "default" not in row:
                     continue  # nobody else has it on this host
                 for value, layer, _multi in sets.get((section, name), ()):
-                    if not layer.startswith("override"):
+                    if not overrides.is_override(layer):
                         continue
                     before = usual.get((section, name), row.get("default"))
                     same = [conf.text(one) for one in (value, before) if isinstance(one, (str, int, float))]

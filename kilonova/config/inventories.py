@@ -783,7 +783,7 @@ class Host:
         for role in self.roles():
             for variable in file_variables(role):
                 try:
-                    found = [overrides.with_overrides(role, entry, self._override) for entry in self.find(variable)]
+                    found = [self.with_overrides(role, entry) for entry in self.find(variable)]
                     undefined = _first_undefined(found)
                 except (ValueError, TypeError, jinja2.TemplateError) as error:
                     raise _explained(error, self.name, variable) from error
@@ -801,9 +801,14 @@ class Host:
             raise GenerateError(f"{twice} is declared twice", self.name)
         return entries
 
-    def _override(self, variable: str) -> Any:
-        value = self.find(variable)
-        return None if value is missing else value
+    def with_overrides(self, role: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the entry of a role's file with the operator's overrides."""
+
+        def find(variable: str) -> Any:
+            value = self.find(variable)
+            return None if value is missing else value
+
+        return overrides.with_overrides(role, entry, find)
 
     @property
     def release(self) -> releases.Release:

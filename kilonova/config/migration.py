@@ -120,8 +120,8 @@ def check_inventory(hosts: Mapping[str, Any]) -> list[Problem]:
             remedy = "set one for all compute nodes, in group_vars/computes"
             problems.append(Problem(name, "nova_compute_migration_port", str(port), f"{first[0]} has {first[1]}", remedy))
         alone = not host.find("__nova_compute_is_controller")
-        own = [host.find("__nova_compute_nova_conf_file")] if alone else []
-        path = configured_path([*own, host.find("__nova_compute_second_file")])
+        names = [*(["__nova_compute_nova_conf_file"] if alone else []), "__nova_compute_second_file"]
+        path = configured_path(host.with_overrides("nova_compute", host.find(variable)) for variable in names)
         if not _DIRECTORY.fullmatch(path.rstrip("/")):
             problems.append(Problem(name, "nova_compute_overrides", f"[DEFAULT] instances_path: {path}", NO_PATH, PATH_REMEDY))
         elif not alone:

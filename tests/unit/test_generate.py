@@ -15,7 +15,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 
-from kilonova.config import checking, config_files, generate, inventories, tree
+from kilonova.config import checking, config_files, generate, inventories, overrides, tree
 from kilonova.config.catalogue import errors, validate
 from kilonova.config.config_files import ROLES
 from kilonova.config.inventories import GenerateError, Inventory
@@ -58,7 +58,11 @@ EXTRAS = """
     openstack_public_host: "cloud.{{ site_domain }}"
     site_domain: "{{ ['example', 'org'] | join('.') }}"
     site_debug: "{{ inventory_hostname in groups['computes'] }}"
-    rabbitmq_overrides: {disk_free_limit.absolute: 1GB}
+    rabbitmq_overrides: {rabbitmq.conf: {DEFAULT: {disk_free_limit.absolute: 1GB}}}
+    openstack_overrides:
+      keystone.conf: {token: {expiration: "{{ openstack_workers * 1200 }}"}}
+      nova.conf: {DEFAULT: {debug: true, instance_usage_audit: true}}
+      99-openstack.cnf: {mysqld: {max_connections: 5000}}
     openstack_datapath: "{{ 'netdev' if site_debug else 'system' }}"
     nova_compute_overrides:
       nova.conf:
@@ -99,10 +103,15 @@ def run(*arguments, **environment):
 
 
 def ansible_entries(directory: Path, inventory_directory: Path, release: str):
-    """What Ansible itself gives to `config_files`: the roles are in the play for their variables, their tasks do not run."""
+    """What Ansible itself gives to `config_files`: the roles are in the play for their variables, their tasks do not run.
+
+    The overrides are those that Ansible finds as well; that the actions add them is tests/unit/test_overrides.py's.
+    """
     plays = []
     for group, roles in inventories.role_data()[1]["openstack_group_roles"].items():
         names = ["openstack_host_roles", *(name for role in roles for name in inventories.file_variables(role))]
+        told = list(dict.fromkeys(name for role in roles for name in overrides.variables_of(role)))
+        names += [name for name in told if name in overrides.files_of()]
         plays.append(
             {
                 "hosts": group,
@@ -136,11 +145,14 @@ def ansible_entries(directory: Path, inventory_directory: Path, release: str):
     assert done.returncode == 0, done.stdout + done.stderr
     found = {group: json.loads((directory / f"{group}.json").read_text(encoding="utf-8")) for group in TWO}
     # Roles of other network backends are in the play as well, and not on the host.
-    wanted = {
-        group: [name for role in values.pop("openstack_host_roles") for name in inventories.file_variables(role)]
+    return {
+        group: {
+            name: [overrides.with_overrides(role, entry, values.get) for entry in values[name]]
+            for role in values["openstack_host_roles"]
+            for name in inventories.file_variables(role)
+        }
         for group, values in found.items()
     }
-    return {group: {name: value for name, value in values.items() if name in wanted[group]} for group, values in found.items()}
 
 
 def of_ansible(inventory_directory: Path, **options):
@@ -170,17 +182,17 @@ def test_files_are_those_that_ansible_makes(groups, release, tmp_path):
     for group, variables in expected.items():
         host = source.host(groups[group][0])
         for name, entries in variables.items():
-            ours = [entry for entry in host.files() if entry["path"] in {entry["path"] for entry in entries}]
-            assert written(host.find(name)) == written(entries), name
-            assert {entry["path"]: config_files.render(entry) for entry in ours if entry in host.find(name)} == {
-                entry["path"]: config_files.render(entry) for entry in entries
-            }, name
+            paths = {entry["path"] for entry in entries}
+            ours = [entry for entry in host.files() if entry["path"] in paths]
+            assert written(ours) == written(entries), name
+            assert [config_files.render(entry) for entry in ours] == [config_files.render(entry) for entry in entries], name
             compared += len(entries)
     assert compared > 25
     text = texts(source)[groups["computes"][0], "/etc/nova/nova-compute.conf" if groups is ONE else "/etc/nova/nova.conf"]
     assert "default_availability_zone = zone-example.org" in text
     assert "instance_name_template = {{ not a template }}-%08x" in text
     assert "images_type = qcow2" in text
+    assert "# overrides of openstack_overrides\ninstance_usage_audit = True" in text
 
 
 def test_the_playbook_writes_what_ansible_makes(tmp_path):
