@@ -247,7 +247,9 @@ def render(entry: Mapping[str, Any]) -> str:
         if entry.get("layers") is not None:
             sections = sections_of(entry)
             if entry.get("template") in WITHOUT_SECTIONS and (unknown := sections.keys() - {"DEFAULT"}):
-                raise ValueError(f"section [{min(unknown)}] cannot stand in a file without sections; write its options under DEFAULT")
+                raise ValueError(
+                    f"section [{min(unknown)}] cannot stand in a file without sections; write its options under DEFAULT"
+                )
             return template.render(path=entry["path"], sections=sections)
         return template.render(path=entry["path"], **_plain(entry.get("variables") or {}))
     except (ValueError, TypeError, jinja2.TemplateError) as error:

@@ -345,12 +345,22 @@ def _servers(host: inventories.Host) -> Iterator[Wrong]:
             yield asked, text, what, f"set {bind}, or change {variable} as well"
 
 
+# What MariaDB takes where nothing is set.
+MARIADB_CONNECTIONS = 151
+
+
 def _connections(host: inventories.Host) -> Iterator[Wrong]:
     if "mysql" not in host.roles():
         return
-    workers, most = int(_value(host, "openstack_workers", 1)), int(_value(host, "mysql_max_connections", 4096))
-    overrides = _value(host, "mysql_overrides", {})
-    most = int(next((overrides[name] for name in ("max_connections", "max-connections") if name in overrides), most))
+    workers = int(_value(host, "openstack_workers", 1))
+    try:
+        entry = next(entry for entry in host.files() if str(entry["path"]).endswith("/99-openstack.cnf"))
+        written = config_files.sections_of(entry).get("mysqld", {})
+        # MariaDB takes dashes and underscores for the same, and the last line counts.
+        most = [int(value) for name, (value, _layer) in written.items() if name.replace("-", "_") == "max_connections"]
+    except (ValueError, TypeError, KeyError):
+        return  # the file's own check says why
+    most = most[-1] if most else MARIADB_CONNECTIONS
     needed = POOL * SERVICES * workers
     if most < needed:
         what = f"is too low: {SERVICES} services with {workers} workers keep {POOL} connections each"

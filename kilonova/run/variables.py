@@ -21,7 +21,7 @@ from jinja2 import TemplateError
 from jinja2.runtime import missing
 
 from kilonova.config import addresses as addresses_
-from kilonova.config import checking, config_files, declared, inventories, listening, migration, sources
+from kilonova.config import checking, config_files, declared, inventories, listening, migration, overrides, sources
 from kilonova.config.conf import kind
 from kilonova.problems import IMPOSSIBLE, Problem, merged, some
 from kilonova.run import consistency, preflight
@@ -405,36 +405,6 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
             yield from check_value(f"{name}[{number}]", item, inner, hidden)
     elif wanted == "dict" and attributes.get("options"):
         yield from _check_parts(name, value, attributes["options"], hidden)
-    elif wanted == "dict" and name in FLAT:
-        yield from _check_flat(name, value)
-
-
-# Mappings of an option's name to its value, in files without sections of their own.
-FLAT = {"rabbitmq_overrides": r"[a-z][a-z0-9_]*(\.[A-Za-z0-9_$-]+)*", "mysql_overrides": r"[A-Za-z][A-Za-z0-9_-]*"}
-
-
-# Options that other variables set, and others must know the value of.
-OWNED = {
-    "bind-address": "mysql_bind_address",
-    "bind_address": "mysql_bind_address",
-    "port": "openstack_database_port",
-    "listeners.tcp.openstack": "rabbitmq_bind_address and openstack_rabbit_port",
-}
-
-
-def _check_flat(name: str, value: Mapping[str, Any]) -> Iterator[Wrong]:
-    """What is no option's name or value in a file without sections."""
-    for key, item in value.items():
-        if not re.fullmatch(FLAT[name], str(key)):
-            yield name, repr(str(key)), "is not a valid option name", "write one as its documentation has it, without a section"
-        elif key in OWNED:
-            yield f"{name}.{key}", str(item), f"is set by {OWNED[key]}, as services must know it", "set that instead"
-        elif isinstance(item, Mapping):
-            inner = next(iter(item), "b")
-            yield f"{name}.{key}", "", "is a mapping, not a value", f"write {{{key}.{inner}: value}}, or one value"
-        elif isinstance(item, (list, tuple)) and name == "rabbitmq_overrides":
-            remedy = "write one entry for each, e.g. listeners.tcp.1 and listeners.tcp.2"
-            yield f"{name}.{key}", "", "is a list, not a value", remedy
 
 
 def _check_parts(name: str, value: Mapping[str, Any], options: Mapping[str, Any], hidden: bool) -> Iterator[Wrong]:
@@ -453,7 +423,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return the name that was probably meant, or else all of them if they are few."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return near[0] if near else f"one of: {', '.join(known)}"
+    return near[0] if near else known[0] if len(known) == 1 else f"one of: {', '.join(known)}"
 
 
 def check_values(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Problem]:
@@ -558,18 +528,98 @@ def _words(value: Any) -> set[str]:
     return set()
 
 
+# What an option's name can be in files of programs that are not OpenStack's.
+OPTIONS = {
+    "rabbitmq.conf": r"[a-z][a-z0-9_]*(\.[A-Za-z0-9_$-]+)*",
+    "99-openstack.cnf": r"[A-Za-z][A-Za-z0-9_-]*",
+    "memcached.conf": r"-[A-Za-z]|--[a-z][a-z-]+|logfile",
+}
+# The only section of files that have none.
+ONE_SECTION = {"rabbitmq.conf": "DEFAULT", "memcached.conf": "DEFAULT"}
+# Options that other variables set, and others must know the value of.
+OWNED = {
+    "99-openstack.cnf": {
+        "bind-address": "mysql_bind_address",
+        "bind_address": "mysql_bind_address",
+        "port": "openstack_database_port",
+    },
+    "rabbitmq.conf": {"listeners.tcp.openstack": "rabbitmq_bind_address and openstack_rabbit_port"},
+    "memcached.conf": dict.fromkeys(("-l", "--listen", "-p", "--port", "-s", "--unix-socket"), "openstack_memcached_servers"),
+}
+# Overrides that once were options, or sections, without a file: variable -> how deep they were, and how they are written.
+FORMER = {
+    "mysql_overrides": (1, "{{99-openstack.cnf: {{mysqld: {}}}}}"),
+    "rabbitmq_overrides": (1, "{{rabbitmq.conf: {{DEFAULT: {}}}}}"),
+    "tempest_overrides": (2, "{{tempest.conf: {}}}"),
+}
+
+
 def check_overrides(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Problem]:
-    """Every file that is named in an override is one that the role writes."""
+    """Every file that is named in an override is one that the role writes, and what it has is in the form of that file."""
     found: dict[Wrong, list[str]] = {}
     for host in hosts:
         variables = inventory.host(host)
-        for name, files in inventories.override_files().items():
+        for name, files in overrides.files_of().items():
             try:
                 value = variables.find(name)
             except UNREADABLE:
                 continue  # check_values says it
-            for file in value if isinstance(value, Mapping) else ():
-                if file not in files:
-                    problem = (name, str(file), "is not a file that this role writes", f"write {nearest(str(file), files)}")
+            if isinstance(value, Mapping):
+                for problem in _check_files(name, value, files):
                     found.setdefault(problem, []).append(host)
     return [Problem(some(names), *problem) for problem, names in found.items()]
+
+
+def _check_files(name: str, value: Mapping[str, Any], files: list[str]) -> Iterator[Wrong]:
+    """What is wrong with one variable of overrides."""
+    depth, form = FORMER.get(name, (0, ""))
+    if depth and not set(value).intersection(files) and _is_shallow(value, depth):
+        what = "has options without the file that they are for, as it once did"
+        yield name, "", what, f"write {form.format(_outline(value))}"
+        return
+    writer = "any role" if name == overrides.OF_ALL else "this role"
+    for file, sections in value.items():
+        if file not in files:
+            yield name, str(file), f"is not a file that {writer} writes", f"write {nearest(str(file), files)}"
+        elif file in OPTIONS and isinstance(sections, Mapping):
+            for section, options in sections.items():
+                yield from _check_options(name, str(file), str(section), options)
+
+
+def _is_shallow(value: Any, depth: int) -> bool:
+    """Whether there are values, and not mappings, at a depth."""
+    if depth == 0:
+        return not isinstance(value, Mapping)
+    return isinstance(value, Mapping) and any(_is_shallow(inner, depth - 1) for inner in value.values())
+
+
+def _outline(value: Any) -> str:
+    """A mapping's keys as YAML, without the values, which may be secrets."""
+    if not isinstance(value, Mapping):
+        return "null" if value is None else "..."
+    names = [str(key) if re.fullmatch(r"[\w.$-]+", str(key)) else repr(str(key)) for key in value]
+    return "{" + ", ".join(f"{name}: {_outline(inner)}" for name, inner in zip(names, value.values(), strict=True)) + "}"
+
+
+def _check_options(name: str, file: str, section: str, options: Any) -> Iterator[Wrong]:
+    """What is no option's name or value in a file of a program that is not OpenStack's."""
+    if not isinstance(options, Mapping):
+        if file in ONE_SECTION:
+            yield name, f"{file} {section}", "is not in a section", f"write {{{ONE_SECTION[file]}: {{{section}: value}}}}"
+        return  # of others, the file's own check says it
+    for key, item in options.items():
+        where = f"{file} [{section}]"
+        if not re.fullmatch(OPTIONS[file], str(key)):
+            yield name, f"{where} {str(key)!r}", "is not a valid option name", "write one as its documentation has it"
+        elif key in OWNED[file]:
+            yield name, f"{where} {key}: {item}", f"is set by {OWNED[file][key]}, as services must know it", "set that instead"
+        elif isinstance(item, Mapping):
+            remedy = (
+                f"write {{{key}.{next(iter(item), 'b')}: value}}, or one value" if file == "rabbitmq.conf" else "write one value"
+            )
+            yield name, f"{where} {key}", "is a mapping, not a value", remedy
+        elif isinstance(item, (list, tuple)) and file in ONE_SECTION:
+            remedy = (
+                "write one entry for each, e.g. listeners.tcp.1 and listeners.tcp.2" if file == "rabbitmq.conf" else "write one"
+            )
+            yield name, f"{where} {key}", "is a list, not a value", remedy

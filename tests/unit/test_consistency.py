@@ -13,12 +13,23 @@ CONTROLLER, COMPUTE = "10.0.0.11", "10.0.0.12"
 def said(groups=TWO, release="epoxy", hosts=None, **given):
     """What the checks say of an inventory whose names are right."""
     source = inventory(groups, None, hosts, openstack_release=release, nova_compute_virt_type="kvm", **given)
-    problems = variables.check_values(source, source.hosts()) or consistency.check(source, source.hosts())
+    hosts = source.hosts()
+    problems = variables.check_values(source, hosts) + variables.check_overrides(source, hosts) or consistency.check(
+        source, hosts
+    )
     return [str(problem) for problem in problems]
 
 
 def bridge(**parts):
     return {"openstack_bridges": [{"name": "br-provider", **parts}]}
+
+
+def mysql(variable="mysql", **options):
+    return {f"{variable}_overrides": {"99-openstack.cnf": {"mysqld": options}}}
+
+
+def rabbit(**options):
+    return {"rabbitmq_overrides": {"rabbitmq.conf": {"DEFAULT": options}}}
 
 
 # --------------------------------------------------------------------------------------------------------- right ones
@@ -45,8 +56,10 @@ def bridge(**parts):
         {"nova_compute_qemu_cpu_model": "Skylake-Server-noTSX-IBRS"},
         {"nova_compute_qemu_cpu_model": "EPYC-Milan-v2"},
         {"keystone_token_expiration": 300, "openstack_workers": 256, "mysql_max_connections": 100000},
-        {"mysql_overrides": {"innodb_buffer_pool_size": "4G", "loose_x": 1}},
-        {"rabbitmq_overrides": {"disk_free_limit.absolute": "1GB", "vm_memory_high_watermark.relative": 0.4}},
+        {"mysql_overrides": {"99-openstack.cnf": {"mysqld": {"innodb_buffer_pool_size": "4G", "loose_x": 1}}}},
+        rabbit(**{"disk_free_limit.absolute": "1GB", "vm_memory_high_watermark.relative": 0.4}),
+        {"memcached_overrides": {"memcached.conf": {"DEFAULT": {"-c": 2048, "--max-item-size": "8m", "-M": True}}}},
+        {"mysql_overrides": {}, "rabbitmq_overrides": {}, "tempest_overrides": {"tempest.conf": {"compute": {"x": 1}}}},
         {"openstack_rabbit_user": "guest2"},
     ],
 )  # fmt: skip
@@ -88,7 +101,7 @@ def test_one_host_may_be_its_own_loopback():
         ({"mysql_bind_address": COMPUTE}, [f"mysql_bind_address = {COMPUTE}"]),
         ({"mysql_max_connections": 1}, ["mysql_max_connections = 1", "from 10 to 100000"]),
         ({"mysql_max_connections": 179}, ["mysql_max_connections = 179", "at least 180"]),
-        ({"mysql_overrides": {"max_connections": 20}}, ["mysql_max_connections = 20", "at least 180"]),
+        (mysql(max_connections=20), ["mysql_max_connections = 20", "at least 180"]),
         ({"openstack_workers": 200}, ["mysql_max_connections = 4096", "at least 9000"]),
         ({"openstack_database_grant_hosts": []}, ["openstack_database_grant_hosts: is empty"]),
         ({"openstack_database_grant_hosts": ["localhost"]}, ["= localhost: has no entry that matches 10.0.0.11", "add 10."]),
@@ -166,13 +179,29 @@ def test_one_host_may_be_its_own_loopback():
         ({"openstack_rabbit_user": ""}, ["openstack_rabbit_user: is not a valid name"]),
         ({"openstack_rabbit_user": "-x"}, ["openstack_rabbit_user = -x"]),
         ({"openstack_rabbit_user": "open stack"}, ["openstack_rabbit_user = open stack"]),
-        ({"rabbitmq_overrides": {"a": {"b": "c"}}}, ["rabbitmq_overrides.a: is a mapping", "{a.b: value}"]),
-        ({"rabbitmq_overrides": {"a": ["b"]}}, ["rabbitmq_overrides.a: is a list"]),
-        ({"rabbitmq_overrides": {"a\nb": 1}}, ["rabbitmq_overrides = 'a\\nb': is not a valid option name"]),
-        ({"rabbitmq_overrides": {"a = b": 1}}, ["is not a valid option name"]),
-        ({"rabbitmq_overrides": {"listeners.tcp.openstack": 5673}}, ["is set by rabbitmq_bind_address and"]),
-        ({"mysql_overrides": {"mysqld": {"max_connections": 9}}}, ["mysql_overrides.mysqld: is a mapping"]),
-        ({"mysql_overrides": {"bind-address": "127.0.0.1"}}, ["is set by mysql_bind_address"]),
+        (mysql("openstack", max_connections=20), ["mysql_max_connections = 20", "at least 180"]),
+        (mysql(**{"max-connections": 20}), ["mysql_max_connections = 20", "at least 180"]),
+        (mysql(max_connections=None), ["mysql_max_connections = 151", "at least 180"]),
+        (rabbit(a={"b": "c"}), ["rabbitmq_overrides = rabbitmq.conf [DEFAULT] a: is a mapping", "{a.b: value}"]),
+        (rabbit(a=["b"]), ["rabbitmq_overrides = rabbitmq.conf [DEFAULT] a: is a list"]),
+        (rabbit(**{"a\nb": 1}), ["rabbitmq.conf [DEFAULT] 'a\\nb': is not a valid option name"]),
+        (rabbit(**{"a = b": 1}), ["is not a valid option name"]),
+        (rabbit(**{"listeners.tcp.openstack": 5673}), ["is set by rabbitmq_bind_address and"]),
+        ({"rabbitmq_overrides": {"rabbitmq.conf": {"heartbeat": 30}}}, ["is not in a section", "{DEFAULT: {heartbeat: value}}"]),
+        (mysql(x={"max_connections": 9}), ["mysql_overrides = 99-openstack.cnf [mysqld] x: is a mapping"]),
+        (mysql(**{"bind-address": "127.0.0.1"}), ["is set by mysql_bind_address"]),
+        (mysql("openstack", port=1), ["99-openstack.cnf [mysqld] port: 1: is set by openstack_database_port"]),
+        ({"memcached_overrides": {"memcached.conf": {"DEFAULT": {"-l": "::"}}}}, ["is set by openstack_memcached_servers"]),
+        ({"memcached_overrides": {"memcached.conf": {"DEFAULT": {"-c 9": 1}}}}, ["'-c 9': is not a valid option name"]),
+        ({"mysql_overrides": {"max_connections": 9, "wait_timeout": None}},
+         ["mysql_overrides: has options without", "{99-openstack.cnf: {mysqld: {max_connections: ..., wait_timeout: null}}}"]),
+        ({"rabbitmq_overrides": {"disk_free_limit.absolute": "1GB"}},
+         ["write {rabbitmq.conf: {DEFAULT: {disk_free_limit.absolute: ...}}}"]),
+        ({"tempest_overrides": {"compute": {"min_compute_nodes": 2}}},
+         ["tempest_overrides: has options without", "write {tempest.conf: {compute: {min_compute_nodes: ...}}}"]),
+        ({"mysql_overrides": {"mysqld": {"max_connections": 9}}}, ["mysqld: is not a file", "write 99-openstack.cnf"]),
+        ({"openstack_overrides": {"nova.cnf": {}}}, ["nova.cnf: is not a file that any role", "write nova.conf"]),
+        ({"openstack_overrides": ["nova.conf"]}, ["openstack_overrides"]),
         ({"openstack_controller_address": "169.254.3.4"}, ["openstack_controller_address = 169.254.3.4", "link-local address"]),
     ],
 )  # fmt: skip
@@ -319,7 +348,9 @@ def test_a_name_is_a_text(name):
 @pytest.mark.parametrize("value", [{"a": 1}, [{"a": 1}]])
 def test_a_mapping_is_no_value(value):
     entry = {"path": "/etc/x", "template": "settings.j2", "layers": {"x": {"DEFAULT": {"a": value}}}}
-    with pytest.raises(ValueError, match=r"/etc/x: a (mapping|list) is not a value"):
+    with pytest.raises(
+        ValueError, match=r"/etc/x: x: option a of .* (is a mapping, not a value|has an element that is not a value)"
+    ):
         config_files.render(entry)
 
 

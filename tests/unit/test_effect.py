@@ -14,6 +14,7 @@ from kilonova.config import checking, config_files, inventories, sources
 from kilonova.config.catalogue import catalogue, grammar, validate
 from kilonova.config.config_files import ROLES
 from kilonova.config.inventories import Inventory
+from kilonova.config.overrides import with_overrides
 from kilonova.run import variables
 
 NOVA, SECOND = "/etc/nova/nova.conf", "/etc/nova/nova-compute.conf"
@@ -173,16 +174,6 @@ def test_what_counts_is_found_by_the_present_name():
     assert any(words in line for line in told)
 
 
-@pytest.mark.parametrize("file", sorted(ROLES.glob("*/vars/**/*.yml")), ids=lambda path: f"{path.parts[-4]}/{path.name}")
-def test_every_file_has_overrides_for_groups_and_for_a_host(file):
-    text = file.read_text(encoding="utf-8")
-    role = file.relative_to(ROLES).parts[0]
-    for name, files in inventories.override_files().items():
-        if name == f"{role}_overrides":
-            assert inventories.override_files()[f"{role}_host_overrides"] == files
-    assert f"{role}_host_overrides" in text or f"{role}_overrides['" not in text
-
-
 @pytest.mark.parametrize("backend", ["ovn", "openvswitch"])
 @pytest.mark.parametrize("groups", [TWO, ONE], ids=["two hosts", "one host"])
 def test_every_unit_reads_files_of_its_host(groups, backend):
@@ -240,7 +231,10 @@ def test_on_one_host_a_change_of_the_controllers_file_restarts_the_compute_servi
         )
         assert done.returncode == 0, done.stdout + done.stderr
         tasks = json.loads((tmp_path / "units.json").read_text(encoding="utf-8"))
-        units = [unit for task in tasks for unit in config_files.units_with_digests(task["units"], task["files"])]
+        units = []
+        for role, task in zip(("nova_compute", "neutron_ovn"), tasks, strict=True):
+            files = [with_overrides(role, entry, extra.get) for entry in task["files"]]
+            units += config_files.units_with_digests(task["units"], files)
         return {unit["name"]: unit["digests"] for unit in units if unit.get("runs", True) and unit["digests"]}
 
     before = digests()
@@ -251,6 +245,8 @@ def test_on_one_host_a_change_of_the_controllers_file_restarts_the_compute_servi
     assert unread["nova-compute"] == before["nova-compute"]
     neutron = digests(neutron_controller_overrides={"neutron.conf": {"DEFAULT": {"debug": True}}})
     assert neutron["nova-compute"] == before["nova-compute"]
+    both = digests(openstack_overrides={"nova.conf": {"DEFAULT": {"debug": True}}})
+    assert all(both["nova-compute"][file]["DEFAULT"] != before["nova-compute"][file]["DEFAULT"] for file in (NOVA, SECOND))
     name = "neutron-ovn-metadata-agent"
     assert neutron[name]["/etc/neutron/neutron.conf"]["DEFAULT"] != before[name]["/etc/neutron/neutron.conf"]["DEFAULT"]
 
