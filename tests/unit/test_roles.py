@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kilonova.config import config_files, declared
-from kilonova.config import overrides
+from kilonova.config import config_files, declared, overrides
 from kilonova.config.config_files import ROLES, TEMPLATES, role_packages
 from kilonova.config.releases import RELEASES
 
