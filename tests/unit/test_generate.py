@@ -192,7 +192,7 @@ def test_files_are_those_that_ansible_makes(groups, release, tmp_path):
     assert "default_availability_zone = zone-example.org" in text
     assert "instance_name_template = {{ not a template }}-%08x" in text
     assert "images_type = qcow2" in text
-    assert "# overrides of openstack_overrides\ninstance_usage_audit = True" in text
+    assert "# overrides of openstack_overrides\ninstance_usage_audit = true" in text
 
 
 def test_the_playbook_writes_what_ansible_makes(tmp_path):
