@@ -150,6 +150,7 @@ def ansible_entries(directory: Path, inventory_directory: Path, release: str):
             name: [overrides.with_overrides(role, entry, values.get) for entry in values[name]]
             for role in values["openstack_host_roles"]
             for name in inventories.file_variables(role)
+            if name in values  # one host has roles of the other group too
         }
         for group, values in found.items()
     }
