@@ -103,6 +103,54 @@ def test_only_what_reads_a_changed_section_is_restarted(run, systemd):
     assert [entry["action"] for entry in history.read()[0]][-2:] == result["actions"]
 
 
+def test_a_restart_is_in_the_history_of_its_host(run, systemd, conf):
+    systemd.add("agent", "api", "scheduler", ActiveState="inactive")
+    conf("[DEFAULT]\ngood = 1\n")
+
+    def units(digest):
+        return [
+            conf.unit("api", DEFAULT=digest),
+            conf.unit("scheduler"),
+            {**conf.unit("agent", DEFAULT=digest), "after": ["api"]},
+        ]
+
+    def remembered():
+        return [(entry["action"], entry.get("failed", False)) for entry in history.read()[0]]
+
+    run(systemd.code, units=units("1"))
+    known = [("start api", False), ("start scheduler", False), ("start agent", False)]
+    assert remembered() == known
+    run(systemd.code, units=units("2"), check_mode=True)
+    run(systemd.code, units=units("1"))
+    assert remembered() == known
+    why = f"(changed: [DEFAULT] of {conf.path})"
+    run(systemd.code, units=units("2"))
+    known += [(f"restart api {why}", False), (f"restart agent {why}", False)]
+    assert remembered() == known
+    # What comes after a unit that does not run was not touched.
+    conf("[DEFAULT]\nbad = 1\n")
+    systemd.starts["api"] = lambda: "failed" if "bad" in conf.path.read_text() else "active"
+    with pytest.raises(Failed) as failed:
+        run(systemd.code, units=units("3"))
+    done = [f"restart api {why}", f"put back {conf.path}", "restart api (with what was put back)"]
+    assert failed.value.args[0]["actions"] == done
+    assert failed.value.args[0]["changed"]
+    assert remembered() == known + [(line, True) for line in done]
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "actions"), [("disable", "spice", ["disable spice"]), ("enable", "fresh", ["disable spice", "enable fresh"])]
+)
+def test_a_unit_that_cannot_be_enabled_or_disabled_ends_the_task(run, systemd, monkeypatch, verb, name, actions):
+    systemd.add("spice")
+    systemd.add("fresh", ActiveState="inactive", UnitFileState="disabled")
+    monkeypatch.setattr(systemd.code, "systemctl", lambda called, *_names: (int(called == verb), "Access denied"))
+    with pytest.raises(Failed) as failed:
+        run(systemd.code, units=[unit("spice", runs=False), unit("fresh")])
+    said = {"msg": f"systemctl {verb} {name}: Access denied", "changed": True, "actions": actions}
+    assert failed.value.args[0] == said
+
+
 def test_a_service_from_before_this_installer_is_restarted(run, systemd):
     systemd.add("nova-api")
     actions = run(systemd.code, units=[unit("nova-api")])["actions"]
