@@ -233,11 +233,11 @@ def services(state, key, states, active):
     """`busy`: what runs or starts with the host. `current`: those of `state` with which nothing is left to do."""
     busy = {*active, *(unit for unit, known in states.items() if known in ("enabled", "enabled-runtime"))}
     current = {}
-    for name, reads in state.items():
+    for name, digests in state.items():
         unit = unit_state.unit_name(name)
         enabled = unit_state.is_enabled(name, states.get(unit))
-        if enabled and active.get(unit) == "active" and all(map(unit_state.is_good, reads)):
-            current[name] = {path: unit_state.keyed(sections, key) for path, sections in reads.items()}
+        if enabled and active.get(unit) == "active" and all(map(unit_state.is_good, digests)):
+            current[name] = {path: unit_state.keyed(sections, key) for path, sections in digests.items()}
     ending = ".service"
     return {"busy": sorted(unit[: -len(ending)] for unit in busy if unit.endswith(ending)), "current": current}
 

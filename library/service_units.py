@@ -184,13 +184,13 @@ def main():
     plan = Plan(module, seen)
     if module.check_mode:
         result.leave(module, plan.actions)
-    with result.doing(module, plan.actions):
+    with result.doing(module, plan.begun):
         enable_and_disable(module, plan)
         done = []
         for wave in ([unit for unit in seen.units if not unit["after"]], [unit for unit in seen.units if unit["after"]]):
             acted = act(plan, wave)
             done += [unit for unit in wave if unit["name"] in acted]
-            prove_or_go_back(module, seen, [unit for unit in wave if unit["name"] not in plan.without_waiting], acted, done)
+            prove_or_go_back(module, seen, plan, wave, acted, done)
         pending = still_pending(seen, plan)
         remember(module, seen)
     result.leave(module, plan.actions, **({"pending": pending} if pending else {}))
@@ -214,11 +214,12 @@ class Seen:
 
 
 class Plan:
-    """What is to be done: `actions` in words, and the units by verb."""
+    """What is to be done: `actions` in words, and the units by verb. `begun` are the actions that were not only planned."""
 
     def __init__(self, module, seen):
         """Compare what there is with what must be; fail where a unit cannot run."""
         self.enable, self.verbs = [], {"start": [], "restart": [], "reload": []}
+        self.actions, self.begun, self.words = [], [], {}
         # A unit that the packages of this host do not have needs nothing. Before they are installed, it counts as one that they
         # have.
         self.disable = [
@@ -228,7 +229,8 @@ class Plan:
             and must_be_disabled(seen.shown[unit["name"]], module.check_mode)
             and not is_used(unit["name"], unit["configuration"])
         ]
-        self.actions = ["disable %s" % name for name in self.disable]
+        for name in self.disable:
+            self._say("disable", name)
         for unit in seen.units:
             see_that_it_can_run(module, unit["name"], seen.shown[unit["name"]])
             self._add(unit, seen.shown[unit["name"]], seen.state)
@@ -249,17 +251,27 @@ class Plan:
         if not unit_state.is_enabled(name, properties.get("UnitFileState")):
             self.enable.append(name)
             # What is started is enabled as well, whether or not its package did so.
-            self.actions += [] if stopped else ["enable %s" % name]
+            if not stopped:
+                self._say("enable", name)
         known = state.get(name, {})
         # Only what this call knows of: on a host that is controller and compute node, two roles name the same unit.
         changed = differences({path: known[path] for path in unit["digests"] if path in known}, unit["digests"])
         if stopped:
             self.verbs["start"].append(name)
-            self.actions.append("start %s" % name)
+            self._say("start", name)
         elif changed:
             self.verbs[unit["action"]].append(name)
             why = "changed: %s" % ", ".join(changed) if name in state else "runs with a configuration from before this installer"
-            self.actions.append("%s %s (%s)" % (unit["action"], name, why))
+            self._say(unit["action"], name, " (%s)" % why)
+
+    def _say(self, verb, name, why=""):
+        self.words[verb, name] = "%s %s%s" % (verb, name, why)
+        self.actions.append(self.words[verb, name])
+
+    def systemctl(self, verb, names, *options):
+        """Begin to do it with these units, if there are any; returns (rc, output)."""
+        self.begun += [self.words.get((verb, name), "%s %s" % (verb, name)) for name in names]
+        return systemctl(verb, *options, *names) if names else (0, "")
 
 
 def see_that_it_can_run(module, name, properties):
@@ -277,10 +289,10 @@ def enable_and_disable(module, plan):
     if plan.actions:
         # A unit's own file, or a drop-in of it, may be what changed.
         systemctl("daemon-reload")
-    for command, chosen in ((("disable", "--now"), plan.disable), (("enable",), plan.enable)):
-        rc, output = systemctl(*command, *chosen) if chosen else (0, "")
+    for verb, chosen, options in (("disable", plan.disable, ["--now"]), ("enable", plan.enable, [])):
+        rc, output = plan.systemctl(verb, chosen, *options)
         if rc:
-            module.fail_json(msg="systemctl %s %s: %s" % (command[0], " ".join(chosen), output))
+            module.fail_json(msg="systemctl %s %s: %s" % (verb, " ".join(chosen), output))
 
 
 def act(plan, wave):
@@ -293,20 +305,16 @@ def act(plan, wave):
     for verb, chosen in acted.items():
         if verb == "start" and chosen:
             systemctl("reset-failed", *chosen)
-        waited = [name for name in chosen if name not in plan.without_waiting]
-        others = [name for name in chosen if name in plan.without_waiting]
-        if waited:
-            systemctl(verb, *waited)
-        if others:
-            systemctl(verb, "--no-block", *others)
+        plan.systemctl(verb, [name for name in chosen if name not in plan.without_waiting])
+        plan.systemctl(verb, [name for name in chosen if name in plan.without_waiting], "--no-block")
     return {name for chosen in acted.values() for name in chosen}
 
 
-def prove_or_go_back(module, seen, units, acted, done):
-    """Wait until the units answer. Where one does not, put back what it ran with before, and fail."""
-    silent = wait(module, units, acted, seen.state)
+def prove_or_go_back(module, seen, plan, wave, acted, done):
+    """Wait until the units of a wave answer. Where one does not, put back what it ran with before, and fail."""
+    silent = wait(module, [unit for unit in wave if unit["name"] not in plan.without_waiting], acted, seen.state)
     if silent:
-        go_back(module, silent, seen.paths, done)
+        go_back(module, silent, seen.paths, done, plan.begun)
 
 
 def still_pending(seen, plan):
@@ -427,19 +435,23 @@ def processor_seconds(pid):
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def go_back(module, silent, paths, units):
+def go_back(module, silent, paths, units, begun):
     """Put back the files that the unit ran with before, and fail with what happened to both configurations."""
     name, reason = silent
     reads = next((unit["digests"] for unit in units if unit["name"] == name), {})
-    journal = last_words(name)
+    journal, restored = last_words(name), []
     try:
-        restored = [path for path in paths if path in reads and unit_state.put_back(path)]
+        for path in paths:
+            if path in reads and unit_state.put_back(path):
+                restored.append(path)
+                begun.append("put back %s" % path)
     except files.Refused as error:
         message = "service %s: %s; its files could not be put back: %s" % (name, reason, error)
         module.fail_json(msg=message, journal=journal)
     if not restored:
         module.fail_json(msg="service %s: %s" % (name, reason), journal=journal)
     again = [unit for unit in units if set(unit["digests"]) & set(restored)]
+    begun += ["restart %s (with what was put back)" % unit["name"] for unit in again]
     systemctl("daemon-reload")
     systemctl("reset-failed", *[unit["name"] for unit in again])
     systemctl("restart", *[unit["name"] for unit in again])

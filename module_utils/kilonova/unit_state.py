@@ -82,12 +82,12 @@ def _wellformed(path, nothing, is_right, warn):
 def _is_state(found):
     """Whether it is a mapping of units to paths to sections to digests."""
     return isinstance(found, dict) and all(
-        isinstance(reads, dict)
+        isinstance(digests, dict)
         and all(
             _is_path(path) and isinstance(known, dict) and all(isinstance(digest, str) for digest in known.values())
-            for path, known in reads.items()
+            for path, known in digests.items()
         )
-        for reads in found.values()
+        for digests in found.values()
     )
 
 

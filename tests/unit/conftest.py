@@ -39,3 +39,20 @@ def files(tmp_path):
 def systemd(monkeypatch, tmp_path):
     """A host's systemd, in memory."""
     return Systemd(load("service_units"), monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch):
+    """A file that units read: conf("text") writes it, conf.unit(name, digest) reads it; config_files marks it there."""
+    path = tmp_path / "x.conf"
+
+    class Conf:
+        def __call__(self, text):
+            path.write_text(text)
+            path.chmod(0o640)
+
+        def unit(self, name, ignores=(), **digests):
+            return {"name": name, "digests": {str(path): {"DEFAULT": "1", **digests, **dict.fromkeys(ignores, "")}}}
+
+    monkeypatch.setattr(Conf, "path", path, raising=False)
+    return Conf()

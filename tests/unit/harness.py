@@ -51,6 +51,20 @@ class Module:
         raise Failed(result)
 
 
+class Clock:
+    """Time that passes while somebody sleeps, and not otherwise; `meanwhile` is what happens then."""
+
+    def __init__(self):
+        self.slept, self.meanwhile = [], lambda: None
+
+    def monotonic(self):
+        return sum(self.slept)
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.meanwhile()
+
+
 class Systemd:
     """systemctl with units in memory; `starts` says what each start leads to."""
 
@@ -60,7 +74,8 @@ class Systemd:
         monkeypatch.setattr(code, "systemctl", self.systemctl)
         monkeypatch.setattr(code, "show", lambda names: {name: dict(self.units[name]) for name in names})
         monkeypatch.setattr(code, "last_words", lambda name: [f"the journal of {name}"])
-        monkeypatch.setattr(code.time, "sleep", lambda _seconds: None)
+        self.clock = Clock()
+        monkeypatch.setattr(code, "time", self.clock)
 
     def add(self, *names, **properties):
         """Units that are enabled and run."""

@@ -26,6 +26,12 @@ def test_documentation_lists_exactly_the_arguments(name, monkeypatch):
     assert not [option for option, text in said.get("options", {}).items() if not text.get("description")]
 
 
+def test_the_keys_of_a_unit_are_documented_as_they_are(monkeypatch):
+    said = yaml.safe_load(load("service_units").DOCUMENTATION)["options"]["units"]["suboptions"]
+    assert facts(said) == facts(argument_spec("service_units", monkeypatch)["units"]["options"])
+    assert all(text["description"] for text in said.values())
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_passwords_are_hidden_from_logs(name, monkeypatch):
     def look(options):

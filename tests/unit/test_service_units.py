@@ -1,8 +1,6 @@
 """Units: what is restarted, waited for, put back and left alone."""
 
-import grp
 import os
-import pwd
 import socket
 import stat
 import threading
@@ -11,8 +9,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from ansible.module_utils.kilonova import history
 from harness import Failed, load, unit
-
-from kilonova.run import answers
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of openstacksdk about itself
 
@@ -107,6 +103,54 @@ def test_only_what_reads_a_changed_section_is_restarted(run, systemd):
     assert [entry["action"] for entry in history.read()[0]][-2:] == result["actions"]
 
 
+def test_a_restart_is_in_the_history_of_its_host(run, systemd, conf):
+    systemd.add("agent", "api", "scheduler", ActiveState="inactive")
+    conf("[DEFAULT]\ngood = 1\n")
+
+    def units(digest):
+        return [
+            conf.unit("api", DEFAULT=digest),
+            conf.unit("scheduler"),
+            {**conf.unit("agent", DEFAULT=digest), "after": ["api"]},
+        ]
+
+    def remembered():
+        return [(entry["action"], entry.get("failed", False)) for entry in history.read()[0]]
+
+    run(systemd.code, units=units("1"))
+    known = [("start api", False), ("start scheduler", False), ("start agent", False)]
+    assert remembered() == known
+    run(systemd.code, units=units("2"), check_mode=True)
+    run(systemd.code, units=units("1"))
+    assert remembered() == known
+    why = f"(changed: [DEFAULT] of {conf.path})"
+    run(systemd.code, units=units("2"))
+    known += [(f"restart api {why}", False), (f"restart agent {why}", False)]
+    assert remembered() == known
+    # What comes after a unit that does not run was not touched.
+    conf("[DEFAULT]\nbad = 1\n")
+    systemd.starts["api"] = lambda: "failed" if "bad" in conf.path.read_text() else "active"
+    with pytest.raises(Failed) as failed:
+        run(systemd.code, units=units("3"))
+    done = [f"restart api {why}", f"put back {conf.path}", "restart api (with what was put back)"]
+    assert failed.value.args[0]["actions"] == done
+    assert failed.value.args[0]["changed"]
+    assert remembered() == known + [(line, True) for line in done]
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "actions"), [("disable", "spice", ["disable spice"]), ("enable", "fresh", ["disable spice", "enable fresh"])]
+)
+def test_a_unit_that_cannot_be_enabled_or_disabled_ends_the_task(run, systemd, monkeypatch, verb, name, actions):
+    systemd.add("spice")
+    systemd.add("fresh", ActiveState="inactive", UnitFileState="disabled")
+    monkeypatch.setattr(systemd.code, "systemctl", lambda called, *_names: (int(called == verb), "Access denied"))
+    with pytest.raises(Failed) as failed:
+        run(systemd.code, units=[unit("spice", runs=False), unit("fresh")])
+    said = {"msg": f"systemctl {verb} {name}: Access denied", "changed": True, "actions": actions}
+    assert failed.value.args[0] == said
+
+
 def test_a_service_from_before_this_installer_is_restarted(run, systemd):
     systemd.add("nova-api")
     actions = run(systemd.code, units=[unit("nova-api")])["actions"]
@@ -131,23 +175,6 @@ def test_a_restart_that_failed_is_done_again_by_the_next_run(run, systemd):
     systemd.units["nova-api"]["ActiveState"] = "active"  # somebody started it, with whatever it had
     systemd.starts.clear()
     assert run(systemd.code, units=[unit("nova-api", "2")])["changed"]
-
-
-@pytest.fixture
-def conf(tmp_path, monkeypatch):
-    """A file that units read: conf("text") writes it, conf.unit(name, digest) reads it; config_files marks it there."""
-    path = tmp_path / "x.conf"
-
-    class Conf:
-        def __call__(self, text):
-            path.write_text(text)
-            path.chmod(0o640)
-
-        def unit(self, name, ignores=(), **digests):
-            return {"name": name, "digests": {str(path): {"DEFAULT": "1", **digests, **dict.fromkeys(ignores, "")}}}
-
-    monkeypatch.setattr(Conf, "path", path, raising=False)
-    return Conf()
 
 
 def test_what_was_changed_by_hand_restarts_what_reads_it(run, systemd, conf, files):
@@ -193,29 +220,40 @@ def test_a_configuration_that_a_service_does_not_survive_is_put_back(run, system
     assert len(run(systemd.code, check_mode=True, units=changed)["actions"]) == 2
 
 
-def test_what_cannot_be_asked_must_live_a_while_with_a_changed_configuration(run, systemd, conf, monkeypatch):
+def test_what_cannot_be_asked_must_live_a_while_with_a_changed_configuration(run, systemd, conf):
     systemd.add("nova-scheduler", InvocationID="1")
     conf("[DEFAULT]\ngood = 1\n")
     run(systemd.code, units=[conf.unit("nova-scheduler")])
     conf("[DEFAULT]\nbad = 1\n")
     # systemd starts it again and again, so that it looks active at any single moment.
-    monkeypatch.setattr(systemd.code.time, "sleep", lambda _seconds: systemd.units["nova-scheduler"].update(InvocationID="2"))
+    systemd.clock.meanwhile = lambda: systemd.units["nova-scheduler"].update(InvocationID="2")
     with pytest.raises(Failed) as failed:
         run(systemd.code, units=[conf.unit("nova-scheduler", DEFAULT="2")])
     assert "died right after its start" in failed.value.args[0]["msg"]
     assert "put back" in failed.value.args[0]["msg"]
 
 
-def test_the_first_start_of_what_cannot_be_asked_is_looked_at_once(run, systemd, conf, monkeypatch):
+def test_the_first_start_of_what_cannot_be_asked_is_looked_at_once(run, systemd, conf):
     systemd.add("nova-api")
     systemd.add("nova-scheduler", ActiveState="inactive")
     conf("[DEFAULT]\ngood = 1\n")
     run(systemd.code, units=[conf.unit("nova-api")])
     # Another service's configuration, which is known to be good, says nothing about the one that starts now.
-    slept = []
-    monkeypatch.setattr(systemd.code.time, "sleep", slept.append)
     run(systemd.code, units=[conf.unit("nova-scheduler")])
-    assert not slept
+    assert not systemd.clock.slept
+
+
+def test_what_cannot_be_asked_must_live_for_ten_seconds_and_come_to_rest(run, systemd, monkeypatch):
+    systemd.add("nova-scheduler")
+    run(systemd.code, units=[unit("nova-scheduler")])
+    assert not systemd.clock.slept
+    run(systemd.code, units=[unit("nova-scheduler", "2")])
+    assert 10 < systemd.clock.monotonic() <= 12
+    # On a busy host it still reads its configuration by then: all the time of a processor until the 30th second.
+    systemd.clock.slept.clear()
+    monkeypatch.setattr(systemd.code, "processor_seconds", lambda _pid: min(systemd.clock.monotonic(), 30))
+    run(systemd.code, units=[unit("nova-scheduler", "3")])
+    assert 30 < systemd.clock.monotonic() <= 34
 
 
 def test_the_run_goes_on_while_a_service_starts_for_the_first_time(run, systemd, monkeypatch):
@@ -325,112 +363,3 @@ def test_the_table_of_compute_services():
         "nova-compute    compute1    nova      disabled  down",
         "nova-scheduler  controller  internal  enabled   up",
     ]
-
-
-def test_host_facts_read_addresses_and_packages(monkeypatch):
-    code = load("host_facts")
-    outputs = {
-        "ip": (
-            "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever\n"
-            "2: eth0    inet 10.0.0.11/24 brd 10.0.0.255 scope global eth0\n"
-            "2: eth0    inet6 fe80::1/64 scope link \n3: br-x:1    inet 10.1.0.1 peer 10.1.0.2/32 scope global br-x\n"
-        ),
-        "dpkg-query": (
-            "install installed nova-api 2:26.2.2-1\ndeinstall config-files old 1.0\ninstall half-configured bad 1.0\n"
-            "hold installed kept 2.0\nhold not-installed wanted \nunknown not-installed other \n"
-        ),
-        "systemctl": "nova-api.service masked enabled\nx.service enabled enabled\n",
-        "ss": (
-            'LISTEN 0 100 10.0.0.11:8774 0.0.0.0:* users:(("uwsgi",pid=12,fd=3),("uwsgi",pid=11,fd=3))\n'
-            "LISTEN 0 100 [::]:22 [::]:*\n"
-        ),
-    }
-    groups = {"/proc/12/cgroup": "0::/machine/libpod.scope/system.slice/nova-api.service/worker\n"}
-    monkeypatch.setattr(code, "command", lambda *argv: outputs[argv[0]])
-    assert code.addresses() == {"127.0.0.1": "lo", "10.0.0.11": "eth0", "fe80::1": "eth0", "10.1.0.1": "br-x:1"}
-    assert code.packages() == ({"nova-api": "2:26.2.2-1", "kept": "2.0"}, {"bad": "half-configured"}, ["kept", "wanted"])
-    assert code.unit_files(["nova-*"]) == {"nova-api.service": "masked", "x.service": "enabled"}
-    monkeypatch.setattr(code, "read", lambda path: groups.get(path, ""))
-    assert code.listening() == [
-        {"port": 8774, "address": "10.0.0.11", "name": "uwsgi", "pid": 12, "unit": "nova-api.service"},
-        {"port": 22, "address": "[::]", "name": "an unknown process", "pid": 0, "unit": ""},
-    ]
-
-
-def test_a_file_that_the_host_told_of_is_not_asked_for_again(tmp_path):
-    code = load("host_facts")
-    path = tmp_path / "nova.conf"
-    path.write_text("[DEFAULT]\nmy_ip = 10.0.0.11\n")
-    path.chmod(0o640)
-    paths = [str(path), str(tmp_path / "gone")]
-    told = {"openstack_host": {"files": code.file_digests(paths, answers.KEY)}}
-    assert list(told["openstack_host"]["files"]) == [str(path)]
-    owner = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name}
-    entry = {"path": str(path), "mode": "0640", **owner}
-    assert answers.file_is_there(entry, path.read_text(), told)
-    assert not answers.file_is_there(entry, path.read_text() + "debug = true\n", told)
-    assert not answers.file_is_there({**entry, "mode": "0600"}, path.read_text(), told)
-    other = {"openstack_host": {"files": code.file_digests(paths, b"of another run")}}
-    assert not answers.file_is_there(entry, path.read_text(), other)
-    assert not answers.file_is_there(entry, path.read_text(), {})
-    assert not answers.file_is_there(entry, path.read_text(), told | {"ansible_facts": {answers.RUN: {"new": []}}})
-
-
-def test_a_socket_rests_as_a_service_does(run, systemd, conf):
-    """epmd's, which systemd knows by its full name."""
-    systemd.add("epmd.socket")
-    conf("[Socket]\nListenStream = 127.0.0.1:4369\n")
-    unit = conf.unit("epmd.socket")
-    run(systemd.code, units=[unit])
-    code = load("host_facts")
-    for active, rests in (("active", True), ("inactive", False)):
-        told = code.services(code.unit_state.load_state(), answers.KEY, {"epmd.socket": "enabled"}, {"epmd.socket": active})
-        assert answers.unit_is_current(unit, {"openstack_host": {"services": told}, "ansible_facts": {}}) is rests
-
-
-def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, systemd, conf):
-    systemd.add("agent", "scheduler")
-    conf("[DEFAULT]\na = 1\n")
-    agent = conf.unit("agent", ignores=["api"])
-    run(systemd.code, units=[agent, conf.unit("scheduler")])
-    code = load("host_facts")
-
-    def rests(unit, enabled="enabled", active="active", facts=()):
-        states = {"agent.service": enabled, "x.timer": "enabled"}
-        running = {"agent.service": active, "scheduler.service": "active"}
-        told = code.services(code.unit_state.load_state(), answers.KEY, states, running)
-        variables = {"openstack_host": {"services": told}, "ansible_facts": dict(facts)}
-        return answers.unit_is_current(unit, variables)
-
-    assert rests(agent)
-    assert rests({**agent, "digests": {path: {**reads, "unused": ""} for path, reads in agent["digests"].items()}})
-    # Its configuration, its state, or what is to be asked each time.
-    assert not rests(conf.unit("agent", DEFAULT="2"))
-    assert not rests({**agent, "digests": {**agent["digests"], "/etc/more": {"*": "1"}}})
-    assert not rests(agent, enabled="disabled")
-    assert not rests(agent, active="activating")
-    assert not rests(conf.unit("scheduler"))  # not enabled
-    assert not rests(conf.unit("unknown"))
-    assert not rests({**agent, "answers": "controller:1"})
-    assert not rests({**agent, "queues": ["agent"]})
-    assert not rests({**agent, "invocation": "1"})
-    # What shall not run.
-    assert rests({"name": "x", "runs": False, "digests": {}})
-    assert not rests({"name": "agent", "runs": False, "digests": {}})
-    assert not rests({"name": "agent", "runs": False, "digests": {}}, enabled="disabled")
-    # A run that died before the copy that a rollback needs was made, and a change by hand.
-    conf("[DEFAULT]\na = 2\n")
-    assert not rests(agent)
-    conf("[DEFAULT]\na = 1\n")
-    assert rests(agent)
-    assert not answers.unit_is_current(agent, {})
-    noted = answers.noted({"changed": True}, {})["ansible_facts"]
-    for facts in ({answers.RUN: {"new": []}}, {answers.RUN: {"corrected": [{}]}}, noted):
-        assert not rests(agent, facts=facts)
-    assert rests(agent, facts={answers.RUN: {"corrected": []}})
-    assert answers.noted({"changed": False, "ansible_facts": {"a": 1}}, {}) == {"changed": False, "ansible_facts": {"a": 1}}
-    # What was learned before stays.
-    known = {"ansible_facts": {answers.RUN: {"new": ["a"], "accounts": ["nova"]}}}
-    learned = answers.noted({"changed": True, "ansible_facts": {"a": 1}}, known, accounts=["glance", "nova"])
-    run_fact = {"new": ["a"], "accounts": ["glance", "nova"], "changed": True}
-    assert learned["ansible_facts"] == {"a": 1, answers.RUN: run_fact}
