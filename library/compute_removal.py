@@ -2,11 +2,10 @@
 """Take a compute node out of Nova, Placement and Neutron, without a trace and only when it is empty."""
 
 import shutil
-import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import database, lock, result
+from ansible.module_utils.kilonova import command, database, lock, result
 from ansible.module_utils.kilonova.auth import AUTH
 from ansible.module_utils.kilonova.http import connect
 
@@ -14,10 +13,6 @@ try:
     import openstack
 except ImportError:
     openstack = None
-try:
-    import pymysql
-except ImportError:
-    pymysql = None
 
 DOCUMENTATION = r"""
 module: compute_removal
@@ -156,10 +151,8 @@ class Host:
 
     def cell(self):
         """UUID of the cell that it is mapped to, or None."""
-        connection = pymysql.connect(**database.arguments(self.module))
-        with connection, connection.cursor() as cursor:
-            cursor.execute(MAPPING, (self.name,))
-            return (cursor.fetchone() or (None,))[0]
+        rows = database.ask(self.module, MAPPING, (self.name,))
+        return rows[0][0] if rows else None
 
     def known(self):
         """What the cloud has of the host, in words."""
@@ -197,7 +190,7 @@ class Host:
         cell = self.cell()
         if cell:
             mapping = ["--cell_uuid", cell, "--host", self.name]
-            self.run("runuser", "-u", "nova", "--", "nova-manage", "cell_v2", "delete_host", *mapping)
+            self.run("nova-manage", "cell_v2", "delete_host", *mapping, user="nova")
         self.delete_chassis()
         for agent in self.agents():
             # Those of OVN go with their chassis.
@@ -214,13 +207,12 @@ class Host:
             for row in private.split():
                 self.run("ovn-sbctl", "--if-exists", "destroy", "Chassis_Private", row)
 
-    def run(self, *argv):
+    def run(self, *argv, user="root"):
         """Output of a command; fails with it."""
-        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False)
-        output = done.stdout.decode("utf-8", "replace")
-        if done.returncode:
-            self.module.fail_json(msg="%s: %s" % (" ".join(argv), output[-400:]))
-        return output
+        done = command.run(*argv, user=user)
+        if done.status:
+            self.module.fail_json(msg="%s: %s" % (" ".join(argv), done.output[-400:]))
+        return done.output
 
 
 def main():
@@ -233,8 +225,7 @@ def main():
             "hostname": {"type": "str", "default": ""},
             "runs": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["vacated", "absent"], "required": True},
-            "unix_socket": {"type": "path", "default": database.socket()},
-            "login": database.LOGIN,
+            **database.options(),
         },
         supports_check_mode=True,
     )
@@ -269,6 +260,8 @@ def main():
                         module.fail_json(msg="%s is still known: %s; do its services run?" % (p["host"], ", ".join(left)))
     except openstack.exceptions.SDKException as error:
         module.fail_json(msg="the cloud's answer: %s" % error)
+    except database.Error as error:
+        module.fail_json(msg="reading Nova's databases %s: %s" % (database.where(module), error))
     result.leave(module, actions)
 
 

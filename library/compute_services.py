@@ -31,7 +31,7 @@ def table(services):
     rows = [("Binary", "Host", "Zone", "Status", "State")]
     rows += sorted((s["binary"], s["host"], s["zone"], s["status"], s["state"]) for s in services)
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return ["  ".join(value.ljust(width) for value, width in zip(row, widths)).rstrip() for row in rows]
+    return ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def disabled(services):

@@ -42,8 +42,6 @@ options:
     default: []
 """
 
-MARK = "Written by Kilonova"
-
 
 def ids(entry, module):
     """Numeric owner and group; None for one that a package of this very run will create (check mode)."""
@@ -126,7 +124,7 @@ def action_of(path, old, new, rights_only):
     No more is said of a file that is not ours yet: a plan cannot know what a package of the same run will bring.
     """
     changed = ""
-    if MARK in old[:400].decode("utf-8", "replace"):
+    if files.MARK in old[:400].decode("utf-8", "replace"):
         old, new = unit_state.sections(old), unit_state.sections(new)
         names = [name for name in unit_state.differing(old, new) if name]
         changed = "owner, group and mode" if rights_only else " ".join("[%s]" % name for name in names)
@@ -158,7 +156,7 @@ def bring(module, entry, wanted, foreseen, found):
         elif found["before"][path] == mask(new_text):
             found["secrets_changed"].append(path)
         original = place.name + ".orig"
-        keep = state and not same_content and MARK not in old_text[:400] and not place.there(original)
+        keep = state and not same_content and files.MARK not in old_text[:400] and not place.there(original)
         if keep:
             found["kept"].append(path + ".orig")
         action = action_of(path, old or b"", content, same_content)

@@ -7,13 +7,12 @@ import hashlib
 import os
 import pwd
 import re
-import shutil
 import socket
-import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova import address, files, foreign, migration, rights, unit_state
+from ansible.module_utils.kilonova.command import output
 from ansible.module_utils.kilonova.foreign import read
 
 DOCUMENTATION = r"""
@@ -83,16 +82,6 @@ host:
 """
 
 
-def command(*argv):
-    """Output of a reading command; empty when it is not installed."""
-    if not shutil.which(argv[0]):
-        return ""
-    environment = dict(os.environ, LC_ALL="C.UTF-8")
-    return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, check=False).stdout.decode(
-        "utf-8", "replace"
-    )
-
-
 def distribution():
     """The keys of /etc/os-release that matter (os-release(5)). Debian's unstable calls itself as the next stable there."""
     values = {}
@@ -122,7 +111,7 @@ def follows_unstable(directory="/etc/apt"):
 def addresses():
     """Address -> interface, for every IPv4 and IPv6 address of the host."""
     found = {}
-    for line in command("ip", "-oneline", "address", "show").splitlines():
+    for line in output("ip", "-oneline", "address", "show").splitlines():
         match = re.match(r"\d+:\s+(\S+)\s+inet6?\s+([0-9a-fA-F:.]+)", line)
         if match:
             found[match.group(2)] = match.group(1)
@@ -133,7 +122,7 @@ def packages():
     """(name -> version of what is installed, name -> status of what is half so, names on hold)."""
     installed, half, held = {}, {}, []
     form = "${db:Status-Want} ${db:Status-Status} ${Package} ${Version}\\n"
-    for line in command("dpkg-query", "-W", "-f", form, "*").splitlines():
+    for line in output("dpkg-query", "-W", "-f", form, "*").splitlines():
         want, status, name, version = [*line.split(" ", 3), "", "", ""][:4]
         if status == "installed":
             installed[name] = version
@@ -146,21 +135,21 @@ def packages():
 
 def unit_files(patterns):
     """Unit -> state of its file (systemctl(1): enabled, masked, generated and so on). Of all units, systemd finds it in 0.2 s."""
-    output = command("systemctl", "list-unit-files", "--no-legend", "--plain", "--", *patterns)
-    return {words[0]: words[1] for words in map(str.split, output.splitlines()) if words}
+    listed = output("systemctl", "list-unit-files", "--no-legend", "--plain", "--", *patterns)
+    return {words[0]: words[1] for words in map(str.split, listed.splitlines()) if words}
 
 
 def active_services():
     """Names of the services that run, or are about to, each with its state."""
     states = "--state=active,activating,reloading"
-    output = command("systemctl", "list-units", "--type=service,socket", states, "--no-legend", "--plain")
-    return {words[0]: words[2] for words in map(str.split, output.splitlines()) if words}
+    listed = output("systemctl", "list-units", "--type=service,socket", states, "--no-legend", "--plain")
+    return {words[0]: words[2] for words in map(str.split, listed.splitlines()) if words}
 
 
 def listening():
     """Every TCP port that somebody listens on: port, address, and name, pid and unit of the first process."""
     found = []
-    for line in command("ss", "--tcp", "--listening", "--numeric", "--processes", "--no-header").splitlines():
+    for line in output("ss", "--tcp", "--listening", "--numeric", "--processes", "--no-header").splitlines():
         words = line.split(None, 5)
         where, _colon, port = words[3].rpartition(":")
         match = re.search(r'\(\("([^"]*)",pid=(\d+)', words[5] if len(words) > 5 else "")
@@ -197,7 +186,7 @@ def openvswitch_in_kernel():
 
 def install_interrupted():
     """Whether a killed run left what the module openstack_packages has there for the time of its work."""
-    return os.path.lexists("/usr/share/python3/bcep/kilonova") or "Written by Kilonova" in read("/usr/sbin/policy-rc.d")
+    return os.path.lexists("/usr/share/python3/bcep/kilonova") or files.MARK in read("/usr/sbin/policy-rc.d")
 
 
 def file_digests(paths, key):

@@ -7,10 +7,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova import database, files, lock, manage, result
 
 try:
-    import pymysql
-except ImportError:  # check mode on a fresh host: the packages come with this very run
-    pymysql = None
-try:
     from bcrypt import checkpw
 except ImportError:
     try:
@@ -20,7 +16,7 @@ except ImportError:
             """bcrypt.checkpw by passlib, for distributions whose Keystone has only that."""
             return _passlib_bcrypt.verify(password, stored.decode())
 
-    except ImportError:
+    except ImportError:  # check mode on a fresh host: the packages come with this very run
         checkpw = None
 
 DOCUMENTATION = r"""
@@ -57,20 +53,16 @@ def administrator_is_right(module):
     """Whether user, project and role `admin` exist and the stored hash fits the password."""
     params = module.params
     try:
-        connection = pymysql.connect(**database.arguments(module))
-    except pymysql.MySQLError:
+        rows = database.ask(module, ADMIN.format(db=params["database"]))
+    except database.NoServer:
         if not module.check_mode or not database.on_disk(module, params["database"], "password"):
             return False
         database.warn_of_guess(module, "the administrator")
         return True
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(ADMIN.format(db=params["database"]))
-            row = cursor.fetchone()
-    except pymysql.MySQLError:
+    except database.Error:
         return False
     # Keystone itself cuts passwords to the 72 bytes that bcrypt takes.
-    return bool(row) and checkpw(params["password"].encode()[:72], row[0].encode())
+    return bool(rows) and checkpw(params["password"].encode()[:72], rows[0][0].encode())
 
 
 def begun(module, directory):
@@ -98,8 +90,7 @@ def main():
             "region": {"type": "str", "required": True},
             "endpoints": {"type": "dict", "required": True},
             "database": {"type": "str", "default": "keystone"},
-            "unix_socket": {"type": "path", "default": database.socket()},
-            "login": database.LOGIN,
+            **database.options(),
         },
         supports_check_mode=True,
     )
@@ -110,7 +101,7 @@ def main():
         if begun(module, directory):
             actions.append("create the keys of %s" % directory)
             commands.append([command, "--keystone-user", "keystone", "--keystone-group", "keystone"])
-    if pymysql is None or checkpw is None or not administrator_is_right(module):
+    if database.pymysql is None or checkpw is None or not administrator_is_right(module):
         actions.append("bootstrap the Identity service")
         bootstrap.append(["bootstrap", "--bootstrap-region-id", p["region"]])
         for interface, url in p["endpoints"].items():

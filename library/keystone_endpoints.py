@@ -17,11 +17,6 @@ try:
     from keystoneauth1 import exceptions
 except ImportError:  # check mode on a fresh host: the package comes with this very run
     openstack = None
-try:
-    import pymysql
-except ImportError:
-    pymysql = None
-UNREADABLE = (AttributeError, pymysql.MySQLError) if pymysql else (AttributeError,)
 
 DOCUMENTATION = r"""
 module: keystone_endpoints
@@ -238,18 +233,13 @@ def registered(module):
     """
     params = module.params
     try:
-        connection = pymysql.connect(**database.arguments(module))
-    except UNREADABLE:
-        return None
-    with connection, connection.cursor() as cursor:
-        try:
-            cursor.execute("SELECT COUNT(*) FROM keystone.project WHERE name = %s", (params["project"],))
-            if not cursor.fetchone()[0]:
-                return set()
-            cursor.execute("SELECT type FROM keystone.service")
-            return {row[0] for row in cursor.fetchall()}
-        except pymysql.MySQLError:
+        if not database.ask(module, "SELECT 1 FROM keystone.project WHERE name = %s", (params["project"],)):
             return set()
+        return {row[0] for row in database.ask(module, "SELECT type FROM keystone.service")}
+    except database.NoServer:
+        return None
+    except database.Error:
+        return set()
 
 
 def foresee(module):
@@ -285,8 +275,7 @@ def main():
             "region": {"type": "str", "required": True},
             "project": {"type": "str", "default": "service"},
             "roles": {"type": "list", "elements": "str", "default": []},
-            "unix_socket": {"type": "path", "default": database.socket()},
-            "login": database.LOGIN,
+            **database.options(),
             "services": {
                 "type": "list",
                 "elements": "dict",

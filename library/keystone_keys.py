@@ -2,12 +2,10 @@
 """Rotate the key repositories of the Identity service."""
 
 import os
-import re
-import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import files, lock, result, unit_state
+from ansible.module_utils.kilonova import command, files, lock, masking, result, unit_state
 
 DOCUMENTATION = r"""
 module: keystone_keys
@@ -90,14 +88,13 @@ def main():
     actions = []
     for name in repositories:
         actions.append("rotate the %s keys" % name)
-        for command in () if module.check_mode else COMMANDS[name]:
+        for verb in () if module.check_mode else COMMANDS[name]:
             # As Keystone's user: root would follow its links.
-            argv = ["runuser", "-u", "keystone", "--", "keystone-manage", command]
-            argv += ["--keystone-user", "keystone", "--keystone-group", "keystone"]
-            done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False)
-            if done.returncode:
-                output = re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:(hidden)@", done.stdout.decode("utf-8", "replace"))
-                result.fail(module, "keystone-manage %s failed: %s" % (command, output.strip()[-600:]), actions)
+            argv = ["keystone-manage", verb, "--keystone-user", "keystone", "--keystone-group", "keystone"]
+            done = command.run(*argv, user="keystone")
+            if done.status:
+                output = masking.without_passwords(done.output)
+                result.fail(module, "keystone-manage %s failed: %s" % (verb, output.strip()[-600:]), actions)
     result.leave(module, actions)
 
 

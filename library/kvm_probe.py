@@ -3,10 +3,10 @@
 
 import json
 import os
-import subprocess
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova import command, files
 
 DOCUMENTATION = r"""
 module: kvm_probe
@@ -78,14 +78,12 @@ def probe(binary, timeout, guest):
         image.flush()
         options = [option % image.name if "%s" in option else option for option in guest["options"]]
         argv = [binary, "-accel", "kvm", "-nodefaults", "-display", "none", "-no-reboot", *options]
-        try:
-            done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False)
-        except subprocess.TimeoutExpired:
-            return False, "a guest of one boot sector did not end within %d s" % timeout
-    if done.returncode == guest["done"]:
+        done = command.run(*argv, timeout=timeout)
+    if done.status == guest["done"]:
         return True, "a guest ran"
-    output = done.stdout.decode("utf-8", "replace").strip()
-    return False, "QEMU ended with status %d: %s" % (done.returncode, output[-300:])
+    if done.status == command.LATE:
+        return False, "a guest of one boot sector did not end within %d s" % timeout
+    return False, "QEMU ended with status %d: %s" % (done.status, done.output.strip()[-300:])
 
 
 def main():
@@ -109,8 +107,7 @@ def main():
     if kept != now:
         works, reason = probe(binary, module.params["timeout"], guest)
         if not module.check_mode:
-            with open(KEPT, "w", encoding="utf-8") as stream:
-                json.dump([now, works, reason], stream)
+            files.replace(KEPT, json.dumps([now, works, reason]), 0o644)
     module.exit_json(changed=False, works=works, reason=reason)
 
 

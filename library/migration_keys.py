@@ -6,7 +6,7 @@ import os
 import pwd
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import files, lock, migration, result, unit_state
+from ansible.module_utils.kilonova import command, files, lock, migration, result, unit_state
 
 DOCUMENTATION = r"""
 module: migration_keys
@@ -120,7 +120,7 @@ def write(module):
         diffs.append({"before_header": path, "after_header": path, "before": before, "after": wanted})
         if not module.check_mode:
             with result.doing(module, actions):
-                files.write(path, wanted.encode(), os.geteuid(), os.getegid(), 0o644)
+                files.replace(path, wanted, 0o644)
     result.leave(module, actions, diff=diffs)
 
 
@@ -139,9 +139,9 @@ def remove(module):
             state = unit_state.load_state()
             if state.pop(SERVICE, None):
                 unit_state.save_state(state)
-            rc, output, errors = module.run_command(["systemctl", "try-reload-or-restart", SERVICE])
-            if rc:
-                module.fail_json(msg="systemctl try-reload-or-restart %s: %s" % (SERVICE, (errors or output).strip()))
+            done = command.run("systemctl", "try-reload-or-restart", SERVICE)
+            if done.status:
+                module.fail_json(msg="systemctl try-reload-or-restart %s: %s" % (SERVICE, done.output.strip()))
             if last:
                 os.rmdir(last)
     result.leave(module, actions)

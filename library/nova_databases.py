@@ -113,8 +113,7 @@ def main():
             "migrations": {"type": "path", "required": True},
             "host": {"type": "str", "required": True},
             "queue_host": {"type": "str", "required": True},
-            "unix_socket": {"type": "path", "default": database.socket()},
-            "login": database.LOGIN,
+            **database.options(),
         },
         supports_check_mode=True,
     )
@@ -135,7 +134,7 @@ def main():
         with connection, connection.cursor() as cursor:
             schema.lock(module, cursor, [name for names, _wanted, _command in parts for name in names])
             api, main_ = (schema.behind(cursor, names, wanted) for names, wanted, _command in parts)
-            for behind, (_names, wanted, _command) in zip((api, main_), parts):
+            for behind, (_names, wanted, _command) in zip((api, main_), parts, strict=True):
                 schema.check(module, cursor, behind, wanted, {})
             rows = mappings(cursor)
             problems = doubles(rows, module.params["host"])
@@ -149,7 +148,7 @@ def main():
             actions = [*schema.actions(api), *cells, *schema.actions(main_)]
             if not module.check_mode:
                 with result.doing(module, actions):
-                    for behind, (_names, wanted, _command) in zip((api, main_), parts):
+                    for behind, (_names, wanted, _command) in zip((api, main_), parts, strict=True):
                         schema.begin(cursor, behind, wanted)
                     waves = [[parts[0][2]] if api else [], list(cells.values()), [parts[1][2]] if main_ else []]
                     if any(waves):

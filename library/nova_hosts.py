@@ -1,18 +1,10 @@
 #!/usr/bin/python
 """The mapping of the compute hosts to their cell, compared with the database and repaired."""
 
-import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import database, lock, result
-
-try:
-    import pymysql
-except ImportError:  # check mode on a fresh host: the package comes with this very run
-    pymysql = None
-# What a database that is not there raises; without pymysql, calling it does.
-UNREADABLE = (AttributeError, pymysql.MySQLError) if pymysql else (AttributeError,)
+from ansible.module_utils.kilonova import command, database, lock, result
 
 DOCUMENTATION = r"""
 module: nova_hosts
@@ -33,18 +25,16 @@ options:
 
 def nova_manage(module, *arguments):
     """Run nova-manage cell_v2 as nova; fail with its last words."""
-    argv = ["runuser", "-u", "nova", "--", "nova-manage", "cell_v2", *arguments]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", check=False)
-    if done.returncode:
-        output = done.stdout.decode("utf-8", "replace").strip()
-        module.fail_json(msg="nova-manage cell_v2 %s failed: %s" % (arguments[0], output[-600:]))
+    done = command.run("nova-manage", "cell_v2", *arguments, user="nova")
+    if done.status:
+        module.fail_json(msg="nova-manage cell_v2 %s failed: %s" % (arguments[0], done.output.strip()[-600:]))
 
 
 def answers(module):
     """Whether there is a server to ask."""
     try:
-        pymysql.connect(**database.arguments(module)).close()
-    except UNREADABLE:
+        database.opened(database.arguments(module)).close()
+    except database.NoServer:
         return False
     return True
 
@@ -52,11 +42,8 @@ def answers(module):
 def query(module, statement, arguments=()):
     """Rows of a statement; in check mode no rows while there is no such database."""
     try:
-        connection = pymysql.connect(autocommit=True, **database.arguments(module))
-        with connection, connection.cursor() as cursor:
-            cursor.execute(statement, arguments)
-            return cursor.fetchall()
-    except UNREADABLE as error:
+        return database.ask(module, statement, arguments)
+    except database.Error as error:
         if module.check_mode:
             return ()
         module.fail_json(msg="reading Nova's databases %s: %s" % (database.where(module), error))
@@ -99,8 +86,7 @@ def main():
         argument_spec={
             "hosts": {"type": "list", "elements": "str", "required": True},
             "timeout": {"type": "int", "default": 120},
-            "unix_socket": {"type": "path", "default": database.socket()},
-            "login": database.LOGIN,
+            **database.options(),
         },
         supports_check_mode=True,
     )

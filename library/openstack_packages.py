@@ -4,12 +4,11 @@
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import lock, result
+from ansible.module_utils.kilonova import command, files, lock, result
 
 DOCUMENTATION = r"""
 module: openstack_packages
@@ -58,11 +57,7 @@ PLANNED = re.compile(r"^(Inst|Remv) (\S+)(?: \[(\S+)\])?(?: \((\S+) )?", re.MULT
 
 def call(*argv):
     """Run a command without questions; returns (rc, output)."""
-    environment = dict(os.environ, LC_ALL="C.UTF-8", DEBIAN_FRONTEND="noninteractive", APT_LISTCHANGES_FRONTEND="none")
-    done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, check=False
-    )
-    return done.returncode, done.stdout.decode("utf-8", "replace")
+    return command.run(*argv, environment={"DEBIAN_FRONTEND": "noninteractive", "APT_LISTCHANGES_FRONTEND": "none"})[:2]
 
 
 def statuses():
@@ -83,16 +78,12 @@ def held_text():
 
 def hold(units):
     """Refuse the start of `units`."""
-    with open(POLICY, "w", encoding="utf-8") as stream:
-        stream.write(SCRIPT % (MARK, "|".join(units)))
-    os.chmod(POLICY, 0o755)
+    files.replace(POLICY, SCRIPT % (MARK, "|".join(units)), 0o755)
 
 
 def put_off_compilation():
     """Have py3compile pass over the packages' modules from now on."""
-    os.makedirs(os.path.dirname(EXCLUSIONS), mode=0o755, exist_ok=True)
-    with open(EXCLUSIONS, "w", encoding="utf-8") as stream:
-        stream.write(EXCLUDED)
+    files.replace(EXCLUSIONS, EXCLUDED, 0o644)
 
 
 def compile_modules(module):

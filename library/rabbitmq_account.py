@@ -7,11 +7,11 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import lock, rabbitmq, result
+from ansible.module_utils.kilonova import command, lock, rabbitmq, result
+from ansible.module_utils.kilonova.rabbitmq import USERS, VHOSTS
 
 try:
     import amqp
@@ -37,8 +37,6 @@ options:
 PERMISSIONS = [".*", ".*", ".*"]
 # Made at the server's first start.
 DATA = "/var/lib/rabbitmq/mnesia"
-VHOSTS = "rabbit_vhost:list_names()"
-USERS = "[N || U <- rabbit_auth_backend_internal:list_users(), {user, N} <- U]"
 TAGS = (
     "[[N, $\\t, lists:join($,, [atom_to_list(T) || T <- G])] || U <- rabbit_auth_backend_internal:list_users(),"
     " {user, N} <- U, {tags, G} <- U]"
@@ -51,12 +49,10 @@ RIGHTS = (
 
 def rabbitmqctl(module, *arguments):
     """Run rabbitmqctl and return its output; fail with what it says."""
-    argv = ["rabbitmqctl", "--quiet", *arguments]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    output = done.stdout.decode("utf-8", "replace")
-    if done.returncode:
-        module.fail_json(msg="rabbitmqctl %s failed: %s" % (arguments[0], output.strip()[-400:]))
-    return output
+    done = command.run("rabbitmqctl", "--quiet", *arguments)
+    if done.status:
+        module.fail_json(msg="rabbitmqctl %s failed: %s" % (arguments[0], done.output.strip()[-400:]))
+    return done.output
 
 
 def password_hash(password, salt):
@@ -76,7 +72,9 @@ def import_account(module, params, tags):
                 "tags": tags,
             }
         ],
-        "permissions": [dict(zip(("configure", "write", "read"), PERMISSIONS), user=params["user"], vhost=params["vhost"])],
+        "permissions": [
+            dict(zip(("configure", "write", "read"), PERMISSIONS, strict=True), user=params["user"], vhost=params["vhost"])
+        ],
     }
     with tempfile.NamedTemporaryFile("w", suffix=".json") as stream:
         json.dump(definitions, stream)

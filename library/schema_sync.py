@@ -1,10 +1,8 @@
 #!/usr/bin/python
 """Populate a service's database: run the schema migrations of the installed release, only when they are not all applied."""
 
-import subprocess
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import database, lock, manage, result, schema
+from ansible.module_utils.kilonova import command, database, lock, masking, result, schema
 
 DOCUMENTATION = r"""
 module: schema_sync
@@ -38,8 +36,7 @@ def main():
             "commands": {"type": "list", "elements": "list", "required": True},
             "seeds": {"type": "dict", "default": {}},
             "user": {"type": "str", "required": True},
-            "unix_socket": {"type": "path", "default": database.socket()},
-            "login": database.LOGIN,
+            **database.options(),
         },
         supports_check_mode=True,
     )
@@ -58,28 +55,19 @@ def main():
                 with result.doing(module, schema.actions(behind)):
                     if behind:
                         schema.begin(cursor, behind, wanted)
-                        for command in p["commands"]:
-                            run(module, command)
+                        for argv in p["commands"]:
+                            run(module, argv)
                     schema.end(module, cursor, p["databases"], wanted)
     result.leave(module, schema.actions(behind), commands=p["commands"] if behind else [])
 
 
-def run(module, command):
+def run(module, argv):
     """One command as the service's user; its output only when it fails."""
-    done = subprocess.run(
-        ["runuser", "-u", module.params["user"], "--", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd="/",
-        check=False,
-        pass_fds=lock.descriptors(),
-    )
-    if done.returncode:
-        output = manage.without_secrets(done.stdout.decode("utf-8", "replace"))
-        module.fail_json(
-            msg="%s failed with status %d: %s" % (" ".join(command), done.returncode, (output.strip().splitlines() or [""])[-1]),
-            output=output.splitlines()[-30:],
-        )
+    done = command.run(*argv, user=module.params["user"], locked=True)
+    if done.status:
+        output = masking.without_passwords(done.output).strip().splitlines()
+        words = "%s failed with status %d: %s" % (" ".join(argv), done.status, (output or [""])[-1])
+        module.fail_json(msg=words, output=output[-30:])
 
 
 if __name__ == "__main__":

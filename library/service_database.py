@@ -66,8 +66,7 @@ def main():
             "hosts": {"type": "list", "elements": "str", "required": True},
             "others": {"type": "str", "choices": ["remove", "keep"], "default": "remove"},
             "repair_logins": {"type": "bool", "default": True},
-            "unix_socket": {"type": "path", "default": database.socket()},
-            "login": database.LOGIN,
+            **database.options(),
         },
         supports_check_mode=True,
     )
@@ -146,10 +145,9 @@ def password_is_complete(module, account, stored):
     """Whether what is stored (plugin, text) is this password; on somebody else's server, by another plugin as well."""
     if stored[0] == "mysql_native_password" or not database.is_external(module):
         return stored == ("mysql_native_password", native_hash(account["password"]))
-    login = {"user": account["user"], "password": account["password"].encode()}
     try:
-        database.pymysql.connect(**{**database.arguments(module), **login}).close()
-    except database.pymysql.MySQLError:
+        database.opened(database.login({**module.params["login"], **account})).close()
+    except database.NoServer:
         return False
     return True
 

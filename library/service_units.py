@@ -112,7 +112,7 @@ def show(names):
     wanted = "--property=Id,LoadState,ActiveState,SubState,UnitFileState,InvocationID,MainPID"
     output = systemctl("show", wanted, *names)[1]
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n")]
-    return dict(zip(names, blocks))
+    return dict(zip(names, blocks, strict=False))
 
 
 def differences(old, new):

@@ -68,7 +68,7 @@ class Cloud:
     def flavors(self):
         """The ids of the two flavors."""
         found = []
-        for wanted, name in zip(self.p["flavors"], (self.p["name"], self.p["name"] + "-alt")):
+        for wanted, name in zip(self.p["flavors"], (self.p["name"], self.p["name"] + "-alt"), strict=False):
             flavor = self.cloud.compute.find_flavor(name)
             size = {key: int(wanted[key]) for key in ("ram", "disk", "vcpus")}
             if flavor and any(getattr(flavor, key) != value for key, value in size.items()):

@@ -54,6 +54,7 @@ def main():
     p = module.params
     if MISSING:
         module.fail_json(msg="%s: %s; ansible_python_interpreter must be Tempest's own" % (sys.executable, MISSING))
+    # Not by command.py, which decodes: the stream is not text.
     stream = subprocess.run([p["stestr"], "last", "--subunit"], cwd=p["directory"], stdout=subprocess.PIPE, check=False).stdout
     tests = []
 

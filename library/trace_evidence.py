@@ -7,13 +7,13 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import socket
-import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import database, files
+from ansible.module_utils.kilonova import command, database, files
+from ansible.module_utils.kilonova.masking import mask_log
 
 DOCUMENTATION = r"""
 module: trace_evidence
@@ -36,12 +36,6 @@ options:
 """
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-SECRETS = (
-    (re.compile(r"gAAAA[\w=-]+"), "(token)"),
-    (re.compile(r"(?i)((?:x-auth-token|x-service-token|x-subject-token|token)['\"]?\s*[=:]\s*['\"]?)[^\s'\",&]+"), r"\1(hidden)"),
-    (re.compile(r"(?i)([\w-]*(?:pass|password|secret|signature)['\"]?\s*[=:]\s*['\"]?)[^\s'\",&]+"), r"\1(hidden)"),
-    (re.compile(r"(://[^:/@\s]*:)[^@\s]+@"), r"\1(hidden)@"),
-)
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Cells: an instance that no host could take is in cell0.
 CELL_QUERIES = """
@@ -73,10 +67,7 @@ SELECT JSON_OBJECT('table', 'neutron.ports', 'id', p.id, 'created_at', s.created
 
 def clean(line):
     """One line as it may leave the host."""
-    line = COLOUR.sub("", line.rstrip())
-    for pattern, replacement in SECRETS:
-        line = pattern.sub(replacement, line)
-    return line[:1000]
+    return mask_log(COLOUR.sub("", line.rstrip()))[:1000]
 
 
 def marks(patterns):
@@ -108,30 +99,15 @@ def new_lines(path, mark):
         return
 
 
-def start(*argv):
-    """A reading command in the background; None when it is not installed."""
-    if not shutil.which(argv[0]):
-        return None
-    environment = dict(os.environ, LC_ALL="C.UTF-8")
-    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
+def ask(pool, *argv, text=""):
+    """A reading command in the background: what will be known of its end."""
+    return pool.submit(command.run, *argv, text=text, apart=True, timeout=60)
 
 
-def output(process, text=None):
-    """What it printed; empty when it failed."""
-    if process is None:
-        return ""
-    try:
-        printed = process.communicate(text.encode() if text else None, timeout=60)[0]
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return ""
-    return printed.decode("utf-8", "replace") if process.returncode == 0 else ""
-
-
-def rabbitmq_queues(process):
+def rabbitmq_queues(done):
     """Queue -> name, messages and consumers."""
     try:
-        return {queue["name"]: queue for queue in json.loads(output(process) or "[]")}
+        return {queue["name"]: queue for queue in json.loads("[]" if done.status else done.output or "[]")}
     except ValueError:
         return {}
 
@@ -144,36 +120,30 @@ def queries_of(instance):
     return queries
 
 
-def ask_databases(instance):
+def ask_databases(pool, instance):
     """Start the client as root over the socket, where the server is."""
     if not instance or not os.path.exists(database.socket()):
-        return None, ""
-    queries = queries_of(instance)
+        return None
     # --force: a database that this cloud has not (another release, another name) does not end the others.
-    return start("mysql", "--batch", "--skip-column-names", "--raw", "--force"), queries
+    return ask(pool, "mysql", "--batch", "--skip-column-names", "--raw", "--force", text=queries_of(instance))
 
 
 def printed_elsewhere(instance, databases):
     """What somebody else's server says: each query to whichever account may ask it."""
-    pymysql, lines = database.pymysql, []
-    for account in databases["accounts"] if instance and pymysql else ():
-        login = {"host": databases["host"], "port": databases["port"], "user": account["user"]}
-        with contextlib.suppress(pymysql.MySQLError):
-            connection = pymysql.connect(password=account["password"].encode(), connect_timeout=10, **login)
-            with connection, connection.cursor() as cursor:
-                for query in queries_of(instance).split(";"):
-                    # A database of another account, or one that this cloud has not.
-                    with contextlib.suppress(pymysql.MySQLError):
-                        cursor.execute(query)
-                        lines += [row[0] for row in cursor.fetchall()]
+    lines = []
+    for account in databases["accounts"] if instance else ():
+        with contextlib.suppress(database.NoServer), database.opened(database.login({**databases, **account})) as connection:
+            for query in queries_of(instance).split(";"):
+                # A database of another account, or one that this cloud has not.
+                with contextlib.suppress(database.Error):
+                    lines += [row[0] for row in database.rows(connection, query)]
     return lines
 
 
-def rows(process, queries, more=()):
+def rows(lines):
     """The rows as mappings."""
-    printed = process.communicate(queries.encode(), timeout=60)[0].decode("utf-8", "replace") if process else ""
     found = []
-    for line in [*printed.splitlines(), *more]:
+    for line in lines:
         try:
             row = json.loads(line)
         except ValueError:
@@ -225,9 +195,11 @@ def main():
     if p["instance"] and not UUID.fullmatch(p["instance"]):
         module.fail_json(msg="instance must be an id, not %r" % p["instance"])
     # Started first, read last: a look at RabbitMQ costs a second or two.
-    queues = start("rabbitmqctl", "-q", "--formatter", "json", "list_queues", "name", "messages", "consumers")
-    database, queries = (None, "") if p["databases"] else ask_databases(p["instance"])
-    journal = start("journalctl", "--no-pager", "--quiet", "--output", "short-iso-precise", "--since", "@%d" % p["since"]["time"])
+    pool = ThreadPoolExecutor()
+    queues = ask(pool, "rabbitmqctl", "-q", "--formatter", "json", "list_queues", "name", "messages", "consumers")
+    server = None if p["databases"] else ask_databases(pool, p["instance"])
+    begin = "@%d" % p["since"]["time"]
+    journal = ask(pool, "journalctl", "--no-pager", "--quiet", "--output", "short-iso-precise", "--since", begin)
     words = [word for word in p["words"] if word]
     access = [re.compile(pattern) for pattern in p["access"]]
     lines = []
@@ -245,7 +217,12 @@ def main():
         else:
             keep(path, found)
     # sudo prints the agents' commands into the journal, and Ansible the parameters of this very module: nothing of the launch.
-    keep("journal", (line for line in output(journal).splitlines() if not re.search(r" sudo\[| ansible-\S+ Invoked with ", line)))
+    said = "" if journal.result().status else journal.result().output
+    keep("journal", (line for line in said.splitlines() if not re.search(r" sudo\[| ansible-\S+ Invoked with ", line)))
+    if p["databases"]:
+        printed = printed_elsewhere(p["instance"], p["databases"])
+    else:
+        printed = server.result().output.splitlines() if server else []
     module.exit_json(
         changed=False,
         evidence={
@@ -253,8 +230,8 @@ def main():
             "utc_offset": time.localtime().tm_gmtoff,
             "lines": lines[: p["limit"]],
             "dropped": max(0, len(lines) - p["limit"]),
-            "rows": rows(database, queries, printed_elsewhere(p["instance"], p["databases"]) if p["databases"] else ()),
-            "rabbitmq": {"queues": rabbitmq_queues(queues)} if queues else {},
+            "rows": rows(printed),
+            "rabbitmq": {} if queues.result().status == command.MISSING else {"queues": rabbitmq_queues(queues.result())},
             "image_cache": image_cache(p["state_path"], p["image"]),
         },
     )

@@ -10,9 +10,9 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova import files
+from ansible.module_utils.kilonova.masking import mask_log
 from ansible.module_utils.kilonova.verify import atlas, context, engine, rows, tenant
 from ansible.module_utils.kilonova.verify.cloud import Calls, Cloud
-from ansible.module_utils.kilonova.verify.text import mask
 
 try:
     import keystoneauth1.exceptions
@@ -104,7 +104,7 @@ def remove(admin, calls, found, title, name):
         time.monotonic() - start,
         0.0,
         detail,
-        mask("; ".join(problems)),
+        mask_log("; ".join(problems)),
     ).as_dict()
     if problems:
         row.update(requests=calls.kept(), look_at=["`openstack --os-cloud admin project list`, and what the message names"])
@@ -159,7 +159,7 @@ def main():
     try:
         admin.warm_up()
     except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException, OSError) as error:
-        module.fail_json(msg="the administrator gets no token at %s: %s" % (p["auth"]["auth_url"], mask(str(error))))
+        module.fail_json(msg="the administrator gets no token at %s: %s" % (p["auth"]["auth_url"], mask_log(str(error))))
     state = State(p["directory"])
     shared = context.Context(p, p["name"], calls, admin)
     runner = engine.Runner(chosen, p["threads"])

@@ -4,11 +4,11 @@
 import glob
 import os
 import re
-import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import files
-from ansible.module_utils.kilonova.verify.text import hints, mask
+from ansible.module_utils.kilonova import command, files
+from ansible.module_utils.kilonova.masking import mask_log
+from ansible.module_utils.kilonova.verify.text import hints
 
 DOCUMENTATION = r"""
 module: verify_host
@@ -53,11 +53,8 @@ ADVISED = 2000
 
 
 def run(*argv):
-    """Standard output of a command that only reads; nothing where there is no such command."""
-    try:
-        return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60, check=False).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
+    """What a command prints that only reads. libvirt may hang."""
+    return command.output(*argv, timeout=60)
 
 
 def tail(path):
@@ -74,7 +71,7 @@ def tail(path):
 def tidy(line):
     """A line that can be shown."""
     line = re.sub(r"\x1b\[[0-9;]*m|\x1b?\[00m", "", line).rstrip()
-    return mask(line if len(line) <= LINE else line[:LINE] + " …")
+    return mask_log(line if len(line) <= LINE else line[:LINE] + " …")
 
 
 def logs(names, wanted, since, limit):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import json
 import re
@@ -12,6 +11,7 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from kilonova.onhost.migration import digest
 from kilonova.problems import Problem
 
 NO_PATH = "is not a path that SSH access for migrations can be limited to"
@@ -69,9 +69,8 @@ def lists(nodes: Iterable[Node]) -> dict[str, Any]:
 
 
 def _digest(found: Iterable[str | None]) -> str | None:
-    """As digest() in module_utils/kilonova/migration.py, which cannot be read here; a test compares the two."""
     found = list(found)
-    return hashlib.sha256("".join(f"{line}\n" for line in found).encode()).hexdigest() if all(found) else None
+    return digest("".join(f"{line}\n" for line in found)) if all(found) else None
 
 
 def configured_path(files: Iterable[Mapping[str, Any]]) -> str:

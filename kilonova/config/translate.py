@@ -13,7 +13,6 @@ import argparse
 import functools
 import itertools
 import json
-import os
 import re
 import stat
 import sys
@@ -25,23 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from kilonova.config import conf
-from kilonova.config.catalogue import (
-    MASK,
-    Fate,
-    Finding,
-    catalogue,
-    errors,
-    fate,
-    first_release,
-    last_release,
-    lives,
-    mask,
-    validate,
-)
+from kilonova.config.catalogue import Fate, Finding, catalogue, errors, fate, first_release, last_release, lives, mask, validate
 from kilonova.config.catalogue.changes import older, precedence
 from kilonova.config.catalogue.check import LONGEST, REFERENCE, Hints, Unresolved, Values, bad_values, named_sections
 from kilonova.config.catalogue.options import Option, by_hand, is_secret, package
 from kilonova.config.releases import Release, find
+from kilonova.onhost import files
+from kilonova.onhost.masking import HIDDEN
 
 KEPT, RENAMED, DROPPED, ATTENTION = "kept", "renamed", "dropped", "attention"
 
@@ -586,7 +575,7 @@ class _Translation:
             action=action,
             new_section=plan.section if in_file else None,
             new_option=plan.name if in_file else None,
-            new_value=(MASK if plan.secret else mask(plan.section, plan.name, plan.value, option)) if in_file else None,
+            new_value=(HIDDEN if plan.secret else mask(plan.section, plan.name, plan.value, option)) if in_file else None,
             reason="; ".join(reasons),
             source=source or package(self.new),
             line=item.line,
@@ -801,14 +790,7 @@ def _read(path: Path) -> bytes:
 
 def _write(path: Path, text: str) -> None:
     """Write a file that only its owner may read: it holds secrets. All of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    _refuse(part, "OUT needs")
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        file.write(text)
-    part.replace(path)
+    files.replace_operators(path, text)
 
 
 def _keep(out: Path, text: str) -> None:

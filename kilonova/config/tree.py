@@ -108,6 +108,9 @@ def _differs(path: str, text: str, name: str, done: Written) -> bool:
 
 
 def _write_one(path: str, text: str, mode: int) -> None:
+    """Replace a file, as kilonova.onhost.files does it but for what that costs thousands of files: waiting for the disk, and a
+    look at each directory on the way. No service owns one of these, and a killed run only generates again.
+    """
     directory, _slash, name = path.rpartition("/")
     part, how = f"{directory}/.{name}.part", os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:

@@ -72,6 +72,7 @@ class Browser:
         ]
         # The protocol wants descriptors 3 and 4: a shell moves ours there, whichever numbers they have.
         script = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
+        # Not by kilonova.onhost.command: it runs while we talk to it.
         self._process = subprocess.Popen(
             ["bash", "-c", script, "bash", *command],
             pass_fds=(to_browser, from_browser),

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kilonova.config import releases
+from kilonova.onhost import database
 from kilonova.problems import Problem
 
 # The role that sets a backend up, and what becomes of what is in it when it is named in openstack_take_over.
@@ -21,10 +22,6 @@ KEPT = {
     "clouds.yaml": "which keeps the other clouds in it, and sets the cloud admin",
     "openvswitch": "which keeps bridges and managers, and gives it the host's name",
 }
-ROOT = (
-    "run `ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('...')` there, with "
-    "root's password, which stays valid"
-)
 # Nova's own identity of a compute node is in a file since then.
 IDENTITY_SINCE = "antelope"
 IDENTITY = "/var/lib/nova/compute_id"
@@ -121,7 +118,7 @@ def check_backends(host: str, seen: Mapping[str, Any], take_over: Sequence[str],
     for name, told in (seen.get("backends") or {}).items():
         if told.get("refused"):
             what = f"has a password, or another plugin: MariaDB refuses root at its local socket ({told['refused']})"
-            problems.append(Problem(host, "account", "root@localhost", what, ROOT))
+            problems.append(Problem(host, "account", "root@localhost", what, database.REMEDY))
         foreign = [text for text in told["foreign"] if text not in known]
         if foreign and name not in take_over:
             shown = ", ".join(foreign[:SHOWN]) + (f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else "")

@@ -18,7 +18,6 @@ import os
 import re
 import secrets
 import stat
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +27,8 @@ import yaml
 
 from kilonova.config import declared
 from kilonova.config.config_files import ROLES
+from kilonova.onhost import files
+from kilonova.onhost.command import run
 from kilonova.problems import some
 from kilonova.run import preflight
 
@@ -164,13 +165,7 @@ def _must_be_a_file(path: Path) -> None:
 def _replace(path: Path, text: str) -> None:
     """Write a file of secrets: readers see the old one or the new one, and nobody else sees either."""
     _must_be_a_file(path)
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(path)
+    files.replace_operators(path, text)
 
 
 # ---------------------------------------------------------------------------------------------------- what Ansible knows
@@ -208,22 +203,15 @@ def _asked(inventories: tuple[Path, ...]) -> tuple[dict[str, dict[str, Any]], li
     sources = [part for path in inventories for part in ("-i", str(path))]
     command = [sys.executable, "-m", "ansible", "inventory", "--list", "--playbook-dir", str(ROLES.parent / "playbooks")]
     has_hosts = all(path.is_file() or any(entry.name not in NO_SOURCES for entry in path.iterdir()) for path in inventories)
-    environment = {**os.environ, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": str(has_hosts), "ANSIBLE_NOCOLOR": "1"}
-    environment.pop("ANSIBLE_FORCE_COLOR", None)
-    said = subprocess.run(
-        [*command, *sources, "-i", nobody + ","],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": str(has_hosts)}
+    environment.update(ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0")
+    said = run(*command, *sources, "-i", nobody + ",", environment=environment, directory=".", apart=True)
     try:
-        found = json.loads(said.stdout) if said.returncode == 0 else None
+        found = json.loads(said.output) if said.status == 0 else None
     except ValueError:
         found = None
     if found is None:
-        _explain(said.stderr, inventories)
+        _explain(said.errors, inventories)
     variables = found["_meta"]["hostvars"]
 
     def members(group: str) -> list[str]:

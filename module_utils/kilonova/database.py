@@ -22,7 +22,7 @@ REMEDY = (
     "run `ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('...')` there, with "
     "root's password, which stays valid"
 )
-# The option of every module that asks it; nothing in it stands for our own server.
+# Nothing in it stands for our own server.
 LOGIN = {
     "type": "dict",
     "options": {
@@ -36,9 +36,22 @@ MISSING = "python3-pymysql is missing on this host; the roles mysql and keystone
 AGAIN = "or run site.yml without --limit, which does"
 
 
+class Error(Exception):
+    """What MariaDB says: a number and words."""
+
+
+class NoServer(Error):
+    """There is nobody to ask: no server, none that lets us in, or no library to speak with it (0)."""
+
+
 def socket():
     """The server's local socket."""
     return next((path for path in SOCKETS if os.path.exists(path)), SOCKETS[0])
+
+
+def options():
+    """The options by which every module that asks it is told where it is."""
+    return {"unix_socket": {"type": "path", "default": socket()}, "login": LOGIN}
 
 
 def is_external(module):
@@ -48,16 +61,41 @@ def is_external(module):
 
 def arguments(module):
     """How to connect, in PyMySQL's words."""
-    login = module.params.get("login") or {}
-    if not login.get("host"):
-        return {"unix_socket": module.params["unix_socket"], "user": "root"}
-    return {
-        "host": login["host"],
-        "port": login["port"],
-        "user": login["user"],
-        "password": login["password"].encode(),
-        "connect_timeout": 10,
-    }
+    return login(module.params["login"]) if is_external(module) else {"unix_socket": module.params["unix_socket"], "user": "root"}
+
+
+def login(account, timeout=10):
+    """The same for `account`: host, port, user and password, whatever else is in it."""
+    known = {name: account[name] for name in ("host", "port", "user")}
+    # As bytes: PyMySQL takes text for Latin-1.
+    return {**known, "password": account["password"].encode(), "connect_timeout": timeout}
+
+
+def opened(how):
+    """A new connection, by arguments() or login()."""
+    if pymysql is None:
+        raise NoServer(0, MISSING)
+    try:
+        return pymysql.connect(charset="utf8mb4", autocommit=True, **how)
+    except pymysql.MySQLError as error:
+        raise NoServer(*error.args) from error
+
+
+def rows(connection, statement, parameters=()):
+    """The rows of a statement."""
+    try:
+        with connection.cursor() as cursor:
+            # With none, a % in the statement is one.
+            cursor.execute(statement, parameters or None)
+            return cursor.fetchall()
+    except pymysql.MySQLError as error:
+        raise Error(*error.args) from error
+
+
+def ask(module, statement, parameters=()):
+    """The rows of a statement, by a connection of its own."""
+    with opened(arguments(module)) as connection:
+        return rows(connection, statement, parameters)
 
 
 def where(module):
@@ -68,16 +106,13 @@ def where(module):
 
 def connect(module):
     """A connection to the server of the options `login` and `unix_socket`; None in check mode when there may be one later."""
-    if pymysql is None:
-        problem = MISSING
-    else:
-        try:
-            return pymysql.connect(charset="utf8mb4", autocommit=True, **arguments(module))
-        except pymysql.MySQLError as error:
-            # Nothing in a run changes that, so a plan cannot go on as if nobody were there.
-            if not is_external(module) and error.args and error.args[0] in REFUSED:
-                module.fail_json(msg=f"MariaDB refuses root {where(module)}: {error}; {REMEDY}")
-            problem = f"MariaDB does not answer {where(module)}: {error}"
+    try:
+        return opened(arguments(module))
+    except NoServer as error:
+        # Nothing in a run changes that, so a plan cannot go on as if nobody were there.
+        if not is_external(module) and error.args and error.args[0] in REFUSED:
+            module.fail_json(msg=f"MariaDB refuses root {where(module)}: {error}; {REMEDY}")
+        problem = MISSING if pymysql is None else f"MariaDB does not answer {where(module)}: {error}"
     # Nothing in this run brings somebody else's server.
     if not module.check_mode or (is_external(module) and pymysql is not None):
         module.fail_json(msg=problem)
@@ -156,16 +191,9 @@ def account_problems(server, account, params, timeout):
     user, found = account["user"], []
     for name in account["databases"] or [None]:
         try:
-            pymysql.connect(
-                host=params["host"],
-                port=int(params["port"]),
-                user=user,
-                password=account["password"].encode(),
-                database=name,
-                connect_timeout=timeout,
-            ).close()
+            opened({**login({**params, **account, "port": int(params["port"])}, timeout), "database": name}).close()
             continue
-        except pymysql.MySQLError as error:
+        except NoServer as error:
             code, said = [*error.args, "", ""][:2]
         if code in (1045, 1130, 1698):
             words = "refuses the password of account" if code != 1130 else "does not let this host in, nor account"

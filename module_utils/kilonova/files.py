@@ -14,6 +14,8 @@ import re
 import secrets
 import stat
 
+# In the first lines of every file that is ours.
+MARK = "Written by Kilonova"
 MOST_LINKS = 40
 # Until it has its name, a new file is `.NAME.kilonova-PID-RANDOM`.
 TEMPORARY = re.compile(r"\.kilonova(?:-(\d+)-[0-9a-f]+)?$")
@@ -27,7 +29,7 @@ REMEDIES = {
 }
 
 
-class Refused(Exception):
+class Refused(ValueError):
     """A path that is not touched: what it is, and what to do, in one line."""
 
     def __init__(self, path, what, remedy):
@@ -299,7 +301,7 @@ def read(path):
     try:
         with Place(path) as place:
             return place.read()[0]
-    except (OSError, ValueError, Refused):
+    except (OSError, ValueError):
         return None
 
 
@@ -311,6 +313,19 @@ def write(path, content, uid, gid, mode):
         raise unwritable(os.path.dirname(path), error) from error
     with place:
         place.write(content, uid, gid, mode)
+
+
+def replace(path, text, mode):
+    """The same with a text, for the user who runs this."""
+    write(path, text.encode("utf-8", "surrogateescape"), os.geteuid(), os.getegid(), mode)
+
+
+def replace_operators(path, text):
+    """The same for a file with secrets of the operator, on the machine that runs Ansible.
+
+    The way to it may be relative, and by links: it is the operator's, who alone works there.
+    """
+    replace(os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)), text, 0o600)
 
 
 def refusals(paths):

@@ -10,32 +10,22 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 
 from . import database, rabbitmq
+from .command import run
+from .files import MARK
 
-MARK = "Written by Kilonova"
 # Of MariaDB's own; `sys` and `test` come with some of its packages.
 SYSTEM_DATABASES = ("mysql", "information_schema", "performance_schema", "sys", "test", "#innodb_redo", "#rocksdb")
 SYSTEM_ACCOUNTS = ("", "root", "mysql", "mariadb.sys", "debian-sys-maint", "PUBLIC")
-# Refused by password (1045), by plugin (1698), or by the host that root may come from (1130).
-LOGIN_ERROR = re.compile(r"ERROR (1045|1698|1130)\b")
+LOGIN_ERROR = re.compile(rf"ERROR ({'|'.join(map(str, database.REFUSED))})\b")
 SEPARATOR = "\t"
 RABBIT_DATA = "/var/lib/rabbitmq/mnesia"
-RABBIT_USERS = "[N || U <- rabbit_auth_backend_internal:list_users(), {user, N} <- U]"
-RABBIT_VHOSTS = "rabbit_vhost:list_names()"
 
 
 def command(*argv):
-    """(status, output, errors) of a reading command; status None when it is not installed, or does not end."""
-    if not shutil.which(argv[0]):
-        return None, "", ""
-    environment = dict(os.environ, LC_ALL="C.UTF-8")
-    try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, env=environment, check=False, timeout=20)
-    except subprocess.TimeoutExpired:
-        return None, "", ""
-    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    """(status, output, errors) of a command that only reads."""
+    return run(*argv, apart=True, timeout=20)
 
 
 def read(path):
@@ -166,8 +156,8 @@ def rabbit(state):
     found += [other for other in ("/etc/rabbitmq/rabbitmq.config", "/etc/rabbitmq/advanced.config") if settings(other)]
     if os.path.isdir(RABBIT_DATA) and os.listdir(RABBIT_DATA) and shutil.which("rabbitmqctl"):
         try:
-            found += ["user " + name for name in sorted(rabbitmq.rows(RABBIT_USERS)) if name != "guest"]
-            found += ["vhost " + name for name in sorted(rabbitmq.rows(RABBIT_VHOSTS)) if name != "/"]
+            found += ["user " + name for name in sorted(rabbitmq.rows(rabbitmq.USERS)) if name != "guest"]
+            found += ["vhost " + name for name in sorted(rabbitmq.rows(rabbitmq.VHOSTS)) if name != "/"]
         except (RuntimeError, OSError):
             # It is stopped, and has been at work: what is in it, nobody can say.
             found.append(RABBIT_DATA + " (stopped)")
@@ -243,7 +233,7 @@ def backends(roles, state, hostname):
 def compute_nodes():
     """What Nova's database says of compute nodes: uuid, host, address of each; None when nobody can be asked."""
     rows, _error = ask_mariadb("SELECT uuid, host, host_ip FROM nova.compute_nodes WHERE deleted = 0")
-    return None if rows is None else [dict(zip(("uuid", "host", "address"), row)) for row in rows]
+    return None if rows is None else [dict(zip(("uuid", "host", "address"), row, strict=False)) for row in rows]
 
 
 # --------------------------------------------------------------------------------------------------------------- units

@@ -30,10 +30,10 @@ def directory():
 def append(module, actions, failed=False):
     """Write down what a module did. Where that is not possible, the module goes on, with a warning."""
     run, version, playbook = [*os.environ.get(RUN, "").split(" ", 2), "", "", ""][:3]
-    when = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     known = [when, run, version, playbook, getattr(module, "_name", "")]
     shown = remove_values([str(action) for action in actions], getattr(module, "no_log_values", ()))
-    entries = [{**dict(zip(FIELDS, [*known, action])), **({"failed": True} if failed else {})} for action in shown]
+    entries = [{**dict(zip(FIELDS, [*known, action], strict=True)), **({"failed": True} if failed else {})} for action in shown]
     try:
         _write("".join(json.dumps(entry) + "\n" for entry in entries).encode())
     except files.Refused as error:

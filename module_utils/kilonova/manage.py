@@ -5,10 +5,8 @@ command.
 """
 
 import json
-import re
-import subprocess
 
-from . import lock
+from . import command, masking
 
 # argv: the module of the program, its name, and JSON lists of commands to run at once. What a process sets in its own environment
 # is not in /proc/PID/environ.
@@ -38,21 +36,8 @@ def run(module, program, *waves, user="root", secrets=None):
     `program`: (name, module that has its `main`). `secrets`: variables of the commands' environment.
     """
     name, code = program
-    become = [] if user == "root" else ["runuser", "-u", user, "--"]
-    done = subprocess.run(
-        [*become, "python3", "-c", PROGRAM, code, name, *[json.dumps(wave) for wave in waves if wave]],
-        input=json.dumps(secrets or {}).encode(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd="/",
-        check=False,
-        pass_fds=lock.descriptors(),
-    )
-    if done.returncode:
-        output = without_secrets(done.stdout.decode("utf-8", "replace")).strip()
+    argv = ["python3", "-c", PROGRAM, code, name, *[json.dumps(wave) for wave in waves if wave]]
+    done = command.run(*argv, user=user, text=json.dumps(secrets or {}), locked=True)
+    if done.status:
+        output = masking.without_passwords(done.output).strip()
         module.fail_json(msg=output[-600:], output=output.splitlines()[-30:])
-
-
-def without_secrets(text):
-    """Connection URLs in a traceback lose their password."""
-    return re.sub(r"://([^:/@\s]+):[^@\s]+@", r"://\1:(hidden)@", text)

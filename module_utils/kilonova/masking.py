@@ -1,4 +1,4 @@
-"""Hide secrets in the text of a configuration file, whoever wrote it: ini, shell, YAML in all its forms, JSON.
+"""Hide secrets: mask() in a configuration file, whoever wrote it (ini, shell, YAML in all its forms, JSON), mask_log() in a log.
 
 Both sides import this: hosts, before the text leaves them, and the machine that runs Ansible (as kilonova.onhost.masking).
 Better too much hidden than too little: where it cannot be told how far a value goes, the rest of the line is hidden. `key_name`,
@@ -26,7 +26,31 @@ _BEGIN = re.compile(r"[^\S\n]*(?:[#;]+[^\S\n]*)?(?:(?:export|set|local|declare[^
 _QUOTED = re.compile(r"""[^\S\n]*(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.|'')*')(?=[^\S\n]*(?:[,}\]]|$))""")
 # inject_password = true
 _PLAIN = re.compile(r"[^\S\n]*(?:true|false|yes|no|none|null|~)[^\S\n]*,?[^\S\n]*", re.IGNORECASE)
+# To the last @ of the line: here, somebody may have written a password with blanks or slashes in it.
 _URL_PASSWORD = re.compile(r"(://[^:\s]*:).*@")
+
+# In a log, a value ends where its word ends: with the rest of the line, mask() would hide what the line is read for.
+_LOG_NAME = r"[\w.-]*(?:pass(?:w(?:or)?d)?|secret(?:_key)?|private_key|signature|token)"
+_LOGGED = (
+    # Fernet tokens, whatever stands around them.
+    (re.compile(r"gAAAA[\w=-]+"), HIDDEN),
+    # "key": "value", 'key': u'value'
+    (re.compile(rf"""(["']{_LOG_NAME}["']\s*:\s*u?["'])[^"']+""", re.IGNORECASE), rf"\1{HIDDEN}"),
+    # key = value, key: value, ?token=value and %3Ftoken%3Dvalue; digests are shown as {SHA256} and are no secrets
+    (re.compile(rf"""(\b{_LOG_NAME}["']?(?:[^\S\n]*[=:][^\S\n]*|%3D)["']?)(?!{{)[^\s,;&"']+""", re.IGNORECASE), rf"\1{HIDDEN}"),
+)
+
+
+def without_passwords(text):
+    """Return `text` without the passwords in its URLs, as they stand in a value or in a traceback."""
+    return re.sub(r"(://[^:/?#@\s]*:)\S*(?=@)", rf"\1{HIDDEN}", text)
+
+
+def mask_log(text):
+    """Return lines of a log, or what a program says, without passwords and tokens."""
+    for pattern, replacement in _LOGGED:
+        text = pattern.sub(replacement, text)
+    return without_passwords(text)
 
 
 def mask(text):

@@ -4,9 +4,8 @@ import hashlib
 import os
 import pwd
 import re
-import subprocess
 
-from . import unit_state
+from . import command, files, unit_state
 
 USER = "nova"
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
@@ -17,7 +16,6 @@ DROP_INS = ("/etc/ssh/sshd_config.d/10-nova-migration.conf", "/etc/ssh/ssh_confi
 # One key and nothing else: what a service's user wrote goes into files of other hosts.
 _PUBLIC = re.compile(r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}(?=[ \n]|\Z)[^\n]*\n?")
 _LINE = re.compile(r'(?:from="|\[)?([0-9A-Fa-f.:]+)\S* ssh-ed25519 \S+')
-MARK = "Written by Kilonova"
 # Seconds for a program of OpenSSH; a key is made in a fraction of one.
 PATIENCE = 30
 
@@ -39,15 +37,9 @@ def host_key():
 
 def as_user(account, *argv):
     """Run a program as Nova's user, so that links in its home lead nowhere else: (rc, output, errors)."""
-    # Only root may become somebody else.
-    change = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": account.pw_dir, "LC_ALL": "C.UTF-8"}
-    change.update(env=environment, cwd="/", timeout=PATIENCE)
-    try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, **change)
-    except (OSError, subprocess.TimeoutExpired) as error:  # a FIFO in the key's place
-        return 1, "", str(error)
-    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace").strip()
+    # One that does not end waits for what is in the key's place, such as a FIFO.
+    status, output, errors = command.run(*argv, user=account, timeout=PATIENCE, apart=True)
+    return status, output, errors.strip()
 
 
 def users_key(account):
@@ -83,7 +75,7 @@ def remains(directory):
         more = sorted(os.path.join(directory, name) for name in os.listdir(directory))
     except OSError:
         more = []
-    own = [path for path in DROP_INS if MARK in read(path)[:400]]
+    own = [path for path in DROP_INS if files.MARK in read(path)[:400]]
     # The access first; the directory last: until then, another run finds that sshd may not have been told.
     found = [*lists, *own, *(path for path in more if path not in lists)]
     return [path for path in found if os.path.lexists(path)] + ([directory] if os.path.isdir(directory) else [])

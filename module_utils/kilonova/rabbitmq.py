@@ -1,9 +1,8 @@
 """Questions to the RabbitMQ server of this host; and to one that somebody else runs, as a client."""
 
 import contextlib
-import os
-import subprocess
 
+from . import command
 from .address import host_port
 
 # How to log in to one of somebody else's.
@@ -24,35 +23,20 @@ HOME = "/var/lib/rabbitmq"
 # An expression that fails prints nothing, and the client calls that a success.
 END = "end of the answer\n"
 
+# What is asked, in Erlang and of functions of RabbitMQ's own: names of virtual hosts, and of users.
+VHOSTS = "rabbit_vhost:list_names()"
+USERS = "[N || U <- rabbit_auth_backend_internal:list_users(), {user, N} <- U]"
+
 
 def rows(statement):
     """Lines of what an Erlang expression gives, a list of texts. Raises RuntimeError with what RabbitMQ says."""
     expression = f'io:format("~ts{END[:-1]}~n", [[[Row, $\\n] || Row <- {statement}]]).\n'
-    try:
-        done = subprocess.run(
-            CLIENT,
-            input=expression.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "HOME": HOME},
-            check=False,
-            timeout=30,
-        )
-        answer = done.stdout.decode("utf-8", "replace")
-    except (OSError, subprocess.TimeoutExpired):
-        answer = ""
+    answer = command.run(*CLIENT, text=expression, environment={"HOME": HOME}, apart=True, timeout=30).output
     if not answer.endswith(END):
         # Another port of the node, another home, no such client: the long way knows them.
-        done = subprocess.run(
-            ["rabbitmqctl", "--quiet", "eval", expression],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        answer = done.stdout.decode("utf-8", "replace")
+        status, answer, _errors = command.run("rabbitmqctl", "--quiet", "eval", expression)
         # rabbitmqctl prints the value of the expression, too.
-        if done.returncode or END not in answer:
+        if status or END not in answer:
             raise RuntimeError(f"rabbitmqctl eval failed: {answer.strip()[-400:]}")
     return answer.partition(END)[0].splitlines()
 

@@ -111,7 +111,7 @@ def remove(run, monkeypatch):
             types.SimpleNamespace(connect=lambda **_options: cloud, exceptions=types.SimpleNamespace(SDKException=OSError)),
         )
         monkeypatch.setattr(code.Host, "cell", lambda self: cloud.cells.get(self.name))
-        monkeypatch.setattr(code.Host, "run", lambda self, *argv: cloud.cells.pop(argv[-1]))
+        monkeypatch.setattr(code.Host, "run", lambda self, *argv, user: cloud.cells.pop(argv[-1]))
         monkeypatch.setattr(code.shutil, "which", lambda _name: None)
         return run(code, check_mode, auth=AUTH, region="r", host=host, state=state, **answer)["actions"]
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from oslo_config import cfg
 
@@ -193,14 +193,21 @@ def test_a_url_holds_any_user_and_password(user, password, host, scheme):
     assert (found["ipv6host"] or found["ipv4host"], found["port"], found["database"]) == (host, "3306", "nova_cell0")
 
 
-@given(SECRETS)
-def test_no_secret_survives_the_mask(secret):
+def files_with(secret):
+    """Every kind of file that has secrets."""
     environment = {"OS_PASSWORD": secret, "OS_USERNAME": "admin"}
-    texts = [
+    return [
         render(credentials(secret)),
         render({"path": "/x", "template": "admin-openrc.j2", "variables": {"environment": environment}}),
         render({"path": "/x", "template": "clouds.yaml.j2", "variables": {"clouds": {"auth": {"password": secret}}}}),
     ]
+
+
+@given(SECRETS)
+def test_no_secret_survives_the_mask(secret):
+    texts = files_with(secret)
+    # A word that the file has whatever the secret is, such as those of its first line, tells nobody that it is one.
+    assume(not any(secret in text for text in files_with("")))
     forms = [secret, literal(secret), url("a", "b", 1, "c", secret).split("://c:")[1].split("@b")[0]]
     for text in texts:
         assert mask(text).count("(hidden)") >= 1

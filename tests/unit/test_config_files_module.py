@@ -1,28 +1,16 @@
 """Configuration files on a host, their owners and modes."""
 
-import ast
 import json
 import stat
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.kilonova import unit_state
-from harness import LIBRARY, Failed, load
+from harness import Failed, load
 
 from kilonova.config import config_files
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of openstacksdk about itself
-
-
-ON_HOSTS = [*LIBRARY.glob("*.py"), *LIBRARY.parent.glob("module_utils/**/*.py")]
-
-
-@pytest.mark.parametrize("path", [path for path in ON_HOSTS if not path.name.startswith("sandbox_")], ids=lambda path: path.stem)
-def test_modules_run_with_the_oldest_python_of_a_host(path):
-    """Debian 11 has 3.9: no syntax and no zip(strict=) of a later one."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "zip"]
-    assert not [node.lineno for node in calls if any(word.arg == "strict" for word in node.keywords)]
 
 
 @pytest.mark.parametrize(

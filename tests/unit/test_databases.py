@@ -248,7 +248,7 @@ def test_a_command_that_fails_ends_the_program_and_its_password_is_hidden(manage
 
 def test_a_traceback_loses_its_password():
     text = "OperationalError at mysql+pymysql://nova:p%40ss@10.0.0.11:3306/nova?charset=utf8"
-    assert load("schema_sync").manage.without_secrets(text) == text.replace("p%40ss", "(hidden)")
+    assert load("schema_sync").masking.without_passwords(text) == text.replace("p%40ss", "(hidden)")
 
 
 NETLOC = "{scheme}://{username}:{password}@{hostname}:{port}"

@@ -625,3 +625,16 @@ def test_files_of_roles_are_known_without_a_host():
     assert expected <= set(controller)
     assert "/etc/glance/glance-api.conf" not in controller
     assert not [path for path in controller if "{{" in path or path.endswith("/")]
+
+
+def test_the_operators_file_may_be_behind_a_link_but_is_none_itself(tmp_path, monkeypatch):
+    """Where Ansible runs, the way to a file is the operator's own; and a directory that a group may write is not root's."""
+    (tmp_path / "disk").mkdir(mode=0o775)
+    (tmp_path / "disk").chmod(0o777)
+    (tmp_path / "work").symlink_to("disk")
+    monkeypatch.chdir(tmp_path)
+    files.replace_operators(Path("work/new/secrets.yml"), "a: \udcff\n")
+    made = tmp_path / "disk/new/secrets.yml"
+    assert made.read_bytes() == b"a: \xff\n"
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    assert [path.name for path in made.parent.iterdir()] == ["secrets.yml"]

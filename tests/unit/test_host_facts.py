@@ -28,7 +28,7 @@ def test_host_facts_read_addresses_and_packages(monkeypatch):
         ),
     }
     groups = {"/proc/12/cgroup": "0::/machine/libpod.scope/system.slice/nova-api.service/worker\n"}
-    monkeypatch.setattr(code, "command", lambda *argv: outputs[argv[0]])
+    monkeypatch.setattr(code, "output", lambda *argv: outputs[argv[0]])
     assert code.addresses() == {"127.0.0.1": "lo", "10.0.0.11": "eth0", "fe80::1": "eth0", "10.1.0.1": "br-x:1"}
     assert code.packages() == ({"nova-api": "2:26.2.2-1", "kept": "2.0"}, {"bad": "half-configured"}, ["kept", "wanted"])
     assert code.unit_files(["nova-*"]) == {"nova-api.service": "masked", "x.service": "enabled"}

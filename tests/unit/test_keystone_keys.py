@@ -42,7 +42,7 @@ def fernet(run, monkeypatch, tmp_path):
 
     (directory / "0").touch()
     rotate()
-    monkeypatch.setattr(code.subprocess, "run", keystone_manage)
+    monkeypatch.setattr(code.command.subprocess, "run", keystone_manage)
     rotation.age, rotation.keys, rotation.code = age, lambda: sorted(int(path.name) for path in directory.iterdir()), code
     return rotation
 

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.kilonova import command, unit_state
 from ansible.module_utils.kilonova import migration as kilonova_migration
-from ansible.module_utils.kilonova import unit_state
-from harness import LIBRARY, Failed, Module, load
+from harness import LIBRARY, Failed, load
 
 from kilonova.run import answers
 
@@ -234,9 +234,15 @@ def test_peers_that_are_let_in_are_not_asked_for_again(migration, tmp_path):
     assert not answers.lets_in(digests, {})
 
 
+def systemctl_is(monkeypatch, systemctl):
+    """What systemctl does; other commands are run."""
+    run = command.run
+    monkeypatch.setattr(command, "run", lambda *argv, **more: systemctl(argv) if argv[0] == "systemctl" else run(*argv, **more))
+
+
 def test_a_host_that_takes_no_part_any_more_lets_nobody_in(migration, tmp_path, monkeypatch):
     systemctl = []
-    monkeypatch.setattr(Module, "run_command", lambda _self, command: systemctl.append(command) or (0, "", ""), raising=False)
+    systemctl_is(monkeypatch, lambda argv: systemctl.append([*argv]) or command.Done(0, ""))
     assert not migration(state="absent")["changed"]
     assert not answers.takes_part_in_migrations(migration.told())
     assert answers.takes_part_in_migrations({})
@@ -265,15 +271,15 @@ def test_a_host_that_takes_no_part_any_more_lets_nobody_in(migration, tmp_path, 
 
 
 def test_sshd_is_told_by_the_next_run_when_this_one_is_killed(migration, tmp_path, monkeypatch):
-    def killed(_self, _command):
+    def killed(_argv):
         raise KeyboardInterrupt
 
     migration(lists=rows(n32=True))
-    monkeypatch.setattr(Module, "run_command", killed, raising=False)
+    systemctl_is(monkeypatch, killed)
     with pytest.raises(KeyboardInterrupt):
         migration(state="absent")
     assert list((tmp_path / "ssh").iterdir()) == []
-    monkeypatch.setattr(Module, "run_command", lambda _self, _command: (0, "", ""), raising=False)
+    systemctl_is(monkeypatch, lambda _argv: command.Done(0, ""))
     assert migration(state="absent")["actions"] == [f"remove {tmp_path}/ssh", "reload ssh"]
     assert not migration(state="absent")["changed"]
 

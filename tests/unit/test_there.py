@@ -183,7 +183,7 @@ def queue(there, tmp_path, monkeypatch):
     (tmp_path / "rabbit@a").mkdir()
     monkeypatch.setattr(there, "RABBIT_DATA", str(tmp_path))
     monkeypatch.setattr(there.shutil, "which", lambda name: name)
-    rows = {there.RABBIT_USERS: ["guest"], there.RABBIT_VHOSTS: ["/"]}
+    rows = {there.rabbitmq.USERS: ["guest"], there.rabbitmq.VHOSTS: ["/"]}
     monkeypatch.setattr(there.rabbitmq, "rows", rows.__getitem__)
     return there, rows
 
@@ -191,7 +191,7 @@ def queue(there, tmp_path, monkeypatch):
 def test_what_somebody_has_in_rabbitmq(queue):
     there, rows = queue
     assert there.rabbit({}) == {"foreign": []}
-    rows[there.RABBIT_USERS], rows[there.RABBIT_VHOSTS] = ["shop", "guest", "ops"], ["/", "shop"]
+    rows[there.rabbitmq.USERS], rows[there.rabbitmq.VHOSTS] = ["shop", "guest", "ops"], ["/", "shop"]
     there.files = {"/etc/rabbitmq/rabbitmq.conf": "# mine\nlisteners.tcp.default = 5673\n"}
     assert there.rabbit({}) == {"foreign": ["/etc/rabbitmq/rabbitmq.conf", "user ops", "user shop", "vhost shop"]}
     assert there.rabbit({"rabbitmq-server"}) == {"foreign": []}

@@ -138,7 +138,7 @@ def test_rabbit_options_become_a_transport_url():
     result = check(text, "rocky", "stein")
     assert "transport_url = rabbit://open%2Fstack:a%40b%24c@mq:5672//nova\n" in result.text
     assert [r.action for r in result.records] == ["renamed"] * 4 + ["kept"]
-    assert {r.new_value for r in result.records[:4]} == {"***"}
+    assert {r.new_value for r in result.records[:4]} == {"(hidden)"}
     assert not any("transport_url must" in r.need for r in result.required)
     beside = check(text + "transport_url = rabbit://a:b@c\n", "rocky", "stein")
     assert [r.action for r in beside.records] == ["dropped"] * 4 + ["kept"] * 2

@@ -9,10 +9,9 @@ the checks are made by oslo.config's own types: a value that Nova accepts is not
 
 from kilonova.config.catalogue.changes import Fate, fate, first_release, last_release, lives
 from kilonova.config.catalogue.check import Finding, errors, validate
-from kilonova.config.catalogue.options import MASK, Catalogue, Option, catalogue, is_secret, mask
+from kilonova.config.catalogue.options import Catalogue, Option, catalogue, is_secret, mask
 
 __all__ = [
-    "MASK",
     "Catalogue",
     "Fate",
     "Finding",

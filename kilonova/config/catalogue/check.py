@@ -12,21 +12,9 @@ from typing import Any
 from kilonova.config import conf
 from kilonova.config.catalogue import grammar
 from kilonova.config.catalogue.changes import fate, first_release, is_about, last_release, lives, older
-from kilonova.config.catalogue.options import (
-    MASK,
-    NOVA,
-    SOURCE,
-    Catalogue,
-    Option,
-    by_hand,
-    catalogue,
-    covers,
-    files,
-    is_secret,
-    mask,
-    without_passwords,
-)
+from kilonova.config.catalogue.options import NOVA, SOURCE, Catalogue, Option, by_hand, catalogue, covers, files, is_secret, mask
 from kilonova.config.releases import NEWEST, OLDEST, Release, find
+from kilonova.onhost.masking import HIDDEN, without_passwords
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,7 +441,7 @@ class _Check:
         instead = f"remove it: {row['reason']}" if row else f"did you mean {near}?" if near else "remove it"
         message = f"{title} has no such option, and ignores it; {instead}"
         if near and is_secret(near):  # pasword
-            self.out.append(Finding("error", item.section, item.name, MASK, message, item.line or None))
+            self.out.append(Finding("error", item.section, item.name, HIDDEN, message, item.line or None))
         else:
             self.add("error", item, message)
 

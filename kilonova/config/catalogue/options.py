@@ -15,14 +15,13 @@ from oslo_config import types as oslo
 from kilonova.config.catalogue import store
 from kilonova.config.conf import section_key
 from kilonova.config.releases import Release, find
+from kilonova.onhost.masking import HIDDEN, without_passwords
 
 AUTH, SOURCE = "{auth:%s}", "{source}"
 """Pseudo-sections: the options of one of keystoneauth's plugins; those of sections that config_source names."""
 
 BY_HAND = Path(__file__).parent / "data" / "by_hand.yml"
 """What no package says; every row names its source."""
-
-MASK = "***"
 
 
 @functools.cache
@@ -90,29 +89,24 @@ _SECRET_NAME = re.compile(
     r"|hmac|role_id$|^assertion$|^code$|backend_argument",
     re.I,
 )
-_URL_PASSWORD = re.compile(r"(?<=://)([^:/?#@\s]*):(\S*)(?=@)")
 
 
 def mask(section: str, name: str, value: str | None, option: Option | None = None) -> str | None:
-    """Return `value` fit to be shown: `***` for a secret, a URL without its password.
+    """Return `value` fit to be shown: `(hidden)` for a secret, a URL without its password.
 
-    Secret is what Nova declares so, and every option whose name says so; better one too many.
+    Secret is what Nova declares so, and every option whose name says so; better one too many. (The mask() of texts knows no
+    declarations and must find where a value ends; it goes by the end of a name.)
     """
     if not value:
         return value
     if is_secret(name, option):
-        return MASK
+        return HIDDEN
     return without_passwords(value)
 
 
 def is_secret(name: str, option: Option | None = None) -> bool:
     """Say whether the option's value must not be shown at all."""
     return bool((option and option.secret) or _SECRET_NAME.search(name))
-
-
-def without_passwords(text: str) -> str:
-    """Return `text` with the passwords in its URLs masked."""
-    return _URL_PASSWORD.sub(rf"\1:{MASK}", text)
 
 
 # ------------------------------------------------------------------------------------------------------------ options

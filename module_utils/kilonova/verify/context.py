@@ -8,11 +8,12 @@ import secrets
 import threading
 import time
 
+from ..masking import mask_log
 from . import guest
 from .cloud import Calls, Cloud
 from .engine import FAILED, Failure, Row, Skip, Stopped
 from .tenant import Tenant
-from .text import hints, mask, news, plain
+from .text import hints, news, plain
 
 CONSOLE_TAIL = 25
 
@@ -60,7 +61,7 @@ class Context:
                 outcome.extra.pop("console", None)
             words = " ".join([outcome.reason, str(outcome.extra.get("fault", "")), *outcome.extra.get("console", [])[-5:]])
             outcome.extra["look_at"] = list(dict.fromkeys([*outcome.extra.get("look_at", []), *hints(words)]))
-        outcome.reason, outcome.detail = mask(outcome.reason), mask(outcome.detail)
+        outcome.reason, outcome.detail = mask_log(outcome.reason), mask_log(outcome.detail)
 
     # -- waiting
 
@@ -168,7 +169,7 @@ class Context:
         try:
             return self.wait(f"{what} on the console (pattern {pattern!r})", ask, limit)
         except Failure as failure:
-            failure.details["console"] = mask(said.get("text", "")).splitlines()[-CONSOLE_TAIL:]
+            failure.details["console"] = mask_log(said.get("text", "")).splitlines()[-CONSOLE_TAIL:]
             raise
 
     def booted(self, server: dict) -> None:
@@ -214,8 +215,8 @@ class Context:
         found["host"] = server.get("OS-EXT-SRV-ATTR:host") or ""
         if server.get("fault"):
             fault = server["fault"]
-            found["fault"] = mask(fault.get("message", ""))
-            found["fault_details"] = mask(fault.get("details") or "").strip().splitlines()[-3:]
+            found["fault"] = mask_log(fault.get("message", ""))
+            found["fault_details"] = mask_log(fault.get("details") or "").strip().splitlines()[-3:]
         try:
             actions = self.admin.get("compute", f"/servers/{server_id}/os-instance-actions")["instanceActions"]
             found["actions"] = [
@@ -228,7 +229,7 @@ class Context:
                 for item in actions[:3]
             ]
             if server.get("status") == "ACTIVE":
-                found["console"] = mask(self.console(server_id)).splitlines()[-CONSOLE_TAIL:]
+                found["console"] = mask_log(self.console(server_id)).splitlines()[-CONSOLE_TAIL:]
         except Failure:
             pass
         if "No valid host" in found.get("fault", ""):

@@ -7,10 +7,10 @@ import os
 import socket
 import ssl
 import struct
-import subprocess
 import time
 from urllib.parse import unquote, urlsplit
 
+from ..command import Done, run
 from ..http import NoAnswer, ask
 
 
@@ -56,34 +56,12 @@ def http(url: str, timeout: float = 5.0, cacert: str = "") -> tuple[int, str]:
     return status, body.decode("utf-8", "replace") if status < 400 else f"HTTP status {status}"
 
 
-def ssh(user: str, address: str, key: str, command: str, timeout: int = 60) -> subprocess.CompletedProcess:
+def ssh(user: str, address: str, key: str, command: str, timeout: int = 60) -> Done:
     """Log in with a private key's file and run a command. The host key is new: the guest was made just now."""
-    return subprocess.run(
-        [
-            "ssh",
-            "-i",
-            key,
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "IdentitiesOnly=yes",
-            "-o",
-            "StrictHostKeyChecking=no",
-            "-o",
-            "UserKnownHostsFile=/dev/null",
-            "-o",
-            "LogLevel=ERROR",
-            "-o",
-            "ConnectTimeout=10",
-            f"{user}@{address}",
-            command,
-        ],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    options = ("BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null")
+    options += ("LogLevel=ERROR", "ConnectTimeout=10")
+    argv = ["ssh", "-i", key, *[word for option in options for word in ("-o", option)], f"{user}@{address}", command]
+    return run(*argv, timeout=timeout, apart=True)
 
 
 class WebSocketError(OSError):

@@ -10,11 +10,12 @@ import re
 import shutil
 import time
 
+from ..masking import mask_log
 from . import guest
 from .cloud import ApiError, Cloud
 from .engine import Failure, Row, Skip
 from .tenant import residue, volume_service
-from .text import mask, metadata
+from .text import metadata
 
 ROWS: list[Row] = []
 
@@ -283,8 +284,8 @@ def ssh(c):
 
     def ask():
         done = guest.ssh(c.p["ssh_user"], address, c.key_file, "hostname")
-        last["said"] = done.stderr.strip()[-200:]
-        return done.stdout.strip() if done.returncode == 0 else None
+        last["said"] = done.errors.strip()[-200:]
+        return done.output.strip() if done.status == 0 else None
 
     return f"{c.p['ssh_user']}@{address}: {c.wait(f'a login at {address}', ask, said=lambda: last['said'])}"
 
@@ -307,8 +308,8 @@ def east_west(c):
 
     def ask():
         done = guest.ssh(c.p["ssh_user"], server["floating"], c.key_file, command)
-        last["said"] = (done.stdout + done.stderr).strip()[-200:]
-        return done.stdout if done.returncode == 0 and " 200 " in done.stdout.split("\n")[0] else None
+        last["said"] = (done.output + done.errors).strip()[-200:]
+        return done.output if done.status == 0 and " 200 " in done.output.split("\n")[0] else None
 
     text = c.wait(f"an answer of {address} to its neighbour", ask, 60, said=lambda: last.get("said"))
     return text.strip().splitlines()[-1]
@@ -448,8 +449,8 @@ def novnc_page(c):
     c.servers["two"]["console_url"] = url
     status, text = guest.http(url, cacert=c.p["cacert"])
     if status != 200 or "vnc" not in text.lower():
-        raise Failure(f"the noVNC page {mask(url)} answers {status}: {text[:200]}")
-    return mask(url)
+        raise Failure(f"the noVNC page {mask_log(url)} answers {status}: {text[:200]}")
+    return mask_log(url)
 
 
 @row(needs="novnc_page")

@@ -1,0 +1,37 @@
+"""Secrets in what programs say: lines of logs, and tracebacks (test_config_files.py has those of files)."""
+
+import pytest
+
+from kilonova.config import catalogue
+from kilonova.onhost.masking import HIDDEN, mask, mask_log, without_passwords
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("'X-Subject-Token': 'abcdef0123', 'x': 1", f"'X-Subject-Token': '{HIDDEN}', 'x': 1"),
+        ("GET /?a=1&token=3c9e0c2a-x HTTP/1.1", f"GET /?a=1&token={HIDDEN} HTTP/1.1"),
+        ("password = hunter2, user=x", f"password = {HIDDEN}, user=x"),
+        ('password="hunter2" user=x', f'password="{HIDDEN}" user=x'),
+        ("x-instance-id-signature: 0a1b2c3d", f"x-instance-id-signature: {HIDDEN}"),
+        # What follows in the next line is not the value of a word that ends this one.
+        ("no token:\nGET /v2.1", "no token:\nGET /v2.1"),
+        ("at rabbit://nova:a@b/c@10.0.0.11:5672,nova:d@10.0.0.12:5672/", f"at rabbit://nova:{HIDDEN}@10.0.0.12:5672/"),
+        ("http://10.0.0.11:8774/v2.1/servers", "http://10.0.0.11:8774/v2.1/servers"),
+    ],
+)
+def test_of_a_line_of_a_log_only_the_secrets_are_hidden(line, shown):
+    assert mask_log(line) == shown
+    # What is hidden stays as it is, where a text is shown by way of two hosts.
+    assert mask_log(shown) == shown
+
+
+def test_there_is_one_word_for_what_is_hidden():
+    said = [
+        mask("password = canary"),
+        mask_log("password = canary"),
+        without_passwords("a://b:canary@c"),
+        catalogue.mask("DEFAULT", "password", "canary"),
+        catalogue.mask("DEFAULT", "url", "a://b:canary@c"),
+    ]
+    assert said == [f"password = {HIDDEN}", f"password = {HIDDEN}", f"a://b:{HIDDEN}@c", HIDDEN, f"a://b:{HIDDEN}@c"]
