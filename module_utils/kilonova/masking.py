@@ -34,10 +34,13 @@ _LOG_NAME = r"[\w.-]*(?:pass(?:w(?:or)?d)?|secret(?:_key)?|private_key|signature
 _LOGGED = (
     # Fernet tokens, whatever stands around them.
     (re.compile(r"gAAAA[\w=-]+"), HIDDEN),
-    # "key": "value", 'key': u'value'
-    (re.compile(rf"""(["']{_LOG_NAME}["']\s*:\s*u?["'])[^"']+""", re.IGNORECASE), rf"\1{HIDDEN}"),
-    # key = value, key: value, ?token=value and %3Ftoken%3Dvalue; digests are shown as {SHA256} and are no secrets
-    (re.compile(rf"""(\b{_LOG_NAME}["']?(?:[^\S\n]*[=:][^\S\n]*|%3D)["']?)(?!{{)[^\s,;&"']+""", re.IGNORECASE), rf"\1{HIDDEN}"),
+    # "key": "value", 'key': u'value', key = "value"
+    (re.compile(rf"""({_LOG_NAME}["']?[^\S\n]*[=:][^\S\n]*u?["'])[^"'\n]+""", re.IGNORECASE), rf"\1{HIDDEN}"),
+    # key = value, key: value, ?token=value and %3Ftoken%3Dvalue; neither the digest that keystoneauth shows nor a mapping
+    (
+        re.compile(rf"""(\b{_LOG_NAME}["']?(?:[^\S\n]*[=:][^\S\n]*|%3D))(?!\{{SHA256\}}|\{{["'])[^\s,&"']+""", re.IGNORECASE),
+        rf"\1{HIDDEN}",
+    ),
 )
 
 

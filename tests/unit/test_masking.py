@@ -14,6 +14,15 @@ from kilonova.onhost.masking import HIDDEN, mask, mask_log, without_passwords
         ("password = hunter2, user=x", f"password = {HIDDEN}, user=x"),
         ('password="hunter2" user=x', f'password="{HIDDEN}" user=x'),
         ("x-instance-id-signature: 0a1b2c3d", f"x-instance-id-signature: {HIDDEN}"),
+        # Any password: one with a semicolon, a blank or a brace, too.
+        ("OS_PASS={x} a", f"OS_PASS={HIDDEN} a"),
+        ("password={abc", f"password={HIDDEN}"),
+        ("password = a;b c", f"password = {HIDDEN} c"),
+        ('password="a;b"', f'password="{HIDDEN}"'),
+        ("password='a b', u=c", f"password='{HIDDEN}', u=c"),
+        # Not what has none in it.
+        ("X-Auth-Token: {SHA256}0a1b", "X-Auth-Token: {SHA256}0a1b"),
+        ("'token': {'id': 1}", "'token': {'id': 1}"),
         # What follows in the next line is not the value of a word that ends this one.
         ("no token:\nGET /v2.1", "no token:\nGET /v2.1"),
         ("at rabbit://nova:a@b/c@10.0.0.11:5672,nova:d@10.0.0.12:5672/", f"at rabbit://nova:{HIDDEN}@10.0.0.12:5672/"),
