@@ -4,7 +4,7 @@
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import command, database, lock, result
+from ansible.module_utils.kilonova import command, database, lock, masking, result
 
 DOCUMENTATION = r"""
 module: nova_hosts
@@ -27,7 +27,9 @@ def nova_manage(module, *arguments):
     """Run nova-manage cell_v2 as nova; fail with its last words."""
     done = command.run("nova-manage", "cell_v2", *arguments, user="nova")
     if done.status:
-        module.fail_json(msg="nova-manage cell_v2 %s failed: %s" % (arguments[0], done.output.strip()[-600:]))
+        module.fail_json(
+            msg="nova-manage cell_v2 %s failed: %s" % (arguments[0], masking.without_passwords(done.output.strip())[-600:])
+        )
 
 
 def answers(module):
