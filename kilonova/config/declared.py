@@ -35,6 +35,14 @@ def secrets(roles_path: Path = ROLES) -> dict[str, str]:
     return found
 
 
+@cache
+def on_computes(roles_path: Path = ROLES) -> frozenset[str]:
+    """Return the secrets that every compute node needs: the message queue's, and those of users that it logs in as."""
+    shared = yaml.safe_load((roles_path / "openstack" / "vars" / "main" / "main.yml").read_text(encoding="utf-8"))
+    users = (services(roles_path)[role]["identity"]["user"] for role in shared["openstack_services_on_computes"])
+    return frozenset({"openstack_rabbit_pass", *(user["variable"] for user in users)})
+
+
 def config_owners(roles: Iterable[str], configured_with: Mapping[str, str], known: Iterable[str]) -> list[str]:
     """Return the roles, of those `known`, in whose directories the services of `roles` have their configuration, each once."""
     owners = (configured_with.get(role, role) for role in roles)

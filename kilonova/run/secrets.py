@@ -177,15 +177,13 @@ class Encrypted(ValueError):
 
 def _lacking(inventories: tuple[Path, ...], tell: Callable[[str], Any]) -> tuple[list[str], list[str]]:
     """Secrets that no host has, and those that are set but empty."""
-    from kilonova.run.variables import NOT_ON_COMPUTES  # and with it Ansible, which a rotation has no need of
-
     variables, controllers = _asked(inventories)
     missing, empty = [], []
     for name in names():
         having = {host for host, found in variables.items() if _plain(found.get(name)) not in (None, "")}
         without = [host for host in variables if host not in having]
         partly = f"{name} is set for {some(sorted(having))} and not for {some(without)}"
-        if having and without and (having.isdisjoint(controllers) or not NOT_ON_COMPUTES.search(name)):
+        if having and without and (having.isdisjoint(controllers) or name in declared.on_computes()):
             raise ValueError(f"{partly}; set it for all hosts, e.g. in group_vars/all, or for none")
         if having and without:
             tell(f"{partly}; it stays so")

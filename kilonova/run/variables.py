@@ -43,9 +43,6 @@ MIGRATION_ADDRESS = "nova_compute_migration_address"
 NAMING = ("openstack_internal_host", "openstack_auth_url", "openstack_database_host", "openstack_rabbit_host")
 ADDRESSES = ("openstack_management_address", "openstack_tunnel_address", MIGRATION_ADDRESS)
 
-# A compute node never sees a database password, nor what only the controller's services know.
-NOT_ON_COMPUTES = re.compile(r"_dbpass$|_admin_|_metadata_|_glance_|_memcache_")
-
 
 def check_inventory(inventory: inventories.Inventory, foreign: Iterable[str] = ()) -> tuple[list[Problem | str], list[str]]:
     """Everything that an inventory can be asked without its hosts; returns problems, and warnings.
@@ -80,7 +77,7 @@ def check_inventory(inventory: inventories.Inventory, foreign: Iterable[str] = (
         if (problem.where, problem.variable) not in told
     ]
     secrets = declared.secrets()
-    shared = {name: word for name, word in secrets.items() if not NOT_ON_COMPUTES.search(name)}
+    shared = {name: word for name, word in secrets.items() if name in declared.on_computes()}
     for group in preflight.GROUPS:
         for host in inventory.groups.get(group, ())[:1]:
             names = secrets

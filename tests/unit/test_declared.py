@@ -69,6 +69,10 @@ def test_a_rotation_tries_every_login_that_a_role_declares(inventory):
     assert {*accounts, *tried} == set(declared.secrets()) - others
 
 
+def test_a_compute_node_needs_no_secret_of_the_controllers():
+    assert declared.on_computes() == {f"openstack_{name}_pass" for name in ("rabbit", "placement", "nova", "neutron")}
+
+
 def test_whose_configuration_a_host_has(inventory):
     assert [found["path"] for found in inventory.host("n").find("openstack_host_config_directories")] == [
         "/etc/nova",

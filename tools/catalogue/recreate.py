@@ -1,6 +1,6 @@
 """Re-create the option catalogues of all releases from the released packages, or check the stored ones.
 
-    python tools/catalogue/recreate.py                    write nova.json and services.json of kilonova/catalogue/data
+    python tools/catalogue/recreate.py                    write nova.json and services.json of kilonova/config/catalogue/data
     python tools/catalogue/recreate.py --check ocata 34   compare these releases with them; exit 1 on a difference
 
 Needs Python 3.11 or newer with pip, PyYAML and oslo.config; takes about three minutes with an empty cache and a
