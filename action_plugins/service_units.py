@@ -11,9 +11,16 @@ from kilonova.run.instrument import Instrument
 
 
 class ActionModule(Instrument):
-    """`service_units: {units: [...], files: [...]}`, or `{pending: true}` for the units that this run started without waiting.
+    """Give a role's units to the module of the same name (library/service_units.py), with digests of what they read.
 
-    See the module of the same name (library/service_units.py).
+    `service_units: {units: [...], files: [...]}` takes the role's declared files, and units in the form that roles have:
+
+    - reads: the paths of those files that the unit reads, as far as their change restarts it; all of them, where it is not set.
+    - ignores: sections of these files that the unit does not use.
+    - all that the module knows but `digests` and `invocation`: name, answers, queues, after, action, runs, configuration,
+      start_without_waiting.
+
+    `service_units: {wait_for_pending: true}` waits for the units that this run started without waiting.
     """
 
     SHARED = (("timeout", "openstack_services_timeout"), ("settle", "openstack_services_settle"))
@@ -21,7 +28,7 @@ class ActionModule(Instrument):
     def prepared(self, arguments):
         """Turn what each unit reads into digests of what that contains."""
         pending = answers.done(self.variables).get("pending", [])
-        if arguments.pop("pending", False):
+        if arguments.pop("wait_for_pending", False):
             return {**arguments, "units": pending}
         files = self.with_overrides(arguments.pop("files", []))
         units = config_files.units_with_digests(arguments.pop("units"), files)

@@ -3,7 +3,6 @@
 
 import glob
 import grp
-import hashlib
 import os
 import pwd
 import re
@@ -11,7 +10,7 @@ import socket
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import address, files, foreign, migration, rights, unit_state
+from ansible.module_utils.kilonova import address, digests, files, foreign, migration, rights, unit_state
 from ansible.module_utils.kilonova.command import output
 from ansible.module_utils.kilonova.foreign import read
 
@@ -198,7 +197,7 @@ def file_digests(paths, key):
                 content, state = place.read()
             if content is None:
                 continue
-            digest = hashlib.blake2b(content, key=key, digest_size=16).hexdigest()
+            digest = digests.keyed(content, key)
             owned = [pwd.getpwuid(state.st_uid).pw_name, grp.getgrgid(state.st_gid).gr_name, "%04o" % (state.st_mode & 0o7777)]
         except (OSError, KeyError, files.Refused):
             continue
@@ -222,11 +221,11 @@ def services(state, key, states, active):
     """`busy`: what runs or starts with the host. `current`: those of `state` with which nothing is left to do."""
     busy = {*active, *(unit for unit, known in states.items() if known in ("enabled", "enabled-runtime"))}
     current = {}
-    for name, digests in state.items():
+    for name, known in state.items():
         unit = unit_state.unit_name(name)
         enabled = unit_state.is_enabled(name, states.get(unit))
-        if enabled and active.get(unit) == "active" and all(map(unit_state.is_good, digests)):
-            current[name] = {path: unit_state.keyed(sections, key) for path, sections in digests.items()}
+        if enabled and active.get(unit) == "active" and all(map(unit_state.is_known_good, known)):
+            current[name] = {path: digests.keyed_sections(sections, key) for path, sections in known.items()}
     ending = ".service"
     return {"busy": sorted(unit[: -len(ending)] for unit in busy if unit.endswith(ending)), "current": current}
 

@@ -20,80 +20,117 @@ DOCUMENTATION = r"""
 module: service_units
 short_description: The guide's "service nova-api restart", only where it is needed
 description:
-  - Called by the action plugin of the same name, where the host has not reported already that nothing is left to do.
-  - Starts and enables units, and restarts those that read a configuration that changed since they were last restarted here.
-  - What each unit was last restarted with is kept in C(/var/lib/kilonova/services.json), so a run that died between writing a
-    file and restarting its reader is completed by the next run.
-  - Then waits until each unit answers, by asking it. The files that it runs with then are copied to C(/var/lib/kilonova/good).
-  - A unit that does not survive its new configuration gets that copy back and is restarted with it; the task fails with both.
+  - The action plugin of the same name calls it, unless the host has reported that nothing is left to do. A role gives its units
+    to the action, which makes the digests.
+  - Starts and enables units. Restarts those that read a configuration that has changed since they were last restarted here.
+  - C(/var/lib/kilonova/services.json) has what each unit was last restarted with. So the next run completes one that died
+    between writing a file and restarting its reader.
+  - Waits until each unit answers. Then the files that it reads are copied to C(/var/lib/kilonova/good).
+  - A unit that does not survive its new configuration gets that copy back and is restarted with it. The task fails and says
+    what became of both.
 options:
   units:
+    description: The units, in the order in which they start. Those with C(after) start once all others answer.
     type: list
     elements: dict
     required: true
-    description: Units, in the order in which they start.
     suboptions:
-      name: {type: str, required: true, description: Name of the unit.}
+      name: {type: str, required: true, description: 'Name of the unit, of a service without ".service".'}
       digests:
         type: dict
         default: {}
         description: >-
-          What the unit reads - path to section to digest; the digest of a section that it does not use is empty. The action
-          plugin makes them of a role's C(reads) (paths; without it, all C(files)) and C(ignores) (sections that the unit does
-          not use).
-      answers:
-        type: str
-        description: HTTP URL, or host:port, that answers once the unit works. Without it, being active is enough.
+          What the unit reads, path to section to digest; a file without sections has one, C(*). The digest of a section that the
+          unit does not use is empty.
+      answers: {type: str, description: 'Where the unit answers when it works, an http URL or host:port.'}
       queues:
         type: list
         elements: str
         default: []
-        description: RabbitMQ queues that must have a consumer once the unit was started.
+        description: RabbitMQ queues that have a consumer when the unit works.
       after:
         type: list
         elements: str
         default: []
         description: Units of this list that must answer before this one is touched.
-      action: {type: str, choices: [restart, reload], default: restart, description: What a changed configuration asks for.}
-      runs: {type: bool, default: true, description: Whether the unit shall run. One that shall not is stopped and disabled.}
+      action: {type: str, choices: [restart, reload], default: restart, description: What makes the unit read its files again.}
+      runs: {type: bool, default: true, description: Whether the unit runs. One that does not is stopped and disabled.}
       configuration:
         type: path
         description: >-
-          File of a unit that shall not run. Where it is not exactly its package's, somebody uses the unit, and it stays as it is.
+          File of a unit that does not run. Where it is not as its package made it, somebody else uses the unit, which then stays
+          as it is.
       start_without_waiting:
         type: bool
         default: false
-        description: >-
-          Whether nothing in the run needs the unit before the last play. Its first start is not waited for; the last play asks.
+        description: Whether the run goes on while the unit starts for the first time. The last play waits for it.
       invocation:
         type: str
-        description: systemd's InvocationID when we last looked. If it has changed, the unit died and was started again.
+        description: >-
+          systemd's InvocationID when we last looked. If it has changed, the unit died and was started again.
   pending:
     type: list
     elements: dict
     default: []
-    description: >-
-      Units (name, answers, invocation) that this run started without waiting, and units whose only sign of life is their process.
+    description: What earlier calls of this run returned as C(pending).
   timeout: {type: int, default: 180, description: Seconds to wait for all answers.}
-  queue: {type: dict, description: 'Where RabbitMQ is external - its host, port, user, password and vhost.'}
+  queue: {type: dict, description: 'Host, port, user, password and vhost of a RabbitMQ that somebody else runs.'}
   settle:
     type: int
     default: 10
-    description: Seconds that a unit must live with a changed configuration, where nothing but its process can be asked.
+    description: Seconds that a unit which cannot be asked must live with a changed configuration.
 """
 
 RETURN = r"""
-pending:
-  description: C(pending), and such units of this call. The last play asks them.
+actions:
+  description: >-
+    What was done, or would be in check mode, with the reason: C(restart nova-api (changed: [api] of /etc/nova/nova.conf)). Of a
+    call that fails, what was begun.
+  returned: always
   type: list
-  returned: when there are any new ones
+pending:
+  description: >-
+    Units that this run started without waiting, and units whose only sign of life is their process; name, answers and invocation
+    of each. The last play checks them. Has those of the option C(pending), too.
+  returned: when this call adds some
+  type: list
+restored: {description: Files that were put back., returned: when a unit did not survive them, type: list}
+journal: {description: The last lines of the unit's journal., returned: when a unit does not run, type: list}
 """
 
-DIED = "died right after its start (now %s, %s)"
+ARGUMENTS = {
+    "units": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            # Digests of what may be a weak password: not for verbose logs.
+            "digests": {"type": "dict", "default": {}, "no_log": True},
+            "answers": {"type": "str"},
+            "queues": {"type": "list", "elements": "str", "default": []},
+            "after": {"type": "list", "elements": "str", "default": []},
+            "action": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
+            "runs": {"type": "bool", "default": True},
+            "configuration": {"type": "path"},
+            "start_without_waiting": {"type": "bool", "default": False},
+            "invocation": {"type": "str"},
+        },
+    },
+    "pending": {"type": "list", "elements": "dict", "default": []},
+    "queue": {"type": "dict", "options": rabbitmq.LOGIN},
+    "timeout": {"type": "int", "default": 180},
+    "settle": {"type": "int", "default": 10},
+}
+DIED = "died right after its start (now %s)"
+RUNS = ("active", "activating", "reloading")
+# What systemctl does with a unit that is to run with its present configuration.
+VERBS = ("start", "restart", "reload")
 # Seconds between two questions to a service that starts, and between two looks at one that settles.
 MOMENT = 0.2
 PAUSE = 2
-# An Erlang term for RabbitMQ: the names of all queues that have a consumer, as a list of binaries.
+# The names of all queues that have a consumer, as Erlang's list of texts. A queue's name is a record of four parts, of which the
+# last is what others call its name; the other two are the virtual host and the word "queue".
 CONSUMED = (
     "[N || Q <- rabbit_amqqueue:list(), {resource, _, _, N} <- [amqqueue:get_name(Q)], rabbit_amqqueue:consumers(Q) =/= []]"
 )
@@ -101,10 +138,43 @@ CONSUMED = (
 MASKED_BY_PACKAGE = "/var/lib/systemd/deb-systemd-helper-masked/%s.service"
 
 
-def systemctl(*arguments):
-    """Run systemctl; returns (rc, output)."""
-    done = subprocess.run(["systemctl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    return done.returncode, done.stdout.decode("utf-8", "replace").strip()
+def main():
+    """Observe, plan, act, prove or go back, remember."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    lock.take(module)
+    state, shown = observe(module)
+    plan = Plan(module, state, shown)
+    if module.check_mode:
+        result.leave(module, plan.actions())
+    with result.doing(module, plan.begun):
+        enable_and_disable(module, plan)
+        for wave in plan.waves():
+            touched = act(plan, wave)
+            failure = prove(module, plan.awaited(wave), touched, state)
+            if failure:
+                go_back(module, plan, *failure)
+        pending = still_pending(plan)
+        remember(module, plan)
+    result.leave(module, plan.actions(), **pending)
+
+
+# --------------------------------------------------------------------------------------------------------------- observe
+
+
+def observe(module):
+    """(what each unit was last restarted with, what systemd says of each unit of this call)."""
+    units = module.params["units"]
+    state = unit_state.load_state(module.warn)
+    if module.check_mode:
+        # A real run has these marks from config_files, which put the files right.
+        for path in paths_of(unit for unit in units if unit["runs"]):
+            unit_state.mark_edits(state, path)
+    return state, show([unit["name"] for unit in units])
+
+
+def paths_of(units):
+    """What the units read, each path once."""
+    return list(dict.fromkeys(path for unit in units for path in unit["digests"]))
 
 
 def show(names):
@@ -113,6 +183,107 @@ def show(names):
     output = systemctl("show", wanted, *names)[1]
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n")]
     return dict(zip(names, blocks, strict=False))
+
+
+def systemctl(*arguments):
+    """Run systemctl; returns (rc, output)."""
+    done = subprocess.run(["systemctl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.returncode, done.stdout.decode("utf-8", "replace").strip()
+
+
+# ------------------------------------------------------------------------------------------------------------------ plan
+
+
+class Plan:
+    """What is done with which units, and why."""
+
+    def __init__(self, module, state, shown):
+        self.state = state
+        # Units of other calls, by name, that the last play asks.
+        self.pending = {unit["name"]: unit for unit in module.params["pending"]}
+        self.units = [unit for unit in module.params["units"] if unit["runs"]]
+        self.names = {verb: [] for verb in ("disable", "enable", *VERBS)}
+        # (verb, name) -> what people read; those of them that were begun; the units that were started, restarted or reloaded.
+        self.steps, self.begun, self.touched = {}, [], []
+        for unit in module.params["units"]:
+            if not unit["runs"] and must_be_disabled(unit, shown[unit["name"]], module.check_mode):
+                self.add("disable", unit["name"])
+        for unit in self.units:
+            refuse_what_cannot_run(module, unit["name"], shown[unit["name"]])
+            self.consider(unit, shown[unit["name"]])
+        # Those that this call is the first to have run with our configuration, and those of this run that nobody has asked yet.
+        self.first = [unit for unit in self.touches(self.units) if unit["name"] not in state or unit["name"] in self.pending]
+        self.unwaited = {
+            unit["name"] for unit in self.first if unit["start_without_waiting"] and unit["name"] in self.names["start"]
+        }
+
+    def consider(self, unit, properties):
+        """Plan what a unit needs that shall run."""
+        name, stopped = unit["name"], properties.get("ActiveState") not in RUNS
+        if not unit_state.is_enabled(name, properties.get("UnitFileState")):
+            # What is started is enabled as well, whether or not its package did so.
+            self.add("enable", name, said=not stopped)
+        known = self.state.get(name, {})
+        # Only what this call knows of: on a host that is controller and compute node, two roles name the same unit.
+        changed = differences({path: known[path] for path in unit["digests"] if path in known}, unit["digests"])
+        if stopped:
+            self.add("start", name)
+        elif changed and name in self.state:
+            self.add(unit["action"], name, "changed: %s" % ", ".join(changed))
+        elif changed:
+            self.add(unit["action"], name, "runs with a configuration from before this installer")
+
+    def add(self, verb, name, why="", said=True):
+        """Plan to do this with a unit."""
+        self.names[verb].append(name)
+        if said:
+            self.steps[verb, name] = "%s %s (%s)" % (verb, name, why) if why else "%s %s" % (verb, name)
+
+    def begin(self, verb, names):
+        """Note that the plan is carried out, so far. A call that fails says so, also of what goes without saying in a plan."""
+        self.begun += [self.steps.get((verb, name), "%s %s" % (verb, name)) for name in names]
+
+    def actions(self):
+        """What the plan does, for people."""
+        return list(self.steps.values())
+
+    def touches(self, units):
+        """Those of the units that are started, restarted or reloaded."""
+        return [unit for unit in units if any(unit["name"] in self.names[verb] for verb in VERBS)]
+
+    def waves(self):
+        """The units in two parts: those of the second wait for those of the first."""
+        return [unit for unit in self.units if not unit["after"]], [unit for unit in self.units if unit["after"]]
+
+    def awaited(self, units):
+        """Those of the units that the run waits for."""
+        return [unit for unit in units if unit["name"] not in self.unwaited]
+
+
+def refuse_what_cannot_run(module, name, properties):
+    """Fail where a unit is masked or does not exist."""
+    # In check mode, the package may come with this very run, and takes a mask of its own away.
+    if module.check_mode and (properties.get("LoadState") == "not-found" or os.path.lexists(MASKED_BY_PACKAGE % name)):
+        return
+    if properties.get("LoadState") == "masked":
+        module.fail_json(msg="unit %s is masked on this host; run `systemctl unmask %s` or remove the mask" % (name, name))
+    if properties.get("LoadState") == "not-found":
+        module.fail_json(msg="unit %s does not exist on this host; is the package installed?" % name)
+
+
+def must_be_disabled(unit, properties, check_mode):
+    """Whether a unit that shall not run does, or would at the next start of the host, and nobody else uses it."""
+    if properties.get("LoadState") == "not-found":
+        # It needs nothing. Before packages are installed, it counts as one that they bring.
+        present = check_mode
+    else:
+        present = properties.get("UnitFileState") in ("enabled", "enabled-runtime") or properties.get("ActiveState") in RUNS
+    return present and not is_used(unit["name"], unit["configuration"])
+
+
+def is_used(name, configuration):
+    """Whether a unit that shall not run serves somebody else: its configuration is there, and is not its package's."""
+    return bool(configuration) and os.path.lexists(configuration) and not foreign.is_idle_package(name, configuration)
 
 
 def differences(old, new):
@@ -126,6 +297,91 @@ def differences(old, new):
         elif sections:
             found.append("%s of %s" % (" ".join("[%s]" % name for name in sections), path))
     return found
+
+
+# ------------------------------------------------------------------------------------------------------------------- act
+
+
+def enable_and_disable(module, plan):
+    """Have the host start what shall run, and nothing that shall not."""
+    if plan.steps:
+        # A unit's own file, or a drop-in of it, may be what changed.
+        systemctl("daemon-reload")
+    for verb, options in (("disable", ["--now"]), ("enable", [])):
+        names = plan.names[verb]
+        if names:
+            plan.begin(verb, names)
+            rc, output = systemctl(verb, *options, *names)
+            if rc:
+                module.fail_json(msg="systemctl %s %s: %s" % (verb, " ".join(names), output))
+
+
+def act(plan, wave):
+    """Start, restart and reload those units of a wave that need it; returns their names."""
+    touched = plan.touches(wave)
+    plan.touched += touched
+    for verb in VERBS:
+        chosen = [unit for unit in touched if unit["name"] in plan.names[verb]]
+        names = [unit["name"] for unit in chosen]
+        awaited = [unit["name"] for unit in plan.awaited(chosen)]
+        plan.begin(verb, names)
+        if names and verb == "start":
+            systemctl("reset-failed", *names)
+        # Whether they start is asked afterwards. A service that cannot says so then, with its journal; the others go on.
+        if awaited:
+            systemctl(verb, *awaited)
+        if len(awaited) < len(names):
+            systemctl(verb, "--no-block", *[name for name in names if name in plan.unwaited])
+    return {unit["name"] for unit in touched}
+
+
+# ----------------------------------------------------------------------------------------------------------------- prove
+
+
+def prove(module, units, touched, state):
+    """See that all units work; returns (name, reason) of the first that does not, or None."""
+    unheard = [unit["name"] for unit in units if unit["name"] in touched and not can_be_asked(unit)]
+    return wait_for_answers(module, units, bool(touched)) or watch(module, unheard, state)
+
+
+def can_be_asked(unit):
+    """Whether a unit gives another sign of life than its process."""
+    return bool(unit["answers"] or unit["queues"])
+
+
+def wait_for_answers(module, units, just_started):
+    """Until every unit is active and answers; returns (name, reason) of the first that does not, or None."""
+    deadline = time.monotonic() + module.params["timeout"]
+    waiting, reasons = {unit["name"]: unit for unit in units}, {}
+    while waiting:
+        shown = show(list(waiting))
+        for name, unit in list(waiting.items()):
+            properties = shown[name]
+            if unit["invocation"] and properties.get("InvocationID") != unit["invocation"]:
+                return name, DIED % seen(properties)
+            reasons[name] = what_is_missing(module, unit, properties, just_started)
+            if reasons[name] is None:
+                del waiting[name]
+            elif properties.get("ActiveState") == "failed":
+                return name, reasons[name]
+        if waiting and time.monotonic() > deadline:
+            name = next(iter(waiting))
+            return name, "no answer within %d s, last: %s" % (module.params["timeout"], reasons[name])
+        if waiting:
+            time.sleep(MOMENT)
+    return None
+
+
+def what_is_missing(module, unit, properties, just_started):
+    """Why a unit does not work yet; None when it does."""
+    if properties.get("ActiveState") != "active":
+        return "%s (%s)" % (properties.get("ActiveState"), properties.get("SubState"))
+    problem = answer(unit["answers"]) if unit["answers"] else None
+    # Only what was just started has to begin to listen.
+    if problem is None and just_started and unit["queues"]:
+        idle = sorted(set(unit["queues"]) - consumed_queues(module, unit["queues"]))
+        problem = "no consumer of %s" % ", ".join(idle) if idle else None
+    return "%s: %s" % (unit["answers"] or "RabbitMQ", problem) if problem else None
 
 
 def answer(target):
@@ -150,274 +406,28 @@ def consumed_queues(module, names):
         return set()
 
 
-ARGUMENTS = {
-    "units": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "name": {"type": "str", "required": True},
-            # Of what may be a weak password: not for verbose logs.
-            "digests": {"type": "dict", "default": {}, "no_log": True},
-            "answers": {"type": "str"},
-            "queues": {"type": "list", "elements": "str", "default": []},
-            "after": {"type": "list", "elements": "str", "default": []},
-            "action": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
-            "runs": {"type": "bool", "default": True},
-            "configuration": {"type": "path"},
-            "start_without_waiting": {"type": "bool", "default": False},
-            "invocation": {"type": "str"},
-        },
-    },
-    "pending": {"type": "list", "elements": "dict", "default": []},
-    "queue": {"type": "dict", "options": rabbitmq.LOGIN},
-    "timeout": {"type": "int", "default": 180},
-    "settle": {"type": "int", "default": 10},
-}
-
-
-def main():
-    """Observe, plan, act, prove or go back, remember."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
-    lock.take(module)
-    seen = Seen(module)
-    plan = Plan(module, seen)
-    if module.check_mode:
-        result.leave(module, plan.actions)
-    with result.doing(module, plan.begun):
-        enable_and_disable(module, plan)
-        done = []
-        for wave in ([unit for unit in seen.units if not unit["after"]], [unit for unit in seen.units if unit["after"]]):
-            acted = act(plan, wave)
-            done += [unit for unit in wave if unit["name"] in acted]
-            prove_or_go_back(module, seen, plan, wave, acted, done)
-        pending = still_pending(seen, plan)
-        remember(module, seen)
-    result.leave(module, plan.actions, **({"pending": pending} if pending else {}))
-
-
-class Seen:
-    """What there is: the units as systemd shows them, and what each was last restarted with."""
-
-    def __init__(self, module):
-        """Ask systemd once, and read the state."""
-        self.all = module.params["units"]
-        self.units = [unit for unit in self.all if unit["runs"]]
-        self.paths = list(dict.fromkeys(path for unit in self.units for path in unit["digests"]))
-        self.pending = {unit["name"]: unit for unit in module.params["pending"]}
-        self.state = unit_state.load_state(module.warn)
-        if module.check_mode:
-            # A real run has these marks from config_files, which put the files right.
-            for path in self.paths:
-                unit_state.mark_edits(self.state, path)
-        self.shown = show([unit["name"] for unit in self.all])
-
-
-class Plan:
-    """What is to be done: `actions` in words, and the units by verb. `begun` are the actions that were not only planned."""
-
-    def __init__(self, module, seen):
-        """Compare what there is with what must be; fail where a unit cannot run."""
-        self.enable, self.verbs = [], {"start": [], "restart": [], "reload": []}
-        self.actions, self.begun, self.words = [], [], {}
-        # A unit that the packages of this host do not have needs nothing. Before they are installed, it counts as one that they
-        # have.
-        self.disable = [
-            unit["name"]
-            for unit in seen.all
-            if not unit["runs"]
-            and must_be_disabled(seen.shown[unit["name"]], module.check_mode)
-            and not is_used(unit["name"], unit["configuration"])
-        ]
-        for name in self.disable:
-            self._say("disable", name)
-        for unit in seen.units:
-            see_that_it_can_run(module, unit["name"], seen.shown[unit["name"]])
-            self._add(unit, seen.shown[unit["name"]], seen.state)
-        touched = {name for chosen in self.verbs.values() for name in chosen}
-        # Units that run here with their first configuration, as far as this run knows.
-        self.first = [
-            unit
-            for unit in seen.units
-            if unit["name"] in touched and (unit["name"] not in seen.state or unit["name"] in seen.pending)
-        ]
-        self.without_waiting = {
-            unit["name"] for unit in self.first if unit["start_without_waiting"] and unit["name"] in self.verbs["start"]
-        }
-
-    def _add(self, unit, properties, state):
-        name = unit["name"]
-        stopped = properties.get("ActiveState") not in ("active", "activating", "reloading")
-        if not unit_state.is_enabled(name, properties.get("UnitFileState")):
-            self.enable.append(name)
-            # What is started is enabled as well, whether or not its package did so.
-            if not stopped:
-                self._say("enable", name)
-        known = state.get(name, {})
-        # Only what this call knows of: on a host that is controller and compute node, two roles name the same unit.
-        changed = differences({path: known[path] for path in unit["digests"] if path in known}, unit["digests"])
-        if stopped:
-            self.verbs["start"].append(name)
-            self._say("start", name)
-        elif changed:
-            self.verbs[unit["action"]].append(name)
-            why = "changed: %s" % ", ".join(changed) if name in state else "runs with a configuration from before this installer"
-            self._say(unit["action"], name, " (%s)" % why)
-
-    def _say(self, verb, name, why=""):
-        self.words[verb, name] = "%s %s%s" % (verb, name, why)
-        self.actions.append(self.words[verb, name])
-
-    def systemctl(self, verb, names, *options):
-        """Begin to do it with these units, if there are any; returns (rc, output)."""
-        self.begun += [self.words.get((verb, name), "%s %s" % (verb, name)) for name in names]
-        return systemctl(verb, *options, *names) if names else (0, "")
-
-
-def see_that_it_can_run(module, name, properties):
-    """Fail where a unit is masked or missing. In check mode, its package may come with this very run."""
-    # The package takes a mask of its own away.
-    coming = module.check_mode and (properties.get("LoadState") == "not-found" or os.path.lexists(MASKED_BY_PACKAGE % name))
-    if properties.get("LoadState") == "masked" and not coming:
-        module.fail_json(msg="unit %s is masked on this host; run `systemctl unmask %s` or remove the mask" % (name, name))
-    if properties.get("LoadState") == "not-found" and not coming:
-        module.fail_json(msg="unit %s does not exist on this host; is the package installed?" % name)
-
-
-def enable_and_disable(module, plan):
-    """Let units start with the host, or not."""
-    if plan.actions:
-        # A unit's own file, or a drop-in of it, may be what changed.
-        systemctl("daemon-reload")
-    for verb, chosen, options in (("disable", plan.disable, ["--now"]), ("enable", plan.enable, [])):
-        rc, output = plan.systemctl(verb, chosen, *options)
-        if rc:
-            module.fail_json(msg="systemctl %s %s: %s" % (verb, " ".join(chosen), output))
-
-
-def act(plan, wave):
-    """Start, restart and reload the units of a wave; returns the names of those that were touched.
-
-    A service that cannot start says so when it is proven, with its journal; the others go on meanwhile.
-    """
-    mine = {unit["name"] for unit in wave}
-    acted = {verb: [name for name in chosen if name in mine] for verb, chosen in plan.verbs.items()}
-    for verb, chosen in acted.items():
-        if verb == "start" and chosen:
-            systemctl("reset-failed", *chosen)
-        plan.systemctl(verb, [name for name in chosen if name not in plan.without_waiting])
-        plan.systemctl(verb, [name for name in chosen if name in plan.without_waiting], "--no-block")
-    return {name for chosen in acted.values() for name in chosen}
-
-
-def prove_or_go_back(module, seen, plan, wave, acted, done):
-    """Wait until the units of a wave answer. Where one does not, put back what it ran with before, and fail."""
-    silent = wait(module, [unit for unit in wave if unit["name"] not in plan.without_waiting], acted, seen.state)
-    if silent:
-        go_back(module, silent, seen.paths, done, plan.begun)
-
-
-def still_pending(seen, plan):
-    """Units that the last play asks: those that were not waited for, and those of which only the process can be asked."""
-    first = {
-        unit["name"]: unit
-        for unit in plan.first
-        if unit["name"] in plan.without_waiting or not (unit["answers"] or unit["queues"])
-    }
-    if not first:
-        return []
-    shown = show(list(first))
-    for name, unit in first.items():
-        # What systemd has not started yet has the id of an earlier process, or none.
-        invocation = None if name in plan.without_waiting else shown[name].get("InvocationID")
-        seen.pending[name] = {"name": name, "answers": unit["answers"], "invocation": invocation}
-    return list(seen.pending.values())
-
-
-def remember(module, seen):
-    """Keep what the units run with now. Only at the end: a run that dies before it restarts them again."""
-    state = dict(seen.state)
-    state.update({unit["name"]: {**seen.state.get(unit["name"], {}), **unit["digests"]} for unit in seen.units})
-    try:
-        if state != seen.state:
-            unit_state.save_state(state)
-        for path in seen.paths:
-            unit_state.keep_good(path)
-    except files.Refused as error:
-        module.fail_json(msg=str(error))
-
-
-def must_be_disabled(properties, check_mode):
-    """Whether a unit that shall not run does, or would at the next start of the host."""
-    if properties.get("LoadState") == "not-found":
-        return check_mode
-    enabled = properties.get("UnitFileState") in ("enabled", "enabled-runtime")
-    return enabled or properties.get("ActiveState") in ("active", "activating", "reloading")
-
-
-def is_used(name, configuration):
-    """Whether a unit that shall not run serves somebody else: its configuration is there, and is not its package's."""
-    return bool(configuration) and os.path.lexists(configuration) and not foreign.is_idle_package(name, configuration)
-
-
-def wait(module, units, acted, state):
-    """Until every unit is active and answers; returns the name of the first that does not and why, or None."""
-    deadline = time.monotonic() + module.params["timeout"]
-    waiting = {unit["name"]: unit.get("answers") for unit in units}
-    # Only what was just started has to begin to listen.
-    queues = {unit["name"]: unit["queues"] for unit in units if acted and unit["queues"]}
-    invocations = {unit["name"]: unit.get("invocation") for unit in units}
-    reason = {}
-    while waiting:
-        shown = show(list(waiting))
-        for name, target in list(waiting.items()):
-            active = shown[name].get("ActiveState")
-            if invocations.get(name) and shown[name].get("InvocationID") != invocations[name]:
-                return name, DIED % (active, shown[name].get("SubState"))
-            if active == "active":
-                problem = answer(target) if target else None
-                if problem is None and name in queues:
-                    idle = sorted(set(queues[name]) - consumed_queues(module, queues[name]))
-                    problem = "no consumer of %s" % ", ".join(idle) if idle else None
-                if problem is None:
-                    del waiting[name]
-                    continue
-                reason[name] = "%s: %s" % (target or "RabbitMQ", problem)
-            else:
-                reason[name] = "%s (%s)" % (active, shown[name].get("SubState"))
-                if active == "failed":
-                    return name, reason[name]
-        if waiting and time.monotonic() > deadline:
-            name = next(iter(waiting))
-            return name, "no answer within %d s, last: %s" % (module.params["timeout"], reason[name])
-        if waiting:
-            time.sleep(MOMENT)
-    return survive(module, [unit for unit in units if unit["name"] in acted], state)
-
-
-def survive(module, units, state):
+def watch(module, names, state):
     """Units that cannot be asked are "active" before they have read their configuration: see that they stay so.
 
     Those that run with their first configuration here are looked at once; the run's last play asks for all of them. Others must
-    live for some seconds, and until they have come to rest: on a busy host a service needs long to find out that it cannot work.
+    live for some seconds, and until they are idle: on a busy host a service needs long to find out that it cannot work.
+    Returns (name, reason) of the first that dies, or None.
     """
-    names = [unit["name"] for unit in units if not (unit.get("answers") or unit["queues"])]
-    changed = [name for name in names if name in state]
     if not names:
         return None
-    begun = time.monotonic()
+    begun, is_changed = time.monotonic(), any(name in state for name in names)
     first, used = show(names), {}
     while True:
         shown, before = show(names), used
         used = {name: processor_seconds(shown[name].get("MainPID", "0")) for name in names}
         for name in names:
-            active = shown[name].get("ActiveState")
             # Another invocation: it died, and systemd started it again.
-            if active != "active" or shown[name].get("InvocationID") != first[name].get("InvocationID"):
-                return name, DIED % (active, shown[name].get("SubState"))
+            is_same = shown[name].get("InvocationID") == first[name].get("InvocationID")
+            if shown[name].get("ActiveState") != "active" or not is_same:
+                return name, DIED % seen(shown[name])
         lived = time.monotonic() - begun
-        resting = before and all(used[name] - before[name] < PAUSE / 5 for name in names)
-        if not changed or lived > module.params["timeout"] or (lived > module.params["settle"] and resting):
+        idle = before and all(used[name] - before[name] < PAUSE / 5 for name in names)
+        if not is_changed or lived > module.params["timeout"] or (lived > module.params["settle"] and idle):
             return None
         time.sleep(PAUSE)
 
@@ -435,50 +445,86 @@ def processor_seconds(pid):
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def go_back(module, silent, paths, units, begun):
-    """Put back the files that the unit ran with before, and fail with what happened to both configurations."""
-    name, reason = silent
-    reads = next((unit["digests"] for unit in units if unit["name"] == name), {})
+# --------------------------------------------------------------------------------------------------------------- go back
+
+
+def go_back(module, plan, name, reason):
+    """Put back the files that a unit ran with before, and fail with what happened to both configurations."""
     journal, restored = last_words(name), []
+    reads = paths_of(unit for unit in plan.touched if unit["name"] == name)
     try:
-        for path in paths:
+        for path in paths_of(plan.units):
             if path in reads and unit_state.put_back(path):
                 restored.append(path)
-                begun.append("put back %s" % path)
+                plan.begun.append("put back %s" % path)
     except files.Refused as error:
-        message = "service %s: %s; its files could not be put back: %s" % (name, reason, error)
-        module.fail_json(msg=message, journal=journal)
+        module.fail_json(msg="service %s: %s; its files could not be put back: %s" % (name, reason, error), journal=journal)
     if not restored:
         module.fail_json(msg="service %s: %s" % (name, reason), journal=journal)
-    again = [unit for unit in units if set(unit["digests"]) & set(restored)]
-    begun += ["restart %s (with what was put back)" % unit["name"] for unit in again]
-    systemctl("daemon-reload")
-    systemctl("reset-failed", *[unit["name"] for unit in again])
-    systemctl("restart", *[unit["name"] for unit in again])
-    still = wait(module, again, {unit["name"] for unit in again}, unit_state.load_state())
-    outcome = "%s %s again with it" % (", ".join(unit["name"] for unit in again), "runs" if len(again) == 1 else "run")
-    if still:
-        outcome = "but service %s does not run with it either: %s" % still
-    module.fail_json(
-        msg="service %s does not run with its new configuration: %s; %s was put back as it was before, %s"
-        % (name, reason, ", ".join(restored), outcome),
-        journal=journal,
-        restored=restored,
+    message = "service %s does not run with its new configuration: %s; %s was put back as it was before, %s" % (
+        name,
+        reason,
+        ", ".join(restored),
+        restart_readers(module, plan, restored),
     )
+    module.fail_json(msg=message, journal=journal, restored=restored)
+
+
+def restart_readers(module, plan, paths):
+    """Restart the touched units that read one of the files, which were put back; returns how that ended."""
+    units = [unit for unit in plan.touched if set(unit["digests"]) & set(paths)]
+    names = [unit["name"] for unit in units]
+    plan.begun += ["restart %s (with what was put back)" % name for name in names]
+    systemctl("daemon-reload")
+    systemctl("reset-failed", *names)
+    systemctl("restart", *names)
+    failure = prove(module, units, set(names), unit_state.load_state())
+    if failure:
+        return "but service %s does not run with it either: %s" % failure
+    return "%s %s again with it" % (", ".join(names), "runs" if len(names) == 1 else "run")
 
 
 def last_words(name):
     """The end of the unit's journal."""
-    return (
-        subprocess.run(
-            ["journalctl", "--unit", name, "--lines", "15", "--no-pager", "--output", "cat"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        .stdout.decode("utf-8", "replace")
-        .splitlines()
-    )
+    command = ["journalctl", "--unit", name, "--lines", "15", "--no-pager", "--output", "cat"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.stdout.decode("utf-8", "replace").splitlines()
+
+
+# -------------------------------------------------------------------------------------------------------------- remember
+
+
+def still_pending(plan):
+    """The units that the last play asks, as a result; an empty one where this call adds none."""
+    added = [unit for unit in plan.first if unit["name"] in plan.unwaited or not can_be_asked(unit)]
+    if not added:
+        return {}
+    shown = show([unit["name"] for unit in added])
+    pending = dict(plan.pending)
+    for unit in added:
+        # What systemd has not started yet has the id of an earlier process, or none.
+        invocation = None if unit["name"] in plan.unwaited else shown[unit["name"]].get("InvocationID")
+        pending[unit["name"]] = {"name": unit["name"], "answers": unit["answers"], "invocation": invocation}
+    return {"pending": list(pending.values())}
+
+
+def remember(module, plan):
+    """Write down what the units run with. Only now: the next run restarts them again after one that died before this."""
+    state = dict(plan.state)
+    for unit in plan.units:
+        state[unit["name"]] = {**state.get(unit["name"], {}), **unit["digests"]}
+    try:
+        if state != plan.state:
+            unit_state.save_state(state)
+        for path in paths_of(plan.units):
+            unit_state.keep_known_good(path)
+    except files.Refused as error:
+        module.fail_json(msg=str(error))
+
+
+def seen(properties):
+    """What systemd calls the state of a unit."""
+    return "%s, %s" % (properties.get("ActiveState"), properties.get("SubState"))
 
 
 if __name__ == "__main__":

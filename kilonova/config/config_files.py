@@ -7,7 +7,6 @@ here runs where Ansible runs, once for all of a host's files, and touches no hos
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
@@ -19,6 +18,7 @@ import jinja2
 import yaml
 
 from kilonova.config import addresses, conf, releases
+from kilonova.onhost.digests import plain
 from kilonova.onhost.masking import mask as mask
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
@@ -270,12 +270,12 @@ def digests(files: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
             }
         else:
             parts = {"*": render(entry)}
-        result[str(entry["path"])] = {section: hashlib.sha256(text.encode()).hexdigest()[:32] for section, text in parts.items()}
+        result[str(entry["path"])] = {section: plain(text) for section, text in parts.items()}
     return result
 
 
 def units_with_digests(units: Iterable[Mapping[str, Any]], files: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return `units` for the module service_units: what each reads becomes digests of what it reads.
+    """Return `units` for the module service_units: digests of what each reads, in the place of `reads` and `ignores`.
 
     `reads` is a list of paths (default: all `files`); `ignores` names sections that this unit does not use: their digest is "".
     """
@@ -287,9 +287,8 @@ def units_with_digests(units: Iterable[Mapping[str, Any]], files: Iterable[Mappi
         if unknown:
             raise ValueError(f"unit {unit['name']} reads {unknown[0]}, which is not among the files {', '.join(known)}")
         ignored = dict.fromkeys(unit.get("ignores") or (), "")
-        reads = {path: {**known[path], **ignored} for path in paths}
         kept = {key: value for key, value in unit.items() if key not in ("reads", "ignores")}
-        result.append({**kept, "digests": reads})
+        result.append({**kept, "digests": {path: {**known[path], **ignored} for path in paths}})
     return result
 
 

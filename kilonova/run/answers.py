@@ -6,19 +6,18 @@ an instrument asks only where something may be left to do, and this is the one p
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from kilonova.onhost.unit_state import keyed
+from kilonova.onhost import digests
 
 # The fact in which a run keeps what its tasks have done on a host:
 #   changed    files, units, packages or owners were changed, or would be in check mode
 #   new        packages that were installed, upgraded or removed
 #   installed  the names of all packages since then
 #   corrected  directories whose owners and modes were put right
-#   pending    units that were started without waiting, for the last play to ask
+#   pending    units that the last play must ask (RETURN of library/service_units.py)
 #   accounts   users whose databases, accounts and grants are complete
 #   services   names of the services that are registered in Keystone
 RUN = "openstack_run"
@@ -73,7 +72,7 @@ def file_is_there(entry: Mapping[str, Any], text: str, variables: Mapping[str, A
     """Whether the host has the file `entry` with this text, owner, group and mode; packages that came since may change it."""
     if "new" in done(variables):
         return False
-    digest = hashlib.blake2b(text.encode(), key=KEY, digest_size=16).hexdigest()
+    digest = digests.keyed(text.encode(), KEY)
     rights = [str(entry.get("owner", "root")), str(entry.get("group", "root")), str(entry.get("mode", "0644"))]
     return reported(variables, "files", {}).get(str(entry["path"])) == [digest, *rights]
 
@@ -91,7 +90,8 @@ def unit_is_current(unit: Mapping[str, Any], variables: Mapping[str, Any]) -> bo
     if unit.get("answers") or unit.get("queues") or unit.get("invocation"):
         return False
     current = services["current"].get(unit["name"])
-    return current is not None and all(current.get(path) == keyed(digests, KEY) for path, digests in unit["digests"].items())
+    wanted = {path: digests.keyed_sections(sections, KEY) for path, sections in unit["digests"].items()}
+    return current is not None and all(current.get(path) == digest for path, digest in wanted.items())
 
 
 def migration_peer(variables: Mapping[str, Any]) -> dict[str, str] | None:

@@ -1,7 +1,6 @@
 """What services were last restarted with, kept on their host: digests to compare, and files to go back to."""
 
 import glob
-import hashlib
 import json
 import os
 
@@ -24,18 +23,12 @@ def is_enabled(name, state):
     return bool(glob.glob(RUNLEVELS % name)) if state == "generated" else state in ENABLED
 
 
-def keyed(sections, key):
-    """One digest of the sections that a unit uses."""
-    used = sorted((name, digest) for name, digest in sections.items() if digest)
-    return hashlib.blake2b(json.dumps(used).encode(), key=key, digest_size=16).hexdigest()
-
-
 def state_path():
     """Unit -> path -> section -> digest."""
     return os.path.join(DIRECTORY, "services.json")
 
 
-def good_path(path):
+def known_good_path(path):
     """Where the copy of a file is that its services are known to run with."""
     return os.path.join(DIRECTORY, "good", path.lstrip("/"))
 
@@ -149,7 +142,7 @@ def mark_edits(state, path):
 
     A service may have been restarted since, so it may run with them. Returns whether `state` changed.
     """
-    good = read(good_path(path))
+    good = read(known_good_path(path))
     present = read(path)
     if good is None or present == good:
         return False
@@ -164,22 +157,22 @@ def mark_edits(state, path):
     return marked
 
 
-def is_good(path):
+def is_known_good(path):
     """Whether a file is what its services were last seen running with."""
-    return read(path) == read(good_path(path))
+    return read(path) == read(known_good_path(path))
 
 
-def keep_good(path):
-    """The services that read this file run: it is what to go back to."""
+def keep_known_good(path):
+    """Copy a file whose services run: it is what to go back to."""
     present = read(path)
-    if present is not None and not is_good(path):
+    if present is not None and not is_known_good(path):
         os.makedirs(os.path.join(DIRECTORY, "good"), mode=0o700, exist_ok=True)
-        replace(good_path(path), present)
+        replace(known_good_path(path), present)
 
 
 def put_back(path):
     """Make a file what its services ran with before; returns whether it was something else."""
-    good = read(good_path(path))
+    good = read(known_good_path(path))
     if good is None:
         return False
     with files.Place(path, create=True) as place:

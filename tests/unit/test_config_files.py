@@ -415,6 +415,14 @@ def test_the_layer_that_sets_a_value_does_not_count():
     assert digests([NOVA]) == digests([changed("/etc/nova/nova.conf", vnc={"enabled": True})])
 
 
+def test_a_digest_stays_what_hosts_remember():
+    """Another one would restart every service of every deployment."""
+    assert digests([NOVA, PROXY]) == {
+        "/etc/nova/nova.conf": {"DEFAULT": "fcef7e67aa35d5be6c06b824f10d4aff", "vnc": "580b57215939cab83931e70cf1860c04"},
+        "/etc/default/proxy": {"*": "648dc136ddc6145cb581fa5e36ad00f5"},
+    }
+
+
 def test_units_read_what_they_say_except_what_they_ignore():
     units = [
         {"name": "nova-api", "ignores": ["vnc"], "answers": "http://x/", "after": ["y"]},

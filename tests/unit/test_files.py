@@ -179,7 +179,7 @@ def test_races_are_lost_by_the_service(etc, work, monkeypatch):
     path, target = etc / "keystone" / "x.conf", etc / "secret" / "shadow"
     before, stop = tree(etc / "secret"), threading.Event()
     directory = {"path": str(etc / "keystone"), "owner": ME, "group": MINE}
-    unit_state.replace(unit_state.good_path(str(path)), b"good\n")
+    unit_state.replace(unit_state.known_good_path(str(path)), b"good\n")
 
     def swap():
         other = path.with_name("other")

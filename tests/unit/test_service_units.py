@@ -5,12 +5,11 @@ import socket
 import stat
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.kilonova import history
 from harness import Failed, load, unit
-
-pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of openstacksdk about itself
 
 
 def test_differences_name_files_and_sections():
@@ -155,6 +154,22 @@ def test_a_service_from_before_this_installer_is_restarted(run, systemd):
     systemd.add("nova-api")
     actions = run(systemd.code, units=[unit("nova-api")])["actions"]
     assert actions == ["restart nova-api (runs with a configuration from before this installer)"]
+
+
+def test_what_an_earlier_version_remembered_restarts_nothing(run, systemd, conf):
+    """The files of the first version, as it wrote them."""
+    systemd.add("nova-api", "libvirtd")
+    conf("[DEFAULT]\na = 1\n")
+    kept = Path(systemd.code.unit_state.DIRECTORY)
+    good = kept / "good" / str(conf.path).lstrip("/")
+    good.parent.mkdir(parents=True)
+    good.write_text(conf.path.read_text())
+    remembered = '{\n "libvirtd": {},\n "nova-api": {\n  "PATH": {\n   "DEFAULT": "1",\n   "vnc": ""\n  }\n }\n}'
+    (kept / "services.json").write_text(remembered.replace("PATH", str(conf.path)))
+    units = [conf.unit("nova-api", ignores=["vnc"]), {"name": "libvirtd", "digests": {}}]
+    for check_mode in (True, False):
+        assert run(systemd.code, check_mode=check_mode, units=units)["actions"] == []
+    assert systemd.calls == []
 
 
 def test_check_mode_touches_nothing(run, systemd):
@@ -333,33 +348,3 @@ def test_a_unit_that_does_not_answer_is_named(run, systemd, monkeypatch):
     monkeypatch.setattr(systemd.code, "answer", lambda _target: "Connection refused")
     with pytest.raises(Failed, match=r"no answer within 0 s, last: 10\.0\.0\.11:80: Connection refused"):
         run(systemd.code, units=[unit("x", answers="10.0.0.11:80")], timeout=0)
-
-
-def test_a_compute_service_that_somebody_disabled_is_not_waited_for():
-    code, wanted = load("compute_services"), {("nova-compute", f"compute{n}") for n in range(1, 6)}
-    rows = [
-        ("enabled", "up", None),
-        ("disabled", "up", "new disk"),
-        ("disabled", "down", None),
-        ("enabled", "down", None),
-        ("disabled", "up", "AUTO: Connection to libvirt lost: 1"),
-    ]
-    services = [
-        {"binary": "nova-compute", "host": f"compute{n}", "status": status, "state": state, "disabled_reason": reason}
-        for n, (status, state, reason) in enumerate(rows, 1)
-    ]
-    assert code.missing(services, wanted) == [("nova-compute", f"compute{n}") for n in (3, 4, 5)]
-    assert code.missing(services, {("nova-compute", "compute6")}) == [("nova-compute", "compute6")]
-    assert code.disabled(services[:2] + services[4:]) == {("nova-compute", "compute2")}
-
-
-def test_the_table_of_compute_services():
-    rows = [
-        {"binary": "nova-scheduler", "host": "controller", "zone": "internal", "status": "enabled", "state": "up", "id": 2},
-        {"binary": "nova-compute", "host": "compute1", "zone": "nova", "status": "disabled", "state": "down", "id": 1},
-    ]
-    assert load("compute_services").table(rows) == [
-        "Binary          Host        Zone      Status    State",
-        "nova-compute    compute1    nova      disabled  down",
-        "nova-scheduler  controller  internal  enabled   up",
-    ]
