@@ -15,7 +15,7 @@ from kilonova.run.instrument import Instrument
 
 
 class ActionModule(Instrument):
-    """`config_files: {files: [...]}`; library/config_files.py has the keys of a file."""
+    """`config_files: {files: [...]}`; kilonova/config/config_files.py has the keys of a file."""
 
     def run(self, tmp=None, task_vars=None):
         """Return the module's result, with the diff of what changed (secrets masked)."""

@@ -1,8 +1,20 @@
 """From data to files: what a host's configuration files contain, and what a service reads of them.
 
-A *file* is a mapping that a role declares (see roles@config_files/meta/argument_specs.yml): a path, an owner, a mode and
-either `layers` (mappings of sections and options, the later ones win) or `variables` for a template of its own. Everything
-here runs where Ansible runs, once for all of a host's files, and touches no host: the deployment and `make config` share it.
+A *file* is a mapping that a role declares, with these keys:
+
+    path        absolute path on the host
+    owner       its user, `root` without it; group: its group, `root`; mode: its permissions in octal, `"0644"`
+    template    file that prints it, in templates/ or the role's own; `oslo.conf.j2` without it
+    layers      name of a layer -> section -> option -> value. A later layer wins; a list is a repeated option, null leaves the
+                option out. Overrides are layers, too, which the mechanism adds (overrides.py)
+    variables   of a template of its own, for a file without layers
+    merge       of a YAML file, the mapping in which entries that are not ours stay, as other clouds in a clouds.yaml
+    catalogue   of a file whose options are known, what it is checked against before it is written: `release`; `node`, `controller`
+                or `compute`, to find options of the other; `accepted`, options ("[section] option") whose warnings are known
+    role        the role that declares it, where another role reads it; overrides: the names under which its overrides stand
+
+Everything here runs where Ansible runs, once for all of a host's files, and touches no host: the deployment and `make config`
+share it.
 """
 
 from __future__ import annotations
