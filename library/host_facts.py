@@ -8,11 +8,13 @@ import pwd
 import re
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova import address, digests, files, foreign, migration, rights, unit_state
 from ansible.module_utils.kilonova.command import output
 from ansible.module_utils.kilonova.foreign import read
+from ansible.module_utils.kilonova.http import answer
 
 DOCUMENTATION = r"""
 module: host_facts
@@ -68,6 +70,7 @@ host:
       description: >-
         C(busy), units that run or start with the host. C(current), units that need nothing done - name to path to a keyed digest
         of what the unit was last restarted with.
+    answers: {type: dict, description: 'Where units answered when a run last waited for them: URL or port to whether it does.'}
     files: {type: dict, description: 'Files that M(config_files) wrote: path to a keyed digest, owner, group and mode.'}
     wrong_rights: {type: list, description: Those of C(directories) with a wrong owner or mode.}
     refused:
@@ -230,6 +233,14 @@ def services(state, key, states, active):
     return {"busy": sorted(unit[: -len(ending)] for unit in busy if unit.endswith(ending)), "current": current}
 
 
+def answering(targets):
+    """Which of the URLs and ports answer, all asked at once: target to whether it does."""
+    if not targets:
+        return {}
+    with ThreadPoolExecutor(len(targets)) as pool:
+        return dict(zip(targets, (problem is None for problem in pool.map(answer, targets)), strict=True))
+
+
 def main():
     """Entry point."""
     module = AnsibleModule(
@@ -276,6 +287,7 @@ def main():
             "disk_free_mib": disk.f_bavail * disk.f_frsize // 2**20,
             "files": file_digests(known, key),
             "services": services(state, key, states, active_services()),
+            "answers": answering(sorted({*unit_state.load_answers(module.warn).values()})),
             "migration": migration.told(module.params["migration"]),
             "wrong_rights": not_right,
             "refused": [{"path": error.path, "what": error.what, "remedy": error.remedy} for error in refused],

@@ -2,14 +2,12 @@
 """Services that run, are enabled, answer, and run with the configuration that is in place now."""
 
 import os
-import socket
 import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova import files, foreign, lock, rabbitmq, result, unit_state
-from ansible.module_utils.kilonova.address import split
-from ansible.module_utils.kilonova.http import NoAnswer, ask
+from ansible.module_utils.kilonova.http import answer
 
 try:
     import amqp
@@ -384,18 +382,6 @@ def what_is_missing(module, unit, properties, just_started):
     return "%s: %s" % (unit["answers"] or "RabbitMQ", problem) if problem else None
 
 
-def answer(target):
-    """None when the target answers, else what happened. Any HTTP status below 500 is an answer."""
-    try:
-        if target.startswith("http"):
-            status = ask(target, most=1)[0]
-            return "HTTP status %d" % status if status >= 500 else None
-        with socket.create_connection(split(target), timeout=5):
-            return None
-    except (OSError, NoAnswer) as error:
-        return "no answer: %s" % error
-
-
 def consumed_queues(module, names):
     """Those of the RabbitMQ queues `names` that somebody listens to; none while RabbitMQ does not say."""
     if module.params["queue"]:
@@ -518,6 +504,7 @@ def remember(module, plan):
             unit_state.save_state(state)
         for path in paths_of(plan.units):
             unit_state.keep_known_good(path)
+        unit_state.note_answers({unit["name"]: unit["answers"] for unit in plan.units if unit["answers"]})
     except files.Refused as error:
         module.fail_json(msg=str(error))
 

@@ -9,8 +9,9 @@ A *file* is a mapping that a role declares, with these keys:
                 option out. Overrides are layers, too, which the mechanism adds (overrides.py)
     variables   of a template of its own, for a file without layers
     merge       of a YAML file, the mapping in which entries that are not ours stay, as other clouds in a clouds.yaml
-    catalogue   of a file whose options are known, what it is checked against before it is written: `release`; `node`, `controller`
-                or `compute`, to find options of the other; `accepted`, options ("[section] option") whose warnings are known
+    catalogue   of a file whose options are known, what it is checked against before it is written: `release`; `node`,
+                `controller` or `compute`, to find options of the other; `accepted`, options ("[section] option") whose
+                warnings are known
     role        the role that declares it, where another role reads it; overrides: the names under which its overrides stand
 
 Everything here runs where Ansible runs, once for all of a host's files, and touches no host: the deployment and `make config`

@@ -80,14 +80,16 @@ def file_is_there(entry: Mapping[str, Any], text: str, variables: Mapping[str, A
 def unit_is_current(unit: Mapping[str, Any], variables: Mapping[str, Any]) -> bool:
     """Whether nothing is left to do with a unit of the module service_units.
 
-    It was enabled, ran with what it reads now, and nothing was changed on its host since. What answers is asked each time.
+    It was enabled, ran with what it reads now and answered when the run began, and nothing was changed on its host since.
     """
     services = reported(variables, "services", {"busy": [unit["name"]], "current": {}})
     if was_changed(variables):
         return False
     if not unit.get("runs", True):
         return unit["name"] not in services["busy"]
-    if unit.get("answers") or unit.get("queues") or unit.get("invocation"):
+    if unit.get("queues") or unit.get("invocation"):
+        return False
+    if unit.get("answers") and not reported(variables, "answers", {}).get(unit["answers"]):
         return False
     current = services["current"].get(unit["name"])
     wanted = {path: digests.keyed_sections(sections, KEY) for path, sections in unit["digests"].items()}

@@ -1,8 +1,14 @@
-"""Questions by HTTP inside of the cloud. No proxy of the login sees one, and whatever is no answer is said in words."""
+"""Questions by HTTP, or to a port, inside of the cloud.
+
+No proxy of the login sees one, and whatever is not an answer is said in words.
+"""
 
 import http.client
+import socket
 import urllib.error
 import urllib.request
+
+from .address import split
 
 # What urllib lets through from below: nobody there, no HTTP (a bad status line, a line without end, a body cut short), no URL.
 NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
@@ -37,6 +43,18 @@ def ask(url, timeout=10, data=None, headers=None, context=None, most=1 << 20):
                 return error.code, error.read(most)
     except NO_ANSWER as error:
         raise NoAnswer(error) from error
+
+
+def answer(target):
+    """None when the target answers, else what happened. Any HTTP status below 500 is an answer."""
+    try:
+        if target.startswith("http"):
+            status = ask(target, most=1)[0]
+            return f"HTTP status {status}" if status >= 500 else None
+        with socket.create_connection(split(target), timeout=5):
+            return None
+    except (OSError, NoAnswer) as error:
+        return f"no answer: {error}"
 
 
 def connect(openstack, **options):

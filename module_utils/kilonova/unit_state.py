@@ -38,6 +38,11 @@ def files_path():
     return os.path.join(DIRECTORY, "files.json")
 
 
+def answers_path():
+    """Unit -> the URL, or host:port, that answers once it works."""
+    return os.path.join(DIRECTORY, "answers.json")
+
+
 def load(path):
     """What save() wrote there; None when there is nothing that can be read."""
     try:
@@ -102,6 +107,20 @@ def note_files(paths):
     known = load_files()
     if not set(paths) <= set(known):
         save(files_path(), sorted(path for path in {*known, *paths} if os.path.lexists(path)))
+
+
+def load_answers(warn=None):
+    """What note_answers() wrote."""
+    return _wellformed(
+        answers_path(), {}, lambda found: isinstance(found, dict) and all(isinstance(one, str) for one in found.values()), warn
+    )
+
+
+def note_answers(targets):
+    """Remember what answers, so that a later run asks all of the host at once, when it begins."""
+    known = load_answers()
+    if known != {**known, **targets}:
+        save(answers_path(), {**known, **targets})
 
 
 def replace(path, content):

@@ -3,8 +3,10 @@
 import grp
 import os
 import pwd
+import threading
 
-from harness import load
+from ansible.module_utils.kilonova import unit_state
+from harness import load, unit
 
 from kilonova.run import answers
 
@@ -77,11 +79,11 @@ def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, syst
     run(systemd.code, units=[agent, conf.unit("scheduler")])
     code = load("host_facts")
 
-    def rests(unit, enabled="enabled", active="active", facts=()):
+    def rests(unit, enabled="enabled", active="active", facts=(), answers_at=None):
         states = {"agent.service": enabled, "x.timer": "enabled"}
         running = {"agent.service": active, "scheduler.service": "active"}
         told = code.services(code.unit_state.load_state(), answers.KEY, states, running)
-        variables = {"openstack_host": {"services": told}, "ansible_facts": dict(facts)}
+        variables = {"openstack_host": {"services": told, "answers": answers_at or {}}, "ansible_facts": dict(facts)}
         return answers.unit_is_current(unit, variables)
 
     assert rests(agent)
@@ -93,7 +95,11 @@ def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, syst
     assert not rests(agent, active="activating")
     assert not rests(conf.unit("scheduler"))  # not enabled
     assert not rests(conf.unit("unknown"))
+    # Asked by the host itself when the run begins, all at once.
     assert not rests({**agent, "answers": "controller:1"})
+    assert not rests({**agent, "answers": "controller:1"}, answers_at={"controller:1": False})
+    assert rests({**agent, "answers": "controller:1"}, answers_at={"controller:1": True})
+    assert not rests({**agent, "answers": "controller:2"}, answers_at={"controller:1": True})
     assert not rests({**agent, "queues": ["agent"]})
     assert not rests({**agent, "invocation": "1"})
     # What shall not run.
@@ -116,3 +122,21 @@ def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, syst
     learned = answers.noted({"changed": True, "ansible_facts": {"a": 1}}, known, accounts=["glance", "nova"])
     run_fact = {"new": ["a"], "accounts": ["glance", "nova"], "changed": True}
     assert learned["ansible_facts"] == {"a": 1, answers.RUN: run_fact}
+
+
+def test_what_answered_is_asked_all_at_once_when_a_run_begins(run, systemd, monkeypatch):
+    code = load("host_facts")
+    assert code.answering([]) == {}
+    asked = threading.Barrier(2, timeout=5)  # one alone would wait in vain
+
+    def answer(target):
+        asked.wait()
+        return None if target == "a:1" else "dead"
+
+    monkeypatch.setattr(code, "answer", answer)
+    assert code.answering(["a:1", "http://b/"]) == {"a:1": True, "http://b/": False}
+    # Where that is, a run leaves when it has waited for it.
+    systemd.add("nova-api", "agent")
+    monkeypatch.setattr(systemd.code, "answer", lambda _target: None)
+    run(systemd.code, units=[unit("nova-api", answers="http://b/"), unit("agent")])
+    assert unit_state.load_answers() == {"nova-api": "http://b/"}
