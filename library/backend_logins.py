@@ -116,7 +116,7 @@ def cache(servers, timeout):
             with socket.create_connection(split(server), timeout=timeout) as connection:
                 connection.sendall(b"version\r\n")
                 reply = connection.recv(64)
-            said = None if reply.startswith(b"VERSION") else "answers, but is no memcached"
+            said = None if reply.startswith(b"VERSION") else "answers, but is not a memcached"
         except OSError as error:
             said = "does not answer (%s)" % (error.strerror or error)
         if said:

@@ -105,7 +105,7 @@ def merged(module, path, name, old, ours):
     try:
         there = yaml.safe_load(old.decode())
     except (ValueError, yaml.YAMLError) as error:
-        module.fail_json(msg="%s: is no YAML (%s); correct it, or move it away" % (path, str(error).split("\n")[0]))
+        module.fail_json(msg="%s: is not YAML (%s); correct it, or move it away" % (path, str(error).split("\n")[0]))
     wanted = yaml.safe_load(ours.decode())
     if there is None:
         return ours

@@ -71,11 +71,11 @@ def key(module):
     # In check mode, the package may still be to come.
     if not host_key and (os.path.exists(migration.SSHD) or not module.check_mode):
         remedy = "run `ssh-keygen -A` and `systemctl reload ssh` on it"
-        module.fail_json(msg="%s: is no public key of this host; %s" % (migration.HOST_KEY, remedy))
+        module.fail_json(msg="%s: is not a public key of this host; %s" % (migration.HOST_KEY, remedy))
     path = migration.private_key(account.pw_dir)
     public, wrong = migration.users_key(account)
     if wrong:
-        what = "is no ed25519 key that user %s can use without a passphrase (%s)" % (migration.USER, wrong)
+        what = "is not an ed25519 key that user %s can use without a passphrase (%s)" % (migration.USER, wrong)
         module.fail_json(msg="%s: %s; move it away, and the next run makes one" % (path, what))
     actions = [] if public else ["create %s" % path]
     if actions and not module.check_mode:

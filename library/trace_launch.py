@@ -35,7 +35,7 @@ options:
   network: {type: str, description: Name or id.}
   timeout: {type: int, default: 300, description: Seconds for ACTIVE, and for the removal.}
   console_pattern: {type: str, default: "", description: Regular expression; empty waits for nothing.}
-  console_timeout: {type: int, default: 60, description: Seconds for the pattern; not found is no failure.}
+  console_timeout: {type: int, default: 60, description: Seconds for the pattern; not finding it is not a failure.}
 """
 
 

@@ -35,7 +35,8 @@ options:
     type: path
     default: /etc/openstack/clouds.yaml
     description: >-
-      Where the administrator's login is, on this host. It is no argument, because what runs by itself has its arguments in files.
+      Where the administrator's login is, on this host. It is not an argument, because a program in the background has its
+      arguments in files.
   cloud: {type: str, default: admin, description: Name of the cloud in that file.}
   region: {type: str, required: true, description: Region of the endpoints.}
   name: {type: str, required: true, description: kilonova-verify- and eight hexadecimal digits.}

@@ -39,7 +39,7 @@ class Refused(ValueError):
 
 
 def kind(state):
-    """What something is that is no file, in words; None for a file."""
+    """Say in words what something is that is not a file; None for a file."""
     for is_it, word in (
         (stat.S_ISREG, None),
         (stat.S_ISDIR, "a directory"),

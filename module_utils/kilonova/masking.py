@@ -2,7 +2,7 @@
 
 Both sides import this: hosts, before the text leaves them, and the machine that runs Ansible (as kilonova.onhost.masking).
 Better too much hidden than too little: where it cannot be told how far a value goes, the rest of the line is hidden. `key_name`,
-`keymap` or `token_ttl` are no secrets: a name has to end with the word, and `key` has to be a word of its own.
+`keymap` or `token_ttl` are not secrets: a name has to end with the word, and `key` has to be a separate word.
 """
 
 import re

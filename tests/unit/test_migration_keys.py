@@ -115,7 +115,7 @@ def test_a_key_that_cannot_be_used_is_named_and_kept(migration, monkeypatch, tmp
     before = path.lstat()
     monkeypatch.setattr(kilonova_migration, "PATIENCE", 1)
     for check_mode in (True, False):
-        with pytest.raises(Failed, match=r"is no ed25519 key that user nova can use without a passphrase .*; move it away"):
+        with pytest.raises(Failed, match=r"is not an ed25519 key that user nova can use without a passphrase .*; move it away"):
             migration(check_mode)
     assert answers.migration_peer(migration.told()) is None
     found = path.lstat()
@@ -187,7 +187,7 @@ def test_what_is_no_public_key_is_passed_on_to_nobody(migration, tmp_path, monke
     (tmp_path / "host.pub").write_text(text)
     monkeypatch.setattr(kilonova_migration, "SSHD", "/bin/sh")
     for check_mode in (True, False):
-        with pytest.raises(Failed, match="is no public key of this host; run `ssh-keygen -A` and `systemctl reload ssh`"):
+        with pytest.raises(Failed, match="is not a public key of this host; run `ssh-keygen -A` and `systemctl reload ssh`"):
             migration(check_mode)
     # In a plan, sshd may still be to come.
     monkeypatch.setattr(kilonova_migration, "SSHD", "/nonexistent")

@@ -302,7 +302,7 @@ def _(site):
     return [] if value == "1" else ["controller: require_secure_transport is off"]
 
 
-@check("Messaging-01", "RabbitMQ has no account guest, and its account is no administrator")
+@check("Messaging-01", "RabbitMQ has no account guest, and its account is not an administrator")
 def _(site):
     lines = site.run("controller", "rabbitmqctl --quiet list_users").splitlines()[1:]
     return [f"controller: account {line!r}" for line in lines if line.startswith("guest") or not line.endswith("[]")]
