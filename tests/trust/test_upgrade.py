@@ -46,4 +46,7 @@ def test_the_first_run_after_an_upgrade_restarts_nothing(earlier, tmp_path):
     assert (planned, "Nothing would be changed on any host." in text) == (set(), True)
     done, _text = earlier.recorded(tmp_path / "run", SITE, *same)
     assert done == set()
-    assert differences(before, earlier.look("pulse")) == []
+    # The version before did not note where services answer; a directory's time tells that a file is new in it.
+    noted = ("/var/lib/kilonova: ", "/var/lib/kilonova/answers.json: ")
+    moved = differences(before, earlier.look("pulse"))
+    assert [line for line in moved if not line.partition("/files/")[2].startswith(noted)] == []
