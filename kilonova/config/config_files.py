@@ -66,11 +66,19 @@ _NOT_IN_SECTIONS = "[]"
 _NOT_IN_OPTIONS = "[]=:"
 
 
+@lru_cache(maxsize=10_000)
+def _is_name(name: str, forbidden: str) -> bool:
+    """Whether it can be the name of a section or option. The same few hundred names stand in the files of all hosts."""
+    return bool(name) and name.isprintable() and name == name.strip() and name[0] not in "#;" and not set(name) & set(forbidden)
+
+
 def _must_be_name(layer: str, what: str, name: Any, forbidden: str) -> None:
     """Raise ValueError when a key of a layer cannot be the name of a section or option."""
     if not isinstance(name, str):
         shown = str(name).lower() if isinstance(name, bool) else name
         raise ValueError(f"{layer}: the name {shown} of {what} is not a text; write it in quotes")
+    if _is_name(str(name), forbidden):
+        return
     bad = next((at for at, sign in enumerate(name) if sign in forbidden or not sign.isprintable()), None)
     if bad is not None:
         breaks = name[bad] in "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
