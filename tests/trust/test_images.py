@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kilonova.config import declared
+
 PROJECT = Path(__file__).resolve().parents[2]
 # What is one host's own, as shell patterns below the root. A directory's name ends with a slash; an empty file is nothing.
 FORBIDDEN = (
@@ -56,7 +58,10 @@ def own(root: Path) -> list[str]:
 
 def starts(root: Path) -> list[str]:
     """The links that start a service of ours at boot."""
-    units = yaml.safe_load((PROJECT / "roles" / "openstack" / "vars" / "main.yml").read_text(encoding="utf-8"))["openstack_units"]
+    shared = yaml.safe_load((PROJECT / "roles/openstack/vars/main/main.yml").read_text(encoding="utf-8"))
+    units = [unit for role in declared.services().values() for unit in role["service"]["units"]] + shared[
+        "openstack_backend_units"
+    ]
     links = [*root.glob("etc/systemd/system/*.wants/*"), *root.glob("etc/rc?.d/S*")]
     names = [f"{start}{unit}" for unit in units for start in ("", "S[0-9][0-9]")]
     return [str(link) for link in links if any(fnmatch.fnmatch(link.name, name) for name in names)]
