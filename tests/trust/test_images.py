@@ -59,9 +59,8 @@ def own(root: Path) -> list[str]:
 def starts(root: Path) -> list[str]:
     """The links that start a service of ours at boot."""
     shared = yaml.safe_load((PROJECT / "roles/openstack/vars/main/main.yml").read_text(encoding="utf-8"))
-    units = [unit for role in declared.services().values() for unit in role["service"]["units"]] + shared[
-        "openstack_backend_units"
-    ]
+    units = [unit for role in declared.services().values() for unit in role["service"]["units"]]
+    units += shared["openstack_backend_units"]
     links = [*root.glob("etc/systemd/system/*.wants/*"), *root.glob("etc/rc?.d/S*")]
     names = [f"{start}{unit}" for unit in units for start in ("", "S[0-9][0-9]")]
     return [str(link) for link in links if any(fnmatch.fnmatch(link.name, name) for name in names)]
