@@ -50,8 +50,10 @@ def combine_layers(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None])
     """
     merged: dict[str, dict[str, tuple[Any, str]]] = {}
     for layer, sections in layers.items():
-        _must_be_mapping(layer, "the file", sections or {}, "DEFAULT: {debug: true}")
-        for section, options in (sections or {}).items():
+        if sections is None:
+            continue
+        _must_be_mapping(layer, "the file", sections, "DEFAULT: {debug: true}")
+        for section, options in sections.items():
             _must_be_name(layer, "a section", section, _NOT_IN_SECTIONS)
             _must_be_mapping(layer, f"section [{section}]", options, f"{section}: {{debug: true}}")
             target = merged.setdefault(section, {})

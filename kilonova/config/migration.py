@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from kilonova.config import overrides
 from kilonova.onhost.migration import digest
 from kilonova.problems import Problem
 
@@ -120,9 +121,11 @@ def check_inventory(hosts: Mapping[str, Any]) -> list[Problem]:
             problems.append(Problem(name, "nova_compute_migration_port", str(port), f"{first[0]} has {first[1]}", remedy))
         alone = not host.find("__nova_compute_is_controller")
         names = [*(["__nova_compute_nova_conf_file"] if alone else []), "__nova_compute_second_file"]
-        path = configured_path(host.with_overrides("nova_compute", host.find(variable)) for variable in names)
+        own = [host.with_overrides("nova_compute", host.find(variable)) for variable in names]
+        path = configured_path(own)
         if not _DIRECTORY.fullmatch(path.rstrip("/")):
-            problems.append(Problem(name, "nova_compute_overrides", f"[DEFAULT] instances_path: {path}", NO_PATH, PATH_REMEDY))
+            value = f"[DEFAULT] instances_path: {path}"
+            problems.append(Problem(name, _set_by(own) or "nova_compute_overrides", value, NO_PATH, PATH_REMEDY))
         elif not alone:
             # There nova.conf is another role's.
             entries = {entry["path"]: entry for entry in host.files()}
@@ -131,8 +134,20 @@ def check_inventory(hosts: Mapping[str, Any]) -> list[Problem]:
                 what = f"migrations would look for the instances in {path}"
                 remedy = "also set it in nova_compute_overrides['nova.conf']"
                 value = f"[DEFAULT] instances_path: {read}"
-                problems.append(Problem(name, "nova_controller_overrides", value, what, remedy))
+                by = _set_by([entries["/etc/nova/nova.conf"]]) or "nova_controller_overrides"
+                problems.append(Problem(name, by, value, what, remedy))
     return problems
+
+
+def _set_by(files: Iterable[Mapping[str, Any]]) -> str:
+    """Return the variable of overrides that says last where instances are, "" where none does."""
+    found = ""
+    for entry in files:
+        for layer, sections in entry["layers"].items():
+            section = sections.get("DEFAULT") if overrides.is_override(layer) and isinstance(sections, Mapping) else None
+            if isinstance(section, Mapping) and section.keys() & {"state_path", "instances_path"}:
+                found = overrides.variable_of(layer)
+    return found
 
 
 def check_host(name: str, seen: Mapping[str, Any], host: Any) -> list[Problem]:

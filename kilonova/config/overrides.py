@@ -39,8 +39,10 @@ def with_overrides(role: str, entry: Mapping[str, Any], find: Callable[[str], An
                 continue
             if not isinstance(files, Mapping):
                 raise ValueError(f"{variable} is not a mapping; write e.g. {{{own}: {{DEFAULT: {{debug: true}}}}}}")
-            if files.get(file):
-                layers[f"overrides of {variable}" + (f" ({file})" if "overrides" in entry and file == own else "")] = files[file]
+            given = files.get(file)
+            # What is empty and not a mapping is refused where layers are merged, as any other shape is.
+            if given or not (given is None or isinstance(given, Mapping)):
+                layers[f"overrides of {variable}" + (f" ({file})" if "overrides" in entry and file == own else "")] = given
     return {**entry, "role": role, "layers": layers}
 
 
@@ -68,3 +70,14 @@ def files_of() -> dict[str, list[str]]:
                 for variable in variables_of(role):
                     found.setdefault(variable, {})[_name_of(entry)] = None
     return {variable: list(files) for variable, files in found.items()}
+
+
+@cache
+def written_whole() -> dict[tuple[str, str], str]:
+    """Return (variable, name of a file) -> role, for the files that take no overrides, because variables make them whole."""
+    found = {}
+    for role in sorted(path.name for path in config_files.ROLES.iterdir()):
+        for entry in config_files.declared([role]):
+            if "layers" not in entry:
+                found |= {(variable, _name_of(entry)): role for variable in variables_of(role)}
+    return found

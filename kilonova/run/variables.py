@@ -576,7 +576,11 @@ def _check_files(name: str, value: Mapping[str, Any], files: list[str]) -> Itera
         return
     writer = "any role" if name == overrides.OF_ALL else "this role"
     for file, sections in value.items():
-        if file not in files:
+        if file not in files and (role := overrides.written_whole().get((name, str(file)))):
+            what = "is a file that takes no overrides, as variables make it whole"
+            own = f"set variables of {role} instead (roles/{role}/defaults/main.yml)"
+            yield name, str(file), what, own if inventories.variables_of(role, "defaults") else "remove it"
+        elif file not in files:
             yield name, str(file), f"is not a file that {writer} writes", f"write {nearest(str(file), files)}"
         elif file in OPTIONS and isinstance(sections, Mapping):
             for section, options in sections.items():

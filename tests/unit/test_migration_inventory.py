@@ -189,6 +189,13 @@ def test_a_path_that_cannot_be_guarded_is_refused(path):
     assert problems(of) == []
 
 
+@pytest.mark.parametrize("variable", ["openstack_overrides", "nova_compute_host_overrides"])
+def test_the_variable_that_has_the_path_is_named(variable):
+    given = {variable: {"nova.conf": {"DEFAULT": {"instances_path": "instances"}}}, "nova_compute_overrides": {}}
+    (problem,) = problems(inventory(2, compute1=given))
+    assert problem.startswith(f"compute1: {variable} = [DEFAULT] instances_path: instances: is not a path that")
+
+
 def test_a_controller_that_is_a_compute_node_has_one_place_for_instances():
     both = {"nova.conf": {"DEFAULT": {"instances_path": "/srv/i"}}}
     of = inventory(1, {"nova_controller_overrides": both}, more=["controller"])
@@ -196,7 +203,10 @@ def test_a_controller_that_is_a_compute_node_has_one_place_for_instances():
         "controller: nova_controller_overrides = [DEFAULT] instances_path: /srv/i: migrations would look for the instances in "
         "/var/lib/nova/instances; also set it in nova_compute_overrides['nova.conf']"
     ]
+    (problem,) = problems(inventory(1, {"nova_controller_host_overrides": both}, more=["controller"]))
+    assert problem.startswith("controller: nova_controller_host_overrides = [DEFAULT] instances_path: /srv/i: migrations would")
     assert problems(inventory(1, {"nova_controller_overrides": both, "nova_compute_overrides": both}, more=["controller"])) == []
+    assert problems(inventory(1, {"openstack_overrides": both}, more=["controller"])) == []
 
 
 def test_one_port_for_all():

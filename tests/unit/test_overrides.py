@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 
 import pytest
 import yaml
@@ -47,6 +48,42 @@ def test_every_file_of_layers_takes_overrides_of_each_kind(groups, release, back
         given[variable] = {name: {"DEFAULT": {"x": None}}}
         assert "x" not in config_files.sections_of(written(**given)[host, path])["DEFAULT"]
     assert looked > 10
+
+
+def test_the_page_has_every_role_with_its_files():
+    page = (config_files.ROLES.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|`]+) \|$", page, re.MULTILINE)
+    found = {f"{role}_overrides": set(files.split(", ")) for role, files in rows}
+    declared = {name: set(files) for name, files in overrides.files_of().items() if not name.endswith("_host_overrides")}
+    all_roles = declared.pop(overrides.OF_ALL)
+    assert found == declared
+    assert set().union(*found.values()) == all_roles
+
+
+@pytest.mark.parametrize(
+    ("variable", "file", "role"),
+    [
+        ("keystone_overrides", "clouds.yaml", "keystone"),
+        ("nova_controller_host_overrides", "nova-api", "nova_controller"),
+        ("nova_compute_overrides", "qemu.conf", "nova_compute"),
+        ("openstack_overrides", "qemu.conf", "nova_compute"),
+        ("openstack_overrides", "ovn-central", ""),  # its role has no variables of its own
+    ],
+)
+def test_a_file_that_variables_make_whole_takes_no_overrides(variable, file, role):
+    remedy = f"set variables of {role} instead (roles/{role}/defaults/main.yml)" if role else "remove it"
+    source = inventory(TWO, **{variable: {file: DEBUG}})
+    assert [str(problem) for problem in variables.check_overrides(source, source.hosts())] == [
+        f"controller, compute1: {variable} = {file}: is a file that takes no overrides, as variables make it whole; {remedy}"
+    ]
+
+
+@pytest.mark.parametrize("variable", ["openstack_overrides", "nova_compute_overrides", "nova_compute_host_overrides"])
+@pytest.mark.parametrize("given", [False, [], "", 0, True, ["x"], "x"])
+def test_a_file_whose_overrides_are_no_mapping(variable, given):
+    found = [str(complaint) for complaint in complaints(inventory(TWO, **{variable: {"nova.conf": given}}))]
+    what = f"overrides of {variable}: the file is {type(given).__name__}, not a mapping; write e.g. DEFAULT: {{debug: true}}"
+    assert f"compute1: /etc/nova/nova.conf: {what}" in found
 
 
 def test_files_that_another_roles_tasks_read_say_whose_they_are():
