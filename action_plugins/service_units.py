@@ -32,18 +32,17 @@ class ActionModule(Instrument):
             return {**arguments, "units": pending}
         files = self.with_overrides(arguments.pop("files", []))
         units = config_files.units_with_digests(arguments.pop("units"), files)
-        arguments = {**arguments, "units": units, "pending": pending}
-        # Our own message queue is asked without a password.
-        if self._is_external() and any(unit.get("queues") for unit in units):
-            arguments["queue"] = self._templar.template(self.variables["openstack_queue_login"])
-        return arguments
-
-    def _is_external(self):
-        return self._templar.template(self.variables["openstack_rabbit_is_external"])
+        return {**arguments, "units": units, "pending": pending}
 
     def must_ask(self, arguments):
         """Whether something may be left to do with one of the units."""
         return not all(answers.unit_is_current(unit, self.variables) for unit in arguments["units"])
+
+    def sent(self, arguments):
+        """Add how to log in to a message queue that somebody else runs, where units have queues; our own needs no password."""
+        if any(unit.get("queues") for unit in arguments["units"]) and self.shared("openstack_rabbit_is_external"):
+            return {**arguments, "queue": self.shared("openstack_queue_login")}
+        return arguments
 
     def learned(self, arguments, answer):
         """Which units still have to be asked."""

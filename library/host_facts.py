@@ -15,6 +15,7 @@ from ansible.module_utils.kilonova import address, digests, files, foreign, migr
 from ansible.module_utils.kilonova.command import output
 from ansible.module_utils.kilonova.foreign import read
 from ansible.module_utils.kilonova.http import answer
+from ansible.module_utils.kilonova.packaging import EXCLUSIONS, POLICY
 
 DOCUMENTATION = r"""
 module: host_facts
@@ -188,7 +189,7 @@ def openvswitch_in_kernel():
 
 def install_interrupted():
     """Whether a killed run left what the module openstack_packages has there for the time of its work."""
-    return os.path.lexists("/usr/share/python3/bcep/kilonova") or files.MARK in read("/usr/sbin/policy-rc.d")
+    return os.path.lexists(EXCLUSIONS) or files.MARK in read(POLICY)
 
 
 def file_digests(paths, key):

@@ -328,7 +328,7 @@ def main():
                     msg="Keystone at %s (user %s): %s" % (params["auth"]["auth_url"], params["auth"]["username"], error)
                 )
             actions = foresee(module)
-    result.leave(module, actions)
+    result.leave(module, actions, complete=[service["name"] for service in params["services"]])
 
 
 if __name__ == "__main__":

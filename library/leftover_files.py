@@ -22,15 +22,16 @@ def main():
         argument_spec={"paths": {"type": "list", "elements": "path", "required": True}}, supports_check_mode=True
     )
     lock.take(module)
-    found = [path for path in module.params["paths"] if os.path.lexists(path)]
-    actions = ["remove %s" % path for path in found]
-    if not module.check_mode:
-        for path in found:
+    actions = []
+    with result.doing(module, actions):
+        for path in filter(os.path.lexists, module.params["paths"]):
             try:
-                with files.Place(path) as place:
-                    os.unlink(place.name, dir_fd=place.directory)
+                if not module.check_mode:
+                    with files.Place(path) as place:
+                        os.unlink(place.name, dir_fd=place.directory)
             except (files.Refused, OSError) as refused:
-                result.fail(module, "%s: cannot be removed (%s); remove it, and run again" % (path, refused), actions)
+                module.fail_json(msg="%s: cannot be removed (%s); remove it, and run again" % (path, refused))
+            actions.append("remove %s" % path)
     result.leave(module, actions)
 
 

@@ -9,6 +9,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova import command, files, lock, result
+from ansible.module_utils.kilonova.packaging import EXCLUDED, EXCLUSIONS, POLICY, PYTHON_MODULES
 
 DOCUMENTATION = r"""
 module: openstack_packages
@@ -37,7 +38,6 @@ options:
   lock_timeout: {type: int, default: 300, description: Seconds to wait for another user of apt.}
 """
 
-POLICY = "/usr/sbin/policy-rc.d"
 MARK = "# Written by Kilonova for the time of one apt call."
 SCRIPT = """#!/bin/sh
 %s
@@ -46,10 +46,6 @@ case "$1" in
 esac
 exit 0
 """
-EXCLUSIONS = "/usr/share/python3/bcep/kilonova"
-PYTHON_MODULES = "/usr/lib/python3/dist-packages"
-# Kind, versions of Python, directory: the format of py3compile.
-EXCLUDED = "dir|3.0-|%s\n" % PYTHON_MODULES
 SETTLED = ("installed", "config-files", "not-installed")
 # As `apt-get --simulate` prints them: Inst name [old version] (new version archive); Remv name [version].
 PLANNED = re.compile(r"^(Inst|Remv) (\S+)(?: \[(\S+)\])?(?: \((\S+) )?", re.MULTILINE)
@@ -83,7 +79,7 @@ def hold(units):
 
 def put_off_compilation():
     """Have py3compile pass over the packages' modules from now on."""
-    files.replace(EXCLUSIONS, EXCLUDED, 0o644)
+    files.replace(EXCLUSIONS, EXCLUDED + "\n", 0o644)
 
 
 def compile_modules(module):

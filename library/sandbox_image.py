@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.kilonova.packaging import EXCLUDED, EXCLUSIONS, PYTHON_MODULES
 
 DOCUMENTATION = r"""
 ---
@@ -142,11 +143,11 @@ rm -f etc/apt/sources.list etc/hostname etc/resolv.conf var/lib/dbus/machine-id;
 # Where an image with packages keeps what its hosts need once; it goes with their first boot.
 FIRST_BOOT = "var/lib/kilonova-sandbox"
 # Put off while packages are installed, then done for all of them at once, as the module openstack_packages does.
-PUT_OFF = """mkdir -p "$1/usr/share/python3/bcep"
-echo 'dir|3.0-|/usr/lib/python3/dist-packages' > "$1/usr/share/python3/bcep/kilonova"
+PUT_OFF = f"""mkdir -p "$1{os.path.dirname(EXCLUSIONS)}"
+echo '{EXCLUDED}' > "$1{EXCLUSIONS}"
 """
-COMPILE = """chroot "$1" python3 -m compileall -qq -j 0 /usr/lib/python3/dist-packages || test $? = 1
-rm "$1/usr/share/python3/bcep/kilonova"
+COMPILE = f"""chroot "$1" python3 -m compileall -qq -j 0 {PYTHON_MODULES} || test $? = 1
+rm "$1{EXCLUSIONS}"
 """
 # What packages' scripts make for one host: keys, databases, identities, passwords, logs.
 SCRUB = """set -e; cd "$1"

@@ -128,7 +128,7 @@ def differences(module, cursor, account, present):
         granted = grants(cursor, (user, host)) if host in known else set()
         if host not in known:
             yield "create account %s" % shown, "CREATE USER %s@%s IDENTIFIED BY %s", (user, host, account["password"])
-        elif not password_is_complete(module, account, known[host]):
+        elif not password_is_right(module, account, known[host]):
             yield "set the password of %s" % shown, "ALTER USER %s@%s IDENTIFIED BY %s", (user, host, account["password"])
         for name in account["databases"]:
             if name not in granted:
@@ -141,7 +141,7 @@ def differences(module, cursor, account, present):
         yield "remove account '%s'@'%s'" % (user, host), "DROP USER %s@%s", (user, host)
 
 
-def password_is_complete(module, account, stored):
+def password_is_right(module, account, stored):
     """Whether what is stored (plugin, text) is this password; on somebody else's server, by another plugin as well."""
     if stored[0] == "mysql_native_password" or not database.is_external(module):
         return stored == ("mysql_native_password", native_hash(account["password"]))

@@ -2,11 +2,10 @@
 """Services that run, are enabled, answer, and run with the configuration that is in place now."""
 
 import os
-import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import files, foreign, lock, rabbitmq, result, unit_state
+from ansible.module_utils.kilonova import command, files, foreign, lock, rabbitmq, result, unit_state
 from ansible.module_utils.kilonova.http import answer
 
 try:
@@ -185,8 +184,8 @@ def show(names):
 
 def systemctl(*arguments):
     """Run systemctl; returns (rc, output)."""
-    done = subprocess.run(["systemctl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    return done.returncode, done.stdout.decode("utf-8", "replace").strip()
+    done = command.run("systemctl", *arguments)
+    return done.status, done.output.strip()
 
 
 # ------------------------------------------------------------------------------------------------------------------ plan
@@ -472,9 +471,8 @@ def restart_readers(module, plan, paths):
 
 def last_words(name):
     """The end of the unit's journal."""
-    command = ["journalctl", "--unit", name, "--lines", "15", "--no-pager", "--output", "cat"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    return done.stdout.decode("utf-8", "replace").splitlines()
+    options = ["--lines", "15", "--no-pager", "--output", "cat"]
+    return command.run("journalctl", "--unit", name, *options).output.splitlines()
 
 
 # -------------------------------------------------------------------------------------------------------------- remember

@@ -24,16 +24,20 @@ class Instrument(ActionBase):
         """Return the module's result; that nothing changed, where the host need not be asked."""
         result = super().run(tmp, task_vars)
         self.variables = task_vars
-        shared = {option: self._templar.template(task_vars[name]) for option, name in self.SHARED}
         try:
-            arguments = self.prepared({**shared, **self._task.args})
+            arguments = self.prepared(dict(self._task.args))
             if not self.must_ask(arguments):
                 return {**result, "changed": False, "actions": []}
-            sent = self.sent(arguments)
+            # Only now: nobody needs them where nobody is asked.
+            sent = {**{option: self.shared(name) for option, name in self.SHARED}, **self.sent(arguments)}
         except ValueError as error:
             raise AnsibleActionFail(str(error)) from error
         answer = self._execute_module(module_args=sent, task_vars=task_vars)
         return {**result, **answers.noted(answer, task_vars, **self.learned(arguments, answer))}
+
+    def shared(self, name: str) -> Any:
+        """Return the value of a variable that the role openstack brings to every play."""
+        return self._templar.template(self.variables[name])
 
     def prepared(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments in the form that the decision needs. Raises ValueError for data that cannot be used."""
@@ -59,3 +63,24 @@ class Instrument(ActionBase):
     def learned(self, arguments: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         """Return what is known of the host after the module has run (answers.RUN)."""
         return {}
+
+
+class OnceARun(Instrument):
+    """An instrument for things of a list, of which a run completes each once.
+
+    A playbook does it for all pages at once; each page's own task finds its thing there, and does it where the page runs alone.
+    """
+
+    # Where the run keeps the names of what is complete (answers.RUN), the option that has the list, and the key of a name in it.
+    KEPT, OPTION, NAME = "", "", ""
+
+    def must_ask(self, arguments: dict[str, Any]) -> bool:
+        """Whether one of the things may be incomplete."""
+        return not {one[self.NAME] for one in arguments[self.OPTION]} <= set(self._complete())
+
+    def learned(self, arguments: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        """What is complete now."""
+        return {self.KEPT: sorted({*self._complete(), *answer.get("complete", ())})}
+
+    def _complete(self) -> Iterable[str]:
+        return answers.done(self.variables).get(self.KEPT, ())

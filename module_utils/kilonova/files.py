@@ -307,11 +307,11 @@ def read(path):
 
 def write(path, content, uid, gid, mode):
     """Replace a file, with the directories that are missing."""
-    try:
-        place = Place(path, create=True).__enter__()
-    except OSError as error:
-        raise unwritable(os.path.dirname(path), error) from error
-    with place:
+    with contextlib.ExitStack() as stack:
+        try:
+            place = stack.enter_context(Place(path, create=True))
+        except OSError as error:
+            raise unwritable(os.path.dirname(path), error) from error
         place.write(content, uid, gid, mode)
 
 

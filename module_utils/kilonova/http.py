@@ -53,7 +53,7 @@ def answer(target):
             return f"HTTP status {status}" if status >= 500 else None
         with socket.create_connection(split(target), timeout=5):
             return None
-    except (OSError, NoAnswer) as error:
+    except (OSError, NoAnswer, ValueError) as error:  # ValueError: it is neither a URL nor host:port
         return f"no answer: {error}"
 
 

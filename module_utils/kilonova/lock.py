@@ -121,6 +121,7 @@ def _begun(pid):
     with open(f"/proc/{pid}/stat", "rb") as stream:
         # The name of the program, in parentheses, may contain anything.
         ticks = int(stream.read().rpartition(b")")[2].split()[19])
-    with open("/proc/uptime", encoding="ascii") as stream:
-        up = float(stream.read().split()[0])
-    return time.time() - up + ticks / os.sysconf("SC_CLK_TCK")
+    # Not by /proc/uptime and the time now: two looks at one process would differ by a second now and then.
+    with open("/proc/stat", encoding="ascii") as stream:
+        booted = next(int(line.split()[1]) for line in stream if line.startswith("btime "))
+    return booted + ticks / os.sysconf("SC_CLK_TCK")

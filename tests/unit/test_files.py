@@ -464,14 +464,18 @@ SHAPES = [
 def test_state_files_of_any_shape_count_as_absent(run, tmp_path, text):
     directory = Path(unit_state.DIRECTORY)
     directory.mkdir()
-    for name in ("services.json", "files.json"):
+    names = ("services.json", "files.json", "answers.json")
+    for name in names:
         (directory / name).write_text(text)
     warnings = []
     assert (unit_state.load_state(warnings.append), unit_state.load_files(warnings.append)) == ({}, [])
-    assert [warning.split(" ")[0] for warning in warnings] == [str(directory / "services.json"), str(directory / "files.json")]
+    unit_state.load_answers(warnings.append)
+    assert [warning.split(" ")[0] for warning in warnings][:2] == [str(directory / name) for name in names[:2]]
     code = load("host_facts")
     assert code.services(unit_state.load_state(), b"key", {}, {}) == {"busy": [], "current": {}}
     assert code.file_digests(unit_state.load_files(), b"key") == {}
+    # Text is where something answers, or does not: what is neither a URL nor a port does not.
+    assert not any(code.answering([*unit_state.load_answers().values(), "", "x", "a:b", "http://", "[::1"]).values())
     path = tmp_path / "x.conf"
     assert run(load("config_files"), files=[entry(path)])["changed"]
     assert json.loads((directory / "files.json").read_text()) == [str(path)]
@@ -563,7 +567,7 @@ def test_a_migration_whose_module_was_killed_keeps_the_lock(run, tmp_path, holde
 CHANGING = [
     path
     for path in sorted((config_files.ROLES.parent / "library").glob("*.py"))
-    if "supports_check_mode=True" in (text := path.read_text()) and re.search(r"changed=(?!False)", text)
+    if "supports_check_mode=True" in (text := path.read_text()) and re.search(r"changed=(?!False)|\bresult\.leave\(", text)
 ]
 # They make nothing that a second run could meet: an answer in /run, a guest's image and the sandbox, which is this machine's own.
 ALONE = {"migration_keys", "kvm_probe", "launch_instance", "tempest_cloud", "sandbox_containers", "sandbox_image", "trace_launch"}
@@ -576,12 +580,23 @@ def test_every_module_that_changes_a_host_takes_its_lock(path):
     assert "lock.take(module)" in path.read_text()
 
 
+def test_nothing_stays_open(tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(5):
+        files.write(str(tmp_path / "made" / str(number)), b"x", os.geteuid(), os.getegid(), 0o600)
+        assert files.read(str(tmp_path / "made" / str(number))) == b"x"
+        assert files.refusals([str(tmp_path / "made")])
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_one_run_at_a_time_works_on_an_inventory(tmp_path):
     """The whole run; the lock is the inventory's own descriptor, so nothing is left behind."""
     (tmp_path / "hosts.yml").touch()
     held = os.open(tmp_path, os.O_RDONLY)
     said = []
-    done = threading.Thread(target=lambda: said.extend(changes.hold([str(tmp_path), "localhost,", "/nowhere"], said.append)))
+    waited = [str(tmp_path), "localhost,", "/nowhere"]
+    # A daemon: where an assertion fails, it waits for ever.
+    done = threading.Thread(target=lambda: said.extend(changes.hold(waited, said.append)), daemon=True)
     fcntl.flock(held, fcntl.LOCK_EX)
     done.start()
     while not said:

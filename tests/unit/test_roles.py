@@ -290,3 +290,14 @@ def test_every_unit_is_one_that_the_host_tells_of(role):
     patterns = [pattern for declaration in declarations for pattern in declaration["service"]["units"]]
     patterns += SHARED["openstack_backend_units"] + SHARED["openstack_host_units"]
     assert not [name for name in names if not any(fnmatch(f"{name}.service", pattern) for pattern in patterns)]
+
+
+def test_facts_of_actions_are_read_where_they_are():
+    """ansible.cfg does not inject them: by their bare names they would be undefined, or a default, without a word."""
+    text = "".join(path.read_text(encoding="utf-8") for part in ("tasks", "vars") for path in ROLES.glob(f"*/{part}/**/*.yml"))
+    actions = "".join(path.read_text(encoding="utf-8") for path in TREE.glob("action_plugins/*.py"))
+    facts = re.findall(r"""ansible_facts"?\]? ?= ?{"(\w+)":""", actions)
+    assert len(facts) == actions.count("ansible_facts") > 0
+    for name in facts:
+        assert re.search(rf"(?<=ansible_facts\.){name}\b", text), f"no role reads ansible_facts.{name}"
+        assert not re.search(rf"(?<!ansible_facts\.)\b{name}\b", text), f"{name}: read it as ansible_facts.{name}"

@@ -13,16 +13,11 @@ from types import SimpleNamespace
 
 import pytest
 from ansible.module_utils.kilonova import schema
+from harness import LIBRARY, Failed
 
 pymysql = pytest.importorskip("pymysql")
 if not (shutil.which("mariadbd") and shutil.which("mariadb-install-db")):
     pytest.skip("mariadb-server is not installed", allow_module_level=True)
-
-LIBRARY = Path(__file__).resolve().parents[2] / "library"
-
-
-class Failed(Exception):
-    """fail_json was called."""
 
 
 @pytest.fixture(scope="module")

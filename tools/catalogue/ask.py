@@ -15,8 +15,8 @@ import extract
 
 extract.compat()
 
-import nova.conf  # noqa: E402
-from oslo_config import cfg  # noqa: E402
+import nova.conf  # noqa: E402 - needs what extract.compat() has made
+from oslo_config import cfg  # noqa: E402 - the same
 
 
 def main() -> None:

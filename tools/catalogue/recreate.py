@@ -23,8 +23,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from kilonova.config.catalogue import store  # noqa: E402
-from kilonova.config.releases import RELEASES, Release, find  # noqa: E402
+from kilonova.config.catalogue import store  # noqa: E402 - found by the line above
+from kilonova.config.releases import RELEASES, Release, find  # noqa: E402 - found by the line above
 
 
 def wanted(name: str) -> bool:
