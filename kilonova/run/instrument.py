@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -47,6 +48,7 @@ class Instrument(ActionBase):
         """Return the entries of files with the operator's overrides, of the role whose task this is."""
         role = self._task._role.get_name() if self._task._role else ""
 
+        @functools.cache  # the same three for all files of a task
         def find(variable: str) -> Any:
             return self._templar.template(self.variables.get(variable))
 
