@@ -21,6 +21,7 @@ short_description: The guide's last page, Launch an instance, in one openstacksd
 description:
   - Creates what is missing of the image, the flavor, the provider and the self-service network, the router, the rules that admit
     ICMP, SSH and HTTP, the instance and its floating address; changes nothing that exists.
+  - Starts an instance that is SHUTOFF, as it is after a restart of its host.
   - Waits until the instance is ACTIVE, says on its console that it has an address and its metadata, and answers HTTP at its
     floating address.
 options:
@@ -197,10 +198,12 @@ class Launch:
                 name=self.p["name"], image_id=image.id, flavor_id=flavor.id, networks=[{"uuid": inside.id}]
             ),
         )
+        if server and self.module.check_mode:
+            return self.active(server.id)
         return server and self.wait("instance %(name)s to be ACTIVE" % self.p, lambda: self.active(server.id))
 
     def active(self, server_id):
-        """The server when it is ACTIVE; fails at once when it never will be."""
+        """The server when it is ACTIVE; starts it when it is SHUTOFF, and fails at once when it never will be ACTIVE."""
         server = self.cloud.compute.get_server(server_id)
         if server.status == "ERROR":
             fault = server.fault or {}
@@ -208,6 +211,9 @@ class Launch:
             said = last_host_fault(server_id)
             message = "%s The last host that tried it said: %s" % (message, said) if said else message
             result.fail(self.module, message, self.actions)
+        self.last = {"status": server.status}
+        if server.status == "SHUTOFF" and not server.task_state:
+            self.make("start instance %(name)s" % self.p, None, lambda: self.cloud.compute.start_server(server_id))
         return server if server.status == "ACTIVE" else None
 
     def floating_address(self, server, outside):
@@ -236,7 +242,12 @@ class Launch:
         """The lines of the console once it shows the pattern."""
 
         def ask():
-            output = self.cloud.compute.get_server_console_output(server.id)["output"] or ""
+            try:
+                output = self.cloud.compute.get_server_console_output(server.id)["output"] or ""
+            except openstack.exceptions.NotFoundException:
+                # It ended with its host, and Nova takes it for ACTIVE until it compares the two.
+                self.active(server.id)
+                return None
             self.last = {"console": output.splitlines()[-30:]}
             return output if re.search(self.p["console_pattern"], output) else None
 

@@ -188,6 +188,9 @@ STATE_SCRIPT = (
 # What an image with packages still needs, once (sandbox_image).
 FIRST_BOOT = "f=/var/lib/kilonova-sandbox/run; [ ! -e $f ] || sh $f"
 
+# Where podman's monitors write how a container of root's ended.
+EXITS = "/run/libpod/exits"
+
 # Lines of /proc/PID/limits, by the name of the limit.
 LIMIT_LINES = {
     "as": "Max address space",
@@ -280,6 +283,16 @@ def missing_hosts_lines(text: str, wanted: dict[str, str]) -> list[str]:
     return [f"{address} {name}" for name, address in wanted.items() if (address, name) not in present]
 
 
+def is_first(pid: int) -> bool:
+    """Whether a process is the first one of a PID namespace of its own."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as stream:
+            found = re.search(r"^NSpid:(?:\s+\d+)*\s+\d+\s+1$", stream.read(), re.MULTILINE)
+    except FileNotFoundError:
+        return False
+    return found is not None
+
+
 class Sandbox:
     def __init__(self, module: AnsibleModule):
         self.module = module
@@ -300,9 +313,25 @@ class Sandbox:
         return json.loads(self.podman(kind, "inspect", *names)) if names else []
 
     def containers(self) -> dict[str, dict]:
-        """Return every container on this machine by name: labels, state."""
+        """Return every container on this machine by name: labels, state, and whether podman has not seen that it ended."""
         found = json.loads(self.podman("ps", "--all", "--format", "json") or "[]") or []
+        for entry in found:
+            entry["Unseen"] = entry["State"] == "running" and not is_first(entry["Pid"])
+            if entry["Unseen"]:
+                entry["State"] = "exited"
         return {entry["Names"][0]: entry for entry in found}
+
+    def record_unseen_ends(self, entries: list[dict]) -> None:
+        """Write down the ends of containers whose monitors ended with them, as after the kernel's lack of memory.
+
+        That is the monitor's to do (conmon's --exit-dir). Without it, podman takes the container for a running one: it starts and
+        stops nothing of it, and every command in it fails.
+        """
+        for entry in entries:
+            with open(os.path.join(EXITS, entry["Id"]), "w", encoding="ascii") as stream:
+                stream.write("137")  # as after SIGKILL
+        if entries:
+            self.podman("ps", "--all", "--sync")
 
     def networks(self) -> dict[str, dict]:
         found = json.loads(self.podman("network", "ls", "--format", "json") or "[]") or []
@@ -586,6 +615,7 @@ class Sandbox:
                     f"--opt=mtu={network['mtu']}",
                 ]
                 self.podman("network", "create", *options, *["--internal"] * network["internal"], network["name"])
+        self.record_unseen_ends([containers[name] for name in started if containers[name]["Unseen"]])
         commands = {name: ["podman", "start", name] for name in started}
         if new:
             how = self.working_options(self.image(new[0]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
+import subprocess
 
 import pytest
 from deployment import SITE, Deployment, differences, read
@@ -51,6 +53,18 @@ def test_a_restart_that_was_pending_happens(sandbox, tmp_path):
     sandbox.playbook(SITE, *option)
     assert restarted(before, sandbox.look("pulse")) == READERS
     sandbox.playbook(SITE)
+
+
+def test_containers_that_were_killed_with_their_monitors_start_again(sandbox, tmp_path):
+    for host in sandbox.hosts:
+        for key in ("ConmonPid", "Pid"):
+            found = ["podman", "inspect", "--format", f"{{{{.State.{key}}}}}", sandbox.container(host)]
+            os.kill(int(subprocess.run(found, capture_output=True, text=True, check=True).stdout), signal.SIGKILL)
+    done = sandbox.recorded(tmp_path / "record", "playbooks/sandbox.yml")[0]
+    assert {(host, task) for host, task, _item in done} == {
+        ("localhost", "sandbox : Provide the networks and the containers, present")
+    }
+    assert sandbox.recorded(tmp_path / "again", SITE)[0] == set()
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import time
 from pathlib import Path
-from subprocess import CompletedProcess, run
+from subprocess import CompletedProcess, Popen, run
 from types import ModuleType
 
 import pytest
@@ -131,6 +132,21 @@ def test_hosts_lines_of_others_are_left_alone() -> None:
 )
 def test_init_command(version: str, unified: bool, plain: bool) -> None:
     assert (containers.init_command(version, unified) == ["/sbin/init"]) == plain
+
+
+def test_a_process_of_a_container_is_told_from_another_with_its_number() -> None:
+    namespace = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "sleep", "60"]
+    with Popen(namespace) as outer:
+        try:
+            children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+            while not children.read_text().split():
+                time.sleep(0.01)
+            (inner,) = map(int, children.read_text().split())
+            assert containers.is_first(inner)
+            assert not containers.is_first(outer.pid)
+        finally:
+            outer.kill()
+    assert not containers.is_first(outer.pid)
 
 
 @pytest.mark.parametrize(
