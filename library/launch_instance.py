@@ -101,9 +101,9 @@ class Launch:
         existing = self.cloud.compute.find_flavor(flavor["name"])
         return self.make("create flavor %(name)s" % flavor, existing, lambda: self.cloud.compute.create_flavor(**flavor))
 
-    def networks(self):
-        """Guide: create the provider and the self-service network and the router between them."""
-        network, provider, own = self.cloud.network, self.p["provider"], self.p["selfservice"]
+    def provider(self):
+        """Guide: create the provider network."""
+        network, provider = self.cloud.network, self.p["provider"]
         outside = self.make(
             "create provider network %(network)s" % provider,
             network.find_network(provider["network"]),
@@ -129,6 +129,11 @@ class Launch:
                 )
             ),
         )
+        return outside
+
+    def selfservice(self):
+        """Guide: create the self-service network."""
+        network, own = self.cloud.network, self.p["selfservice"]
         inside = self.make(
             "create self-service network %(network)s" % own,
             network.find_network(own["network"]),
@@ -142,13 +147,22 @@ class Launch:
             ),
         )
 
-        def create_router():
+        return inside, subnet
+
+    def router(self, outside, subnet):
+        """Guide: create a router between the two."""
+        network, own = self.cloud.network, self.p["selfservice"]
+
+        def create():
             router = network.create_router(name=own["router"], external_gateway_info={"network_id": outside.id})
             network.add_interface_to_router(router, subnet_id=subnet.id)
             return router
 
-        self.make("create router %(router)s" % own, network.find_router(own["router"]), create_router)
-        return outside, inside
+        self.make("create router %(router)s" % own, network.find_router(own["router"]), create)
+
+    def has_dhcp_agents(self):
+        """Whether agents answer DHCP. OVN does it itself."""
+        return any(agent.is_alive for agent in self.cloud.network.agents(agent_type="DHCP agent"))
 
     def served(self, subnet):
         """Return the subnet when its DHCP port is there, so that one network is plugged after the other.
@@ -156,8 +170,7 @@ class Launch:
         Open vSwitch 3.1 in userspace loses ports that are plugged at the same moment; the DHCP agent tries again after minutes.
         """
         network = self.cloud.network
-        # OVN answers DHCP itself and has no such agent.
-        if any(agent.is_alive for agent in network.agents(agent_type="DHCP agent")):
+        if self.has_dhcp_agents():
             self.wait(
                 "the DHCP port of subnet %s" % subnet.cidr,
                 lambda: any(
@@ -191,13 +204,16 @@ class Launch:
     def server(self, image, flavor, inside):
         """Guide: launch an instance on the self-service network."""
         compute = self.cloud.compute
-        server = self.make(
+        return self.make(
             "launch instance %(name)s" % self.p,
             compute.find_server(self.p["name"]),
             lambda: compute.create_server(
                 name=self.p["name"], image_id=image.id, flavor_id=flavor.id, networks=[{"uuid": inside.id}]
             ),
         )
+
+    def launched(self, server):
+        """The server once it is ACTIVE."""
         if server and self.module.check_mode:
             return self.active(server.id)
         return server and self.wait("instance %(name)s to be ACTIVE" % self.p, lambda: self.active(server.id))
@@ -304,9 +320,14 @@ def main():
     found = {}
     try:
         image, flavor = launch.image(), launch.flavor()
-        outside, inside = launch.networks()
-        launch.rules(cloud.current_project_id)
+        # The instance needs its own network only: the rest is made while it starts, unless ports are plugged one after the other.
+        outside = launch.provider() if launch.has_dhcp_agents() else None
+        inside, subnet = launch.selfservice()
         server = launch.server(image, flavor, inside)
+        outside = outside or launch.provider()
+        launch.router(outside, subnet)
+        launch.rules(cloud.current_project_id)
+        server = launch.launched(server)
         if server:
             fixed, floating = launch.floating_address(server, outside)
             found = {"server": {"id": server.id, "name": server.name, "fixed_address": fixed, "floating_address": floating}}

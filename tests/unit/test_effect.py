@@ -190,30 +190,36 @@ def test_every_unit_reads_files_of_its_host(groups, backend):
 
 
 def test_on_one_host_a_change_of_the_controllers_file_restarts_the_compute_services(tmp_path):
-    """The play of compute nodes knows the controller's files: what its units read of them is in their digests."""
+    """The plays of compute nodes know the controller's files: what their units read of them is in their digests."""
     directory = tmp_path / "inventory"
     (directory / "group_vars" / "all").mkdir(parents=True)
     groups = {group: {"hosts": {"allinone": {}}} for group in ONE}
     (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}), encoding="utf-8")
     usual = {**SECRETS, "openstack_management_address": "10.0.0.11", "ansible_connection": "local", "openstack_release": "epoxy"}
     (directory / "group_vars" / "all" / "main.yml").write_text(yaml.safe_dump(usual), encoding="utf-8")
-    play = yaml.safe_load((TREE / "playbooks" / "compute_nodes.yml").read_text(encoding="utf-8"))[0]
-    asked = "{'units': __nova_compute_units, 'files': __nova_compute_files + openstack_controller_files}"
-    agent = "{'units': __neutron_ovn_units, 'files': __neutron_ovn_files + __neutron_compute_files + openstack_controller_files}"
-    play["roles"] = [{"role": "neutron_ovn"}]  # included by name, and so not known when the play begins
-    play["tasks"].append(
-        {
-            "name": "Record",
-            "tags": ["record"],
-            "delegate_to": "localhost",
-            "ansible.builtin.copy": {
-                "content": f"{{{{ [{asked}, {agent}] | to_json }}}}",
-                "dest": str(tmp_path / "units.json"),
-                "mode": "0600",
-            },
-        }
-    )
-    (tmp_path / "record.yml").write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
+    asked = {
+        "compute_nodes": "{'units': __nova_compute_units, 'files': __nova_compute_files + openstack_controller_files}",
+        "networking_nodes": (
+            "{'units': __neutron_ovn_units, 'files': __neutron_ovn_files + __neutron_compute_files + openstack_controller_files}"
+        ),
+    }
+    plays = []
+    for name, units in asked.items():
+        plays += yaml.safe_load((TREE / "playbooks" / f"{name}.yml").read_text(encoding="utf-8"))
+        plays[-1]["roles"] = [{"role": "neutron_ovn"}]  # included by name, and so not known when the play begins
+        plays[-1]["tasks"].append(
+            {
+                "name": "Record",
+                "tags": ["record"],
+                "delegate_to": "localhost",
+                "ansible.builtin.copy": {
+                    "content": f"{{{{ {units} | to_json }}}}",
+                    "dest": str(tmp_path / f"{name}.json"),
+                    "mode": "0600",
+                },
+            }
+        )
+    (tmp_path / "record.yml").write_text(yaml.safe_dump(plays, sort_keys=False), encoding="utf-8")
 
     def digests(**extra):
         done = run(
@@ -230,7 +236,7 @@ def test_on_one_host_a_change_of_the_controllers_file_restarts_the_compute_servi
             ANSIBLE_FILTER_PLUGINS=str(TREE / "filter_plugins"),
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        tasks = json.loads((tmp_path / "units.json").read_text(encoding="utf-8"))
+        tasks = [json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")) for name in asked]
         units = []
         for role, task in zip(("nova_compute", "neutron_ovn"), tasks, strict=True):
             files = [with_overrides(role, entry, extra.get) for entry in task["files"]]
