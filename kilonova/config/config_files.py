@@ -12,6 +12,7 @@ A *file* is a mapping that a role declares, with these keys:
     catalogue   of a file whose options are known, what it is checked against before it is written: `release`; `node`,
                 `controller` or `compute`, to find options of the other; `accepted`, options ("[section] option") whose
                 warnings are known
+    reread      true: services read it again by themselves when it changes, so no unit is restarted for it
     role        the role that declares it, where another role reads it; overrides: the names under which its overrides stand
 
 Everything here runs where Ansible runs, once for all of a host's files, and touches no host: the deployment and `make config`
@@ -20,6 +21,7 @@ share it.
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
@@ -149,6 +151,7 @@ def _environment() -> jinja2.Environment:
         sort_keys=False,
         width=float("inf"),
     )
+    environment.filters["to_json"] = lambda data: json.dumps(_plain(data), indent=2)
     return environment
 
 
@@ -286,6 +289,8 @@ def digests(files: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """
     result: dict[str, dict[str, str]] = {}
     for entry in files:
+        if entry.get("reread"):
+            continue
         if entry.get("layers") is not None and entry.get("template") not in WITHOUT_SECTIONS:
             parts = {
                 section: repr([(option, value) for option, (value, _layer) in options.items()])

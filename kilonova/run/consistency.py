@@ -79,7 +79,7 @@ def check(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Proble
     for name in inventory.groups.get("controllers", ())[:1]:
         host = inventory.host(name)
         networks = _flat_networks(inventory, hosts)
-        for rows in (_ports(host), _servers(host), _connections(host), _grants(host), _urls(host), networks):
+        for rows in (_ports(host), _servers(host), _connections(host), _grants(host), _urls(host), _policies(host), networks):
             for row in rows:
                 found.setdefault(row, []).append(name)
         for where, row in _overlay(inventory, host, hosts):
@@ -415,7 +415,64 @@ def _urls(host: inventories.Host) -> Iterator[Wrong]:
             yield variable, shown, "does not end in /v3, the version of the API", f"write {parts.scheme}://{parts.netloc}/v3"
         elif variable == "openstack_auth_url" and parts.hostname in own and parts.port != KEYSTONE:
             yield variable, shown, f"does not have Keystone's port on the controller, {KEYSTONE}", f"write port {KEYSTONE}"
+    for variable in PUBLIC:
+        text = str(_value(host, variable, ""))
+        parts = urlsplit(text)
+        if "@" in parts.netloc:
+            yield variable, _without_login(text), "contains a user or password", "remove it; users log in with their own accounts"
+        elif parts.query or parts.fragment:
+            yield variable, text, "has a query or a fragment, to which no client can add a path", "remove what begins with ? or #"
+        elif variable == "openstack_public_compute_url" and not parts.path.rstrip("/").endswith("/v2.1"):
+            shown = parts._replace(path=f"{parts.path.rstrip('/')}/v2.1").geturl()
+            yield variable, text, "does not end in /v2.1, the version of the API", f"write {shown}"
 
+
+def _policies(host: inventories.Host) -> Iterator[Wrong]:
+    """Rules of policies are ones that oslo.policy reads: of another, it only logs an error, and denies what it is about."""
+    for variable in POLICIES:
+        rules = _value(host, variable, {})
+        for name, rule in rules.items() if isinstance(rules, Mapping) else ():
+            if not isinstance(name, str) or not name.strip():
+                what = f"has the rule {name!r}, which is not a name"
+                yield variable, str(rule), what, "write a name such as os_compute_api:servers:create"
+            elif not isinstance(rule, str):
+                what = f"is not a text, as the rule {name} must be"
+                yield variable, str(rule), what, 'write a rule such as "role:member", "@" (everybody) or "!" (nobody)'
+            elif what := wrong_rule(rule):
+                remedy = 'write checks such as "role:member" with and, or, not and parentheses, "@" (everybody) or "!" (nobody)'
+                yield variable, rule, f"{what}, in the rule {name}", remedy
+
+
+def wrong_rule(rule: str) -> str:
+    """What is wrong with a check string of oslo.policy; empty when nothing is. An empty one admits everybody."""
+    words = []
+    for word in rule.split():
+        bare = word.lstrip("(")
+        inner = bare.rstrip(")")
+        # A parenthesis may be a part of a check, as in %(project_id)s, but not at its end.
+        words += ["("] * (len(word) - len(bare)) + [inner] * bool(inner) + [")"] * (len(bare) - len(inner))
+    depth, wants = 0, True
+    for word in words:
+        if wants and word.lower() == "not":
+            continue
+        if wants and word == "(":
+            depth += 1
+        elif wants and (word in ("@", "!") or ":" in word.strip(":")):
+            wants = False
+        elif not wants and word.lower() in ("and", "or"):
+            wants = True
+        elif not wants and word == ")" and depth:
+            depth -= 1
+        else:
+            return f"{word!r} stands where {'a check' if wants else '`and` or `or`'} must"
+    if words and wants:
+        return "ends where a check must stand"
+    return "has a parenthesis that is not closed" if depth else ""
+
+
+# Endpoints that users are told, beside the Identity service's.
+PUBLIC = tuple(f"openstack_public_{service}_url" for service in ("image", "placement", "compute", "network"))
+POLICIES = tuple(f"{role}_policy" for role in ("keystone", "glance", "placement", "nova_controller", "neutron_controller"))
 
 # What other hosts or users are told.
 REACHED = (
@@ -425,6 +482,7 @@ REACHED = (
     "openstack_public_auth_url",
     "openstack_rabbit_host",
     "nova_compute_novncproxy_base_url",
+    *PUBLIC,
 )
 
 

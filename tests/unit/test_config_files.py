@@ -438,6 +438,15 @@ def test_units_read_what_they_say_except_what_they_ignore():
     assert libvirtd["digests"] == {}
 
 
+def test_no_unit_is_restarted_for_what_services_read_again():
+    def made(**rules):
+        policy = {"path": "/etc/p.yaml", "template": "policy.yaml.j2", "variables": {"variable": "p", "rules": rules}}
+        return units_with_digests([{"name": "x"}], [ini(one={"DEFAULT": {"a": 1}}), {**policy, "reread": True}])
+
+    assert made() == made(get="@")
+    assert list(made()[0]["digests"]) == ["/etc/x.conf"]
+
+
 def test_a_unit_that_reads_an_unknown_file_is_refused():
     with pytest.raises(ValueError, match=r"^unit a reads /etc/b, which is not among the files /etc/default/proxy$"):
         units_with_digests([{"name": "a", "reads": ["/etc/b"]}], [PROXY])

@@ -64,6 +64,11 @@ EXTRAS = """
       nova.conf: {DEFAULT: {debug: true, instance_usage_audit: true}}
       99-openstack.cnf: {mysqld: {max_connections: 5000}}
     openstack_datapath: "{{ 'netdev' if site_debug else 'system' }}"
+    openstack_vendordata: {site: "{{ site_domain }}", dns: [192.0.2.53], name: 'Zürich "1"'}
+    openstack_public_image_url: "https://{{ openstack_public_host }}/image"
+    nova_controller_policy:
+      "os_compute_api:servers:create": "role:member and project_id:%(project_id)s"
+      "os_compute_api:servers:index": "@"
     nova_compute_overrides:
       nova.conf:
         DEFAULT:
@@ -706,6 +711,55 @@ def test_a_name_is_the_controllers_when_it_says_so():
 ASKS = yaml.safe_load((ROLES / "preflight" / "vars" / "main.yml").read_text(encoding="utf-8"))
 ADMIN = {"openstack_database_admin_user": "root", "openstack_database_admin_pass": "of-an-administrator"}
 RUNS = {"services": {"busy": ["keystone"], "current": {"keystone": {}}}}
+
+
+# --------------------------------------------------------------------------------------------- data of the operator's own
+
+
+def identities(source):
+    """Type of a service -> the URL of its public endpoint."""
+    entries = source.host("controller").find("openstack_identities")
+    return {entry["type"]: entry["endpoints"]["public"] for entry in entries}
+
+
+def test_a_public_endpoint_has_a_port_and_a_path_of_its_own():
+    usual = identities(inventory(openstack_public_host="cloud.example.org"))
+    assert usual["image"] == "http://cloud.example.org:9292"
+    assert usual["compute"] == "http://cloud.example.org:8774/v2.1"
+    given = {"image": "https://cloud.example.org/image", "compute": "https://cloud.example.org:8443/compute/v2.1"}
+    found = identities(inventory(**{f"openstack_public_{kind}_url": url for kind, url in given.items()}))
+    assert {kind: found[kind] for kind in given} == given
+    assert found["network"] == "http://10.0.0.11:9696"
+
+
+@pytest.mark.parametrize(
+    ("variable", "path"),
+    [
+        ("keystone_policy", "/etc/keystone/policy.d/50-kilonova.yaml"),
+        ("glance_policy", "/etc/glance/policy.d/50-kilonova.yaml"),
+        ("placement_policy", "/etc/placement/policy.d/50-kilonova.yaml"),
+        ("nova_controller_policy", "/etc/nova/policy.d/50-kilonova.yaml"),
+        ("neutron_controller_policy", "/etc/neutron/policy.d/50-kilonova.yaml"),
+    ],
+)
+def test_rules_of_a_policy_are_written_and_taken_back(variable, path):
+    rules = {"get:all: # 1": "role:a and 'Member':%(role.name)s", "b": "", "c": "!"}
+    made = texts(inventory(**{variable: rules}))
+    assert yaml.safe_load(made["controller", path]) == rules
+    assert ("compute1", path) not in made
+    assert yaml.safe_load(texts(inventory())["controller", path]) is None
+
+
+def test_vendor_data_is_where_it_is_read():
+    data = {"site": {"dns": ["192.0.2.53"], "name": 'Zürich "1"'}}
+    path = "/etc/nova/vendor_data.json"
+    for groups in (TWO, ONE):
+        made = texts(inventory(groups, openstack_vendordata=data))
+        for host in {host for members in groups.values() for host in members}:
+            assert json.loads(made[host, path]) == data
+            assert f"vendordata_jsonfile_path = {path}\n" in made[host, "/etc/nova/nova.conf"]
+    without = texts(inventory())
+    assert not any(name == path or "vendordata_jsonfile_path" in text for (_host, name), text in without.items())
 
 
 @pytest.mark.parametrize(
