@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""The guide's last step: `openstack compute service list`, until it shows every service of every host up."""
+"""The guide's last steps: `openstack compute service list` and `network agent list`, until they show all of every host up."""
 
 import time
 
@@ -14,14 +14,15 @@ except ImportError:  # check mode on a fresh host: the package comes with this v
 
 DOCUMENTATION = r"""
 module: compute_services
-short_description: Wait until openstack compute service list shows every expected service up
+short_description: Wait until openstack compute service list and network agent list show everything expected up
 description:
-  - Reads only. Fails with the list when a service is missing or down after C(timeout) seconds, or has disabled itself because
-    it cannot work. One that somebody has disabled, for maintenance, is a warning. Check mode waits for nothing.
+  - Reads only. Fails with the list when a service or agent is missing or down after C(timeout) seconds, or has disabled itself
+    because it cannot work. One that somebody has disabled, for maintenance, is a warning. Check mode waits for nothing.
 options:
   auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
   region: {type: str, required: true, description: Region of the Compute service.}
   expected: {type: dict, required: true, description: Binary to the list of its hosts.}
+  agents: {type: dict, default: {}, description: 'The same of agents of the Networking service, which is asked only for these.'}
   timeout: {type: int, default: 120, description: Seconds to wait for all of them.}
 """
 
@@ -50,6 +51,25 @@ def missing(services, wanted):
     return sorted(wanted - up - idle)
 
 
+def as_services(agents):
+    """Agents of the Networking service as rows of the same table."""
+    return [
+        {
+            "binary": agent["binary"],
+            "host": agent["host"],
+            "zone": agent.get("availability_zone") or "-",
+            "status": "enabled" if agent["admin_state_up"] else "disabled",
+            "state": "up" if agent["alive"] else "down",
+        }
+        for agent in agents
+    ]
+
+
+def pairs(expected):
+    """(binary, host) of each."""
+    return {(binary, host) for binary, hosts in expected.items() for host in hosts}
+
+
 def main():
     """Entry point."""
     module = AnsibleModule(
@@ -57,6 +77,7 @@ def main():
             "auth": AUTH,
             "region": {"type": "str", "required": True},
             "expected": {"type": "dict", "required": True},
+            "agents": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
@@ -66,16 +87,21 @@ def main():
         # A plan waits for nothing, and which services are up is not for it to say.
         module.exit_json(changed=False)
     connection = connect(openstack, auth=p["auth"], region_name=p["region"], compute_api_version="2")
-    wanted = {(binary, host) for binary, hosts in p["expected"].items() for host in hosts}
+    agents = pairs(p["agents"])
+    wanted = pairs(p["expected"]) | agents
     deadline = time.monotonic() + p["timeout"]
     services, problem = [], ""
     while True:
         try:
             services = connection.compute.get("/os-services").json()["services"]
+            if agents:
+                services += as_services(connection.network.get("/agents").json()["agents"])
             left = missing(services, wanted)
             if not left:
                 for binary, host in sorted(wanted & disabled(services)):
-                    enable = "openstack compute service set --enable %s %s" % (host, binary)
+                    of_network = (binary, host) in agents
+                    enable = "openstack network agent set --enable, with its ID of `openstack network agent list`"
+                    enable = enable if of_network else "openstack compute service set --enable %s %s" % (host, binary)
                     module.warn("%s on %s is disabled; %s" % (binary, host, enable))
                 module.exit_json(changed=False, table=table(services))
             problem = "not enabled and up: %s" % ", ".join("%s on %s" % pair for pair in left)

@@ -34,3 +34,24 @@ def test_the_table_of_compute_services():
         "nova-compute    compute1    nova      disabled  down",
         "nova-scheduler  controller  internal  enabled   up",
     ]
+
+
+def test_agents_of_networking_stand_in_the_same_table():
+    code = load("compute_services")
+    name, hosts = "neutron-openvswitch-agent", [f"compute{n}" for n in range(1, 5)]
+    agents = [
+        {"binary": name, "host": "compute1", "alive": True, "admin_state_up": True, "availability_zone": None},
+        {"binary": name, "host": "compute2", "alive": False, "admin_state_up": True},
+        {"binary": name, "host": "compute3", "alive": True, "admin_state_up": False},
+        {
+            "binary": "neutron-dhcp-agent",
+            "host": "controller",
+            "alive": True,
+            "admin_state_up": True,
+            "availability_zone": "nova",
+        },
+    ]
+    rows = code.as_services(agents)
+    assert code.missing(rows, code.pairs({name: hosts})) == [(name, "compute2"), (name, "compute4")]
+    assert code.disabled(rows) == {(name, "compute3")}
+    assert code.table(rows)[1] == "neutron-dhcp-agent         controller  nova  enabled   up"

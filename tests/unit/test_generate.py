@@ -593,6 +593,23 @@ def test_the_default_backend_follows_the_release():
         assert inventory(release=release).host("controller").find("openstack_network_backend") == backend
 
 
+@pytest.mark.parametrize(
+    ("backend", "agents"),
+    [
+        ("openvswitch", {"neutron-openvswitch-agent": ["vm1", "vm2"]}),
+        ("linuxbridge", {"neutron-linuxbridge-agent": ["vm1", "vm2"]}),
+        ("ovn", {}),
+    ],
+)
+def test_the_agents_that_must_report_are_the_backends(backend, agents):
+    facts = {name: {"openstack_host": {"hostname": f"vm{n}"}} for n, name in enumerate(("controller", "compute1", "compute2"), 1)}
+    release = "epoxy" if backend == "ovn" else "zed"
+    groups = {"controllers": ["controller"], "computes": ["compute1", "compute2"]}
+    played = {"ansible_play_hosts": ["controller", "compute1"]}  # the other is out of reach
+    source = inventory(groups, release, facts, openstack_network_backend=backend, **played)
+    assert source.host("controller").find("__nova_controller_expected_agents") == agents
+
+
 def test_only_controllers_with_a_bridge_are_gateways():
     mappings = {"openstack_bridge_mappings": {"provider": "br-provider"}}
     found = texts(inventory(release="epoxy", **mappings))
