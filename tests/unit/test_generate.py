@@ -504,6 +504,34 @@ def test_overrides_are_checked_like_ours():
     assert ["api_servers" in line for line in checking.lines(found, "warning")] == [False, True]
 
 
+def checked(source):
+    """What is said about the files of all hosts."""
+    found = checking.Checked(generate.files(source))
+    for _file in found:
+        pass
+    return [f"{complaint.host}: {complaint.what}" for complaint in found.complaints if complaint.level == "error"]
+
+
+def test_files_that_differ_by_the_hosts_addresses_alone_are_checked_once(monkeypatch):
+    validate, asked = checking.catalogue.validate, []
+    monkeypatch.setattr(checking.catalogue, "validate", lambda *args: asked.append(args) or validate(*args))
+    counts = []
+    for number in (2, 20):
+        monkeypatch.setattr(checking, "_FOUND", {})
+        asked.clear()
+        assert checked(inventory({"controllers": ["controller"], "computes": [f"compute{n}" for n in range(number)]})) == []
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("address", ["10.0.0.999", "10.0.0", "1"])
+def test_an_address_that_is_none_is_seen_among_right_ones(address):
+    wrong = {"nova_compute_host_overrides": {"nova.conf": {"vnc": {"server_proxyclient_address": address}}}}
+    groups = {"controllers": ["controller"], "computes": ["compute1", "compute2", "compute3"]}
+    (said,) = checked(inventory(groups, hosts={"compute2": wrong}))
+    assert f"compute2: /etc/nova/nova.conf [vnc] server_proxyclient_address = {address}: not a valid value" in said
+
+
 def test_the_same_complaint_about_many_hosts_is_one_line():
     groups = {"controllers": ["controller"], "computes": [f"compute{number}" for number in range(10)]}
     found = checking.complaints(inventory(groups, nova_compute_overrides={"nova.conf": {"DEFAULT": {"debgu": True}}}))
