@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -12,12 +13,14 @@ import yaml
 from kilonova.config import declared
 from kilonova.config.config_files import ROLES
 from kilonova.config.inventories import Inventory
+from kilonova.run import variables
+from kilonova.run.consistency import OTHER_PORTS
 
 TREE = ROLES.parent
 SHARED = ROLES / "openstack" / "vars" / "main"
 DECLARED = declared.services()
 MAIN = yaml.safe_load((SHARED / "main.yml").read_text())
-NAMES, ON_COMPUTES = MAIN["openstack_services"], MAIN["openstack_services_on_computes"]
+ON_COMPUTES = MAIN["openstack_services_on_computes"]
 VALUES = {name: f"the value of {name}" for name in declared.secrets()}
 
 
@@ -38,16 +41,19 @@ def inventory():
     return Inventory(HOSTS, {"controllers": ["c"], "computes": ["n"]})
 
 
-def test_every_role_that_declares_a_service_is_known_to_every_play():
-    assert sorted(NAMES) == sorted(DECLARED)
-    links = {path.stem: path.resolve() for path in SHARED.glob("*.yml") if path.is_symlink()}
-    assert links == {role: ROLES / role / "vars" / "main" / "service.yml" for role in DECLARED}
+def test_every_role_that_declares_a_service_is_known_to_every_play(inventory):
+    assert inventory.host("n").find("openstack_services") == list(DECLARED)
+    files = {path.parts[-4]: path for path in ROLES.glob("*/vars/main/service.yml")}
+    assert sorted(files) == sorted(declared.declarations())
+    assert {role for role, path in files.items() if f"\n{role}_service:" in path.read_text()} == set(DECLARED)
+    links = {path.stem: path.resolve() for path in (SHARED / "services").iterdir() if path.is_symlink()}
+    assert links == {role: files[role] for role in DECLARED}
 
 
-@pytest.mark.parametrize("role", NAMES)
+@pytest.mark.parametrize("role", DECLARED)
 def test_a_declaration_is_complete(role):
     found = DECLARED[role]
-    assert set(found) == {"service", "account", "identity"}
+    assert set(found) == {"service", "account", "identity", "ports"}
     assert set(found["service"]) == {"directory", "units", "secrets"}
     # Every password that the role declares is one of its secrets, named beside it.
     used = {login["variable"]: login["password"] for login in (found["account"], found["identity"].get("user")) if login}
@@ -80,6 +86,63 @@ def test_whose_configuration_a_host_has(inventory):
     ]
     units = inventory.host("c").find("openstack_units")
     assert {unit for found in DECLARED.values() for unit in found["service"]["units"]} < set(units)
+
+
+# -------------------------------------------------------------------------------------------------------------- ports
+
+WORDS = {"port", "kind", "service", "host", "at", "by", "login", "sometimes", "backends"}
+# What Open vSwitch has on the loopback interface; no unit of ours answers there.
+OPEN_VSWITCH = {"ovn": {6640}, "openvswitch": {6640, 6633}, "linuxbridge": set()}
+
+
+@pytest.mark.parametrize("role", declared.declarations())
+def test_ports_are_declared_in_one_shape(role):
+    assert declared.declarations()[role]["ports"]
+    for row in declared.declarations()[role]["ports"]:
+        assert WORDS - {"kind", "host", "sometimes", "backends"} <= set(row) <= WORDS - {"backends"}, row
+        assert row["at"] in ("management", "api", "loopback", "any") and row.get("kind", "udp") == "udp", row
+
+
+def test_a_role_is_asked_for_its_ports_where_it_is():
+    found = {(row["port"], row["host"], *row.get("backends", ())) for row in declared.ports()}
+    assert len(found) == len(declared.ports()) == sum(len(role["ports"]) for role in declared.declarations().values())
+    assert {
+        (3306, "controller"),
+        (6642, "controller", "ovn"),
+        (6640, "every", "ovn", "openvswitch"),
+        (4789, "every", "linuxbridge"),
+        ("5900-6923", "compute node"),
+        (22, "every"),
+    } <= found
+
+
+@pytest.mark.parametrize(("release", "backend"), [("zed", "linuxbridge"), ("zed", "openvswitch"), ("epoxy", "ovn")])
+def test_what_units_answer_at_is_what_roles_declare(release, backend):
+    """And so is what preflight knows besides; nothing else is declared."""
+    chosen = {"openstack_release": release, "openstack_network_backend": backend}
+    hosts = {name: {**given, **chosen} for name, given in HOSTS.items()}
+    source = Inventory(hosts, {"controllers": ["c"], "computes": ["n"]})
+    rows = [row for row in declared.ports() if row.get("kind") != "udp" and backend in row.get("backends", [backend])]
+    for name, kinds, others in (
+        ("c", ("controller", "every"), set(OTHER_PORTS)),
+        ("n", ("compute node", "every"), {22, "5900-6923", "49152-49215"}),
+    ):
+        host = source.host(name)
+        known = {row["port"]: row["at"] for row in rows if row["host"] in kinds}
+        units = [there for there in variables.units(host).values() if there]
+        assert {port for _address, port in units} | others | OPEN_VSWITCH[backend] == set(known)
+        for address, port in units:
+            wanted = {"loopback": "127.0.0.1", "any": "*"}.get(known[port], host.find("openstack_management_address"))
+            assert address == wanted, port
+
+
+def test_endpoints_and_fixed_options_have_the_ports_that_roles_declare(inventory):
+    for role, entry in zip(DECLARED, inventory.host("c").find("openstack_identities"), strict=True):
+        ports = {row["port"] for row in DECLARED[role]["ports"] if row["at"] == "api"}
+        assert {urlsplit(url).port for url in entry["endpoints"].values()} <= ports
+    fixed = yaml.safe_load((ROLES / "preflight" / "vars" / "main.yml").read_text())["__preflight_kept_twice"]
+    found = {row["default"] for row in fixed if any(name.endswith("_port") and row.get("default") for name in row["names"])}
+    assert found and found <= {row["port"] for row in declared.ports()}
 
 
 # ------------------------------------------------------------------------------------------------------ a made-up service
