@@ -60,6 +60,7 @@ class FilterModule:
             "release_name": _explained(lambda value: releases.find(str(value)).name),
             "role_files": _explained(config_files.role_files),
             "role_packages": _explained(config_files.role_packages),
+            "service_roles": declared.service_roles,
             "service_url": _explained(service_url),
             "sockets": _explained(listening.sockets),
             "tempest_report": tempest.report,

@@ -1,4 +1,4 @@
-"""What the service roles declare, each in its own vars/main/service.yml, read without Ansible."""
+"""What roles declare, each in its own vars/main/service.yml, read without Ansible."""
 
 from __future__ import annotations
 
@@ -15,32 +15,72 @@ from kilonova.config.config_files import ROLES
 
 
 @cache
-def services(roles_path: Path = ROLES) -> dict[str, dict[str, Any]]:
-    """Return role -> what it declares: `service`, `account` and `identity`, as far as it has them, with templates as they are."""
+def _shared(roles_path: Path) -> dict[str, Any]:
+    return yaml.safe_load((roles_path / "openstack" / "vars" / "main" / "main.yml").read_text(encoding="utf-8"))
+
+
+@cache
+def declarations(roles_path: Path = ROLES) -> dict[str, dict[str, Any]]:
+    """Return role -> what it declares, in the guide's order, with templates as they are.
+
+    `ports`; and where it is a service, `service`, `account` and `identity`, as far as it has them.
+    """
     found = {}
-    for path in sorted(roles_path.glob("*/vars/main/service.yml")):
-        role = path.parts[-4]
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        found[role] = {name.removeprefix(f"{role}_"): value for name, value in data.items()}
+    for role in dict.fromkeys(role for roles in _shared(roles_path)["openstack_group_roles"].values() for role in roles):
+        path = roles_path / role / "vars" / "main" / "service.yml"
+        if path.exists():
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            found[role] = {name.removeprefix(f"{role}_"): value for name, value in data.items()}
+    return found
+
+
+def services(roles_path: Path = ROLES) -> dict[str, dict[str, Any]]:
+    """Return the declarations of the roles that are a service."""
+    return {role: found for role, found in declarations(roles_path).items() if "service" in found}
+
+
+def ports(roles_path: Path = ROLES) -> list[dict[str, Any]]:
+    """Return every port that something listens on, in the guide's order, as the role declares it that makes it listen.
+
+    - port, kind: the number, or first-last; `udp`, else TCP.
+    - service, by, login: what it is, who must reach it, and what it asks them for.
+    - at: management (the host's address on that network), api (openstack_api_addresses), loopback, or any (every address: the
+      kernel knows no other way).
+    - sometimes: it need not be there; while what it is.
+    - host: controller, compute node or every: where the role is, unless the row says otherwise.
+    - backends: with which of them the role is there; not set where with all.
+    """
+    groups, backends = (_shared(roles_path)[f"openstack_{name}"] for name in ("group_roles", "network_backends"))
+    hosts = {("controllers",): "controller", ("computes",): "compute node"}
+    found = []
+    for role, declared in declarations(roles_path).items():
+        host = hosts.get(tuple(group for group, roles in groups.items() if role in roles), "every")
+        only = [name for name, backend in backends.items() if role in backend["roles"]]
+        found += [{"host": host, **({"backends": only} if only else {}), **row} for row in declared.get("ports", ())]
     return found
 
 
 @cache
 def secrets(roles_path: Path = ROLES) -> dict[str, str]:
     """Return every secret's variable with the guide's name for it: those of no service alone, and those of each service."""
-    shared = yaml.safe_load((roles_path / "openstack" / "vars" / "main" / "main.yml").read_text(encoding="utf-8"))
-    found = dict(shared["openstack_secrets"])
-    for role in shared["openstack_services"]:
-        found.update(services(roles_path)[role]["service"].get("secrets", {}))
+    found = dict(_shared(roles_path)["openstack_secrets"])
+    for declared in services(roles_path).values():
+        found.update(declared["service"].get("secrets", {}))
     return found
 
 
 @cache
 def on_computes(roles_path: Path = ROLES) -> frozenset[str]:
     """Return the secrets that every compute node needs: the message queue's, and those of users that it logs in as."""
-    shared = yaml.safe_load((roles_path / "openstack" / "vars" / "main" / "main.yml").read_text(encoding="utf-8"))
-    users = (services(roles_path)[role]["identity"]["user"] for role in shared["openstack_services_on_computes"])
+    roles = _shared(roles_path)["openstack_services_on_computes"]
+    users = (services(roles_path)[role]["identity"]["user"] for role in roles)
     return frozenset({"openstack_rabbit_pass", *(user["variable"] for user in users)})
+
+
+def service_roles(groups: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the roles of groups that declare a service: `openstack_group_roles | service_roles`."""
+    known = services()
+    return list(dict.fromkeys(role for roles in groups.values() for role in roles if role in known))
 
 
 def config_owners(roles: Iterable[str], configured_with: Mapping[str, str], known: Iterable[str]) -> list[str]:

@@ -472,7 +472,7 @@ def wrong_rule(rule: str) -> str:
 
 # Endpoints that users are told, beside the Identity service's.
 PUBLIC = tuple(f"openstack_public_{service}_url" for service in ("image", "placement", "compute", "network"))
-POLICIES = tuple(f"{role}_policy" for role in ("keystone", "glance", "placement", "nova_controller", "neutron_controller"))
+POLICIES = tuple(f"{role}_policy" for role in declared.services())
 
 # What other hosts or users are told.
 REACHED = (

@@ -1,31 +1,21 @@
 """Configuration files on a host, their owners and modes."""
 
+import base64
+import grp
 import json
+import os
+import pwd
 import stat
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible.module_utils.kilonova import unit_state
 from harness import Failed, load
 
 from kilonova.config import config_files
 
 pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of openstacksdk about itself
-
-
-@pytest.mark.parametrize(
-    ("sources", "unstable"),
-    [
-        ("Types: deb\nURIs: http://deb.debian.org/debian\nSuites: sid\nComponents: main\n", True),
-        ("deb http://deb.debian.org/debian unstable main\n", True),
-        ("Types: deb\nSuites: forky forky-updates\n", False),
-        ("# deb http://deb.debian.org/debian sid main\ndeb http://deb.debian.org/debian forky main\n", False),
-    ],
-)
-def test_unstable_is_told_from_the_next_stable_by_its_sources(tmp_path, sources, unstable):
-    (tmp_path / "sources.list.d").mkdir()
-    (tmp_path / "sources.list.d" / "debian.sources").write_text(sources)
-    assert load("host_facts").follows_unstable(str(tmp_path)) is unstable
 
 
 def test_files_are_known_by_those_who_ask_later_while_they_are_there(run, files, tmp_path):
@@ -108,3 +98,64 @@ def test_host_and_controller_hide_the_same():
     code, shown = load("config_files"), "password = (hidden)\nurl = a://b:(hidden)@c"
     assert Path(code.mask.__code__.co_filename).samefile(config_files.mask.__code__.co_filename)
     assert code.mask("password = canary\nurl = a://b:canary@c") == shown
+
+
+# --------------------------------------------------------------------------------------------------------- clouds.yaml
+
+OURS = "# Clouds. Written by Kilonova.\nclouds:\n  admin:\n    region_name: RegionOne\n"
+
+
+@pytest.fixture
+def clouds(run, tmp_path):
+    """Write clouds.yaml over what is there."""
+    code, path = load("config_files"), tmp_path / "clouds.yaml"
+
+    def wrote(there, check_mode=False):
+        if there is not None:
+            path.write_text(there)
+        user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
+        code.unit_state.DIRECTORY = str(tmp_path / "kilonova")
+        entry = {
+            "path": str(path),
+            "owner": user,
+            "group": group,
+            "mode": "0600",
+            "merge": "clouds",
+            "content": base64.b64encode(OURS.encode()).decode(),
+        }
+        return run(code, check_mode=check_mode, files=[entry]), path
+
+    return wrote
+
+
+@pytest.mark.parametrize("there", [None, "", "# nothing\n", OURS, "clouds:\n  admin:\n    region_name: Other\n", "clouds: {}\n"])
+def test_a_file_without_other_clouds_is_ours(clouds, there):
+    assert clouds(there)[1].read_text() == OURS
+
+
+@pytest.mark.parametrize(
+    ("there", "others"),
+    [
+        ("clouds:\n  work:\n    auth: {password: 'a: b'}\n", {"clouds": {"work": {"auth": {"password": "a: b"}}}}),
+        (
+            "clouds: {work: {}, admin: {region_name: Other}}\ncache: {expiration_time: 3600}\n",
+            {"clouds": {"work": {}}, "cache": {"expiration_time": 3600}},
+        ),
+        ("client: {force_ipv4: true}\n", {"client": {"force_ipv4": True}}),
+    ],
+)
+def test_other_clouds_stay(clouds, there, others):
+    foreseen, path = clouds(there, check_mode=True)
+    result, path = clouds(there)
+    assert foreseen["changed_files"] == result["changed_files"] == [str(path)]
+    found = yaml.safe_load(path.read_text())
+    assert found == {**others, "clouds": {**others.get("clouds", {}), "admin": {"region_name": "RegionOne"}}}
+    assert path.read_text().startswith("# Clouds. Written by Kilonova.\n")
+    assert not clouds(None)[0]["changed"]
+
+
+@pytest.mark.parametrize("there", ["clouds: [a\n", "- a\n", "clouds: [work]\n"])
+def test_what_is_no_clouds_file_is_not_replaced(clouds, there, tmp_path):
+    with pytest.raises(Failed, match="correct it, or move it away"):
+        clouds(there)
+    assert (tmp_path / "clouds.yaml").read_text() == there

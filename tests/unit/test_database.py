@@ -1,9 +1,11 @@
 """The one connection to MariaDB: what is told apart where it says no."""
 
+import importlib
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
+from harness import Failed, load
 
 from kilonova.onhost import database
 
@@ -59,3 +61,38 @@ def test_nobody_to_ask_is_told_from_what_a_server_refuses(server, monkeypatch):
     monkeypatch.setattr(database, "pymysql", None)
     with pytest.raises(database.NoServer, match="python3-pymysql is missing"):
         database.ask(MODULE, "SELECT 1")
+
+
+@pytest.mark.parametrize("code", [1045, 1698, 1130])
+@pytest.mark.parametrize("name", ["service_database", "schema_sync"])
+def test_a_plan_does_not_foresee_what_a_refused_root_cannot_do(run, monkeypatch, name, code):
+    module = load(name)
+
+    class Driver:
+        class MySQLError(Exception):
+            pass
+
+        @classmethod
+        def connect(cls, **_arguments):
+            raise cls.MySQLError(code, "Access denied for user 'root'@'localhost'")
+
+    monkeypatch.setattr(module.database, "pymysql", Driver)
+    fake = type("Fake", (), {"params": {"unix_socket": "/run/x"}, "check_mode": True})()
+
+    def fail(msg):
+        raise Failed(msg)
+
+    fake.fail_json = fail
+    with pytest.raises(Failed, match=rf"MariaDB refuses root on /run/x: \({code}, .*run `ALTER USER root@localhost IDENTIFIED"):
+        module.database.connect(fake)
+    monkeypatch.setattr(Driver, "connect", classmethod(lambda cls, **_more: (_ for _ in ()).throw(cls.MySQLError(2002, "none"))))
+    assert module.database.connect(fake) is None
+
+
+def test_the_socket_of_mariadb_is_where_it_is(monkeypatch, tmp_path):
+    database = importlib.import_module("ansible.module_utils.kilonova.database")
+    old, new = tmp_path / "old", tmp_path / "new"
+    monkeypatch.setattr(database, "SOCKETS", (str(old), str(new)))
+    assert database.socket() == str(old)
+    new.touch()
+    assert database.socket() == str(new)

@@ -1,24 +1,33 @@
 """A service is declared once, in its own role: what serves all services has it from there."""
 
+import difflib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from fake_keystone import Keystone
+from harness import load
 
 from kilonova.config import declared
 from kilonova.config.config_files import ROLES
 from kilonova.config.inventories import Inventory
+from kilonova.run import variables
+from kilonova.run.consistency import OTHER_PORTS
 
 TREE = ROLES.parent
 SHARED = ROLES / "openstack" / "vars" / "main"
 DECLARED = declared.services()
 MAIN = yaml.safe_load((SHARED / "main.yml").read_text())
-NAMES, ON_COMPUTES = MAIN["openstack_services"], MAIN["openstack_services_on_computes"]
+ON_COMPUTES = MAIN["openstack_services_on_computes"]
 VALUES = {name: f"the value of {name}" for name in declared.secrets()}
+
+pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of openstacksdk about itself
 
 
 class Loader(yaml.SafeLoader):
@@ -38,16 +47,19 @@ def inventory():
     return Inventory(HOSTS, {"controllers": ["c"], "computes": ["n"]})
 
 
-def test_every_role_that_declares_a_service_is_known_to_every_play():
-    assert sorted(NAMES) == sorted(DECLARED)
-    links = {path.stem: path.resolve() for path in SHARED.glob("*.yml") if path.is_symlink()}
-    assert links == {role: ROLES / role / "vars" / "main" / "service.yml" for role in DECLARED}
+def test_every_role_that_declares_a_service_is_known_to_every_play(inventory):
+    assert inventory.host("n").find("openstack_services") == list(DECLARED)
+    files = {path.parts[-4]: path for path in ROLES.glob("*/vars/main/service.yml")}
+    assert sorted(files) == sorted(declared.declarations())
+    assert {role for role, path in files.items() if f"\n{role}_service:" in path.read_text()} == set(DECLARED)
+    links = {path.stem: path.resolve() for path in (SHARED / "services").iterdir() if path.is_symlink()}
+    assert links == {role: files[role] for role in DECLARED}
 
 
-@pytest.mark.parametrize("role", NAMES)
+@pytest.mark.parametrize("role", DECLARED)
 def test_a_declaration_is_complete(role):
     found = DECLARED[role]
-    assert set(found) == {"service", "account", "identity"}
+    assert set(found) == {"service", "account", "identity", "ports"}
     assert set(found["service"]) == {"directory", "units", "secrets"}
     # Every password that the role declares is one of its secrets, named beside it.
     used = {login["variable"]: login["password"] for login in (found["account"], found["identity"].get("user")) if login}
@@ -82,6 +94,63 @@ def test_whose_configuration_a_host_has(inventory):
     assert {unit for found in DECLARED.values() for unit in found["service"]["units"]} < set(units)
 
 
+# -------------------------------------------------------------------------------------------------------------- ports
+
+WORDS = {"port", "kind", "service", "host", "at", "by", "login", "sometimes", "backends"}
+# What Open vSwitch has on the loopback interface; no unit of ours answers there.
+OPEN_VSWITCH = {"ovn": {6640}, "openvswitch": {6640, 6633}, "linuxbridge": set()}
+
+
+@pytest.mark.parametrize("role", declared.declarations())
+def test_ports_are_declared_in_one_shape(role):
+    assert declared.declarations()[role]["ports"]
+    for row in declared.declarations()[role]["ports"]:
+        assert WORDS - {"kind", "host", "sometimes", "backends"} <= set(row) <= WORDS - {"backends"}, row
+        assert row["at"] in ("management", "api", "loopback", "any") and row.get("kind", "udp") == "udp", row
+
+
+def test_a_role_is_asked_for_its_ports_where_it_is():
+    found = {(row["port"], row["host"], *row.get("backends", ())) for row in declared.ports()}
+    assert len(found) == len(declared.ports()) == sum(len(role["ports"]) for role in declared.declarations().values())
+    assert {
+        (3306, "controller"),
+        (6642, "controller", "ovn"),
+        (6640, "every", "ovn", "openvswitch"),
+        (4789, "every", "linuxbridge"),
+        ("5900-6923", "compute node"),
+        (22, "every"),
+    } <= found
+
+
+@pytest.mark.parametrize(("release", "backend"), [("zed", "linuxbridge"), ("zed", "openvswitch"), ("epoxy", "ovn")])
+def test_what_units_answer_at_is_what_roles_declare(release, backend):
+    """And so is what preflight knows besides; nothing else is declared."""
+    chosen = {"openstack_release": release, "openstack_network_backend": backend}
+    hosts = {name: {**given, **chosen} for name, given in HOSTS.items()}
+    source = Inventory(hosts, {"controllers": ["c"], "computes": ["n"]})
+    rows = [row for row in declared.ports() if row.get("kind") != "udp" and backend in row.get("backends", [backend])]
+    for name, kinds, others in (
+        ("c", ("controller", "every"), set(OTHER_PORTS)),
+        ("n", ("compute node", "every"), {22, "5900-6923", "49152-49215"}),
+    ):
+        host = source.host(name)
+        known = {row["port"]: row["at"] for row in rows if row["host"] in kinds}
+        units = [there for there in variables.units(host).values() if there]
+        assert {port for _address, port in units} | others | OPEN_VSWITCH[backend] == set(known)
+        for address, port in units:
+            wanted = {"loopback": "127.0.0.1", "any": "*"}.get(known[port], host.find("openstack_management_address"))
+            assert address == wanted, port
+
+
+def test_endpoints_and_fixed_options_have_the_ports_that_roles_declare(inventory):
+    for role, entry in zip(DECLARED, inventory.host("c").find("openstack_identities"), strict=True):
+        ports = {row["port"] for row in DECLARED[role]["ports"] if row["at"] == "api"}
+        assert {urlsplit(url).port for url in entry["endpoints"].values()} <= ports
+    fixed = yaml.safe_load((ROLES / "preflight" / "vars" / "main.yml").read_text())["__preflight_kept_twice"]
+    found = {row["default"] for row in fixed if any(name.endswith("_port") and row.get("default") for name in row["names"])}
+    assert found and found <= {row["port"] for row in declared.ports()}
+
+
 # ------------------------------------------------------------------------------------------------------ a made-up service
 
 ROLE = {
@@ -89,24 +158,40 @@ ROLE = {
 - name: Create the moon database
   service_database:
     accounts: ["{{ moon_account }}"]
+
+- name: Create the moon user, service and endpoints
+  keystone_endpoints:
+    services: ["{{ moon_identity }}"]
+
 - name: Install the packages
   openstack_packages:
     names: "{{ __moon_packages | for_release(openstack_release) }}"
+
 - name: Configure the service
   config_files:
     files: "{{ __moon_files }}"
+
 - name: Start the service with its configuration
   service_units:
     units: "{{ __moon_units }}"
     files: "{{ __moon_files }}"
 """,
     "meta/main.yml": "---\ndependencies:\n  - role: openstack\n",
+    "meta/argument_specs.yml": """---
+argument_specs:
+  main:
+    short_description: Moon service
+    description: [The Moon service.]
+    options: {}
+""",
     "vars/main/packages.yml": "---\n__moon_packages:\n  zed: [moon-api]\n",
     "vars/main/service.yml": """---
 moon_service:
   directory: {path: /etc/moon, owner: root, group: moon, package: moon-common}
   units: [moon-*]
-  secrets: {openstack_moon_dbpass: MOON_DBPASS, openstack_moon_pass: MOON_PASS}
+  secrets:
+    openstack_moon_dbpass: MOON_DBPASS
+    openstack_moon_pass: MOON_PASS
 moon_account: {user: moon, password: "{{ openstack_moon_dbpass }}", variable: openstack_moon_dbpass, databases: [moon]}
 moon_identity:
   name: moon
@@ -114,10 +199,13 @@ moon_identity:
   description: OpenStack Moon
   user: {name: moon, password: "{{ openstack_moon_pass }}", variable: openstack_moon_pass, roles: [service]}
   endpoints: {public: "http://{{ openstack_public_host | host_port(9999) }}"}
+moon_ports:
+  - {port: 9999, service: Moon, at: api, by: everybody, login: token}
 """,
     "vars/main/main.yml": """---
 __moon_units:
   - name: moon-api
+    answers: "http://{{ openstack_api_addresses | first | host_port(9999) }}/"
 __moon_files:
   - path: {place}/moon.conf
     layers:
@@ -126,128 +214,274 @@ __moon_files:
           connection: "{{ 'moon' | service_url('mysql+pymysql', openstack_database_host, 3306, 'moon', openstack_moon_dbpass) }}"
 """,
 }
+PLAYBOOK = """---
+- name: Moon service
+  hosts: controllers
+  gather_facts: false
+  tasks:
+    - name: Moon service
+      ansible.builtin.import_role:
+        name: moon
+        rolespec_validate: false
+      tags: [moon]
+"""
 SPECS = """      openstack_moon_{0}:
         type: str
         no_log: true
         description: MOON_{1}, password of the moon.
 """
+# Stands in for PyMySQL and MariaDB: a file has the passwords that each account may log in with. No socket answers.
+PYMYSQL = """import json, os, types
+
+class MySQLError(Exception):
+    pass
+
+def connect(user, password=b"", unix_socket=None, **_more):
+    if unix_socket:
+        raise MySQLError(2002, "no server")
+    with open(os.environ["ACCOUNTS"], encoding="utf-8") as stream:
+        if password.decode() not in json.load(stream)[user]:
+            raise MySQLError(1045, "Access denied")
+    return types.SimpleNamespace(close=lambda: None)
+"""
 
 
-@pytest.fixture(scope="module")
-def with_a_moon(tmp_path_factory):
-    """A copy of the project with a service more: the folder of its role, and six edits elsewhere."""
-    tree, place = tmp_path_factory.mktemp("copy") / "kilonova", tmp_path_factory.mktemp("etc")
+class Copy:
+    """A copy of the project with a service more: the folder of its role, and `edits` elsewhere; `place` is its /etc."""
+
+    def __init__(self, directory):
+        self.tree, self.place, self.hosts = (directory / name for name in ("kilonova", "etc", "hosts"))
+        self.accounts, drivers = directory / "accounts.json", directory / "drivers"
+        for path in (self.place, self.hosts / "host_vars", drivers):
+            path.mkdir(parents=True)
+        (drivers / "pymysql.py").write_text(PYMYSQL)
+        (drivers / "amqp.py").write_text("raise ImportError\n")  # then only RabbitMQ's port is tried
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": f"{drivers}:{self.tree}",
+            "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
+            "LC_ALL": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "ACCOUNTS": str(self.accounts),
+        }
+        # Database and message queue have a port that answers; where Keystone is, a test says.
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        port = self.listening.getsockname()[1]
+        self.given = {"ansible_become": False, "ansible_python_interpreter": sys.executable}
+        self.given |= {"openstack_database_host": "127.0.0.1", "openstack_database_port": port}
+        self.given |= {"openstack_rabbit_host": "127.0.0.1", "openstack_rabbit_port": port}
+        # What a host reports; apt knows no such package.
+        self.given |= {"openstack_host": {"packages": ["moon-api"]}}
+        before = copied(self.tree)
+        self.add_role()
+        self.edits = edits(before, contents(self.tree))
+        groups = {group: {"hosts": {name: {}}} for group, name in (("controllers", "c"), ("computes", "n"))}
+        (self.hosts / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
+        for name, number in (("c", 11), ("n", 31)):
+            variables = {"openstack_management_address": f"10.0.0.{number}", "ansible_connection": "local"}
+            (self.hosts / "host_vars" / f"{name}.yml").write_text(yaml.safe_dump(variables))
+
+    def add_role(self):
+        """Do what docs/development.md says."""
+        for name, text in ROLE.items():
+            path = self.tree / "roles" / "moon" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text.replace("{place}", str(self.place)))
+        shared = "roles/openstack/vars/main"
+        (self.tree / shared / "services" / "moon.yml").symlink_to("../../../../moon/vars/main/service.yml")
+        self.insert(f"{shared}/main.yml", "glance, placement, ", "moon, ")
+        specs = SPECS.format("dbpass", "DBPASS") + SPECS.format("pass", "PASS")
+        self.insert("roles/openstack/meta/argument_specs.yml", "      openstack_glance_dbpass:\n", specs)
+        (self.tree / "playbooks" / "moon.yml").write_text(PLAYBOOK)
+        imported = "- name: Moon service\n  ansible.builtin.import_playbook: moon.yml\n"
+        self.insert("playbooks/site.yml", "- name: Image service\n", imported)
+        row = "| 9999 | Moon | controller | `openstack_api_addresses` | everybody | token |\n"
+        self.insert("docs/security.md", "| 9292 | Image |", row)
+
+    def insert(self, name, before, text):
+        """One edit, in front of what is there once."""
+        old = (self.tree / name).read_text()
+        assert old.count(before) == 1, (name, before)
+        (self.tree / name).write_text(old.replace(before, text + before))
+
+    def call(self, *argv, status=0):
+        """Run a program of the copy; returns what it printed."""
+        done = subprocess.run(
+            argv, cwd=self.tree, env=self.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    def play(self, name, *arguments, status=0, **given):
+        """ansible-playbook with a playbook of the copy."""
+        words = ["-i", str(self.hosts), f"playbooks/{name}.yml", "-e", json.dumps({**self.given, **given}), *arguments]
+        return self.call("ansible-playbook", *words, status=status)
+
+    def write_play(self, name, roles, *tasks):
+        """A playbook for the controller."""
+        play = {"hosts": "controllers", "gather_facts": False, "roles": roles, "tasks": list(tasks)}
+        (self.tree / "playbooks" / f"{name}.yml").write_text(yaml.safe_dump([play]))
+
+    def secrets(self, ending=""):
+        """What the inventory has now."""
+        path = self.hosts / "group_vars" / "all" / f"secrets.yml{ending}"
+        return yaml.load(path.read_text(), Loader) if path.exists() else None
+
+    def configuration(self):
+        """moon.conf, as `make config` writes it."""
+        self.play("config", config_out=str(self.place / "out"))
+        return (self.place / "out" / "c" / str(self.place).lstrip("/") / "moon.conf").read_text()
+
+
+def copied(tree):
+    """Copy the project's files; returns their contents."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=TREE, capture_output=True, check=True).stdout.decode().split("\0")
     for name in filter(None, listed):
         if (TREE / name).exists() or (TREE / name).is_symlink():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(TREE / name, tree / name, follow_symlinks=False)
-    for name, text in ROLE.items():
-        path = tree / "roles" / "moon" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace("{place}", str(place)))
-
-    def edit(name, old, new):
-        text = (tree / name).read_text()
-        assert text.count(old) == 1, (name, old)
-        (tree / name).write_text(text.replace(old, new))
-
-    shared = "roles/openstack/vars/main"
-    (tree / shared / "moon.yml").symlink_to("../../../moon/vars/main/service.yml")
-    edit(f"{shared}/main.yml", "neutron_controller]\nopenstack_decl", "neutron_controller, moon]\nopenstack_decl")
-    edit(f"{shared}/main.yml", "memcached, keystone, glance,", "memcached, keystone, moon, glance,")
-    edit(
-        "roles/openstack/meta/argument_specs.yml",
-        "      openstack_glance_dbpass:\n",
-        SPECS.format("dbpass", "DBPASS") + SPECS.format("pass", "PASS") + "      openstack_glance_dbpass:\n",
-    )
-    (tree / "playbooks" / "moon.yml").write_text(
-        "---\n- name: Moon\n  hosts: controllers\n  gather_facts: false\n  roles:\n    - role: moon\n      tags: [moon]\n"
-    )
-    edit(
-        "playbooks/site.yml",
-        "- name: Placement service\n",
-        "- name: Moon\n  ansible.builtin.import_playbook: moon.yml\n- name: Placement service\n",
-    )
-    (tree / "hosts").mkdir()
-    groups = {group: {"hosts": {name: {}}} for group, name in (("controllers", "c"), ("computes", "n"))}
-    (tree / "hosts" / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
-    for name, number in (("c", 11), ("n", 31)):
-        (tree / "hosts" / "host_vars").mkdir(exist_ok=True)
-        variables = {"openstack_management_address": f"10.0.0.{number}", "ansible_connection": "local"}
-        (tree / "hosts" / "host_vars" / f"{name}.yml").write_text(yaml.safe_dump(variables))
-    return tree, place
+    return contents(tree)
 
 
-def call(tree, *argv):
-    """Run a program of the copy; returns what it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(tree), "LC_ALL": "C.UTF-8"}
-    path = f"{os.path.dirname(sys.executable)}:{environment['PATH']}"
-    done = subprocess.run(
-        argv, cwd=tree, env={**environment, "PATH": path}, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def contents(tree):
+    """File -> its lines; of a link, where it leads."""
+    found = {}
+    for directory, directories, files in os.walk(tree):
+        for name in (*files, *directories):
+            path = os.path.join(directory, name)
+            if os.path.islink(path):
+                found[os.path.relpath(path, tree)] = [os.readlink(path)]
+            elif name in files:
+                with open(path, "rb") as stream:
+                    found[os.path.relpath(path, tree)] = stream.readlines()
+    return found
 
 
-def test_a_made_up_service_is_generated_planned_and_rotated(with_a_moon):
-    tree, place = with_a_moon
-    call(tree, sys.executable, "-m", "kilonova.run.secrets", "hosts")
-    secrets = tree / "hosts" / "group_vars" / "all" / "secrets.yml"
-    before = yaml.load(secrets.read_text(), Loader)
-    assert {"openstack_moon_dbpass", "openstack_moon_pass"} <= set(before)
-    call(tree, "ansible-playbook", "-i", "hosts", "playbooks/config.yml", "-e", json.dumps({"config_out": str(place / "out")}))
-    text = (place / "out" / "c" / str(place).lstrip("/") / "moon.conf").read_text()
-    assert f"connection = mysql+pymysql://moon:{before['openstack_moon_dbpass']}@10.0.0.11:3306/moon" in text
-    # What all services need, has it too.
-    play = {
-        "hosts": "controllers",
-        "gather_facts": False,
-        "vars": {"ansible_become": False},
-        "roles": ["openstack"],
-        "tasks": [
-            {
-                "name": "Record",
-                "ansible.builtin.copy": {
-                    "content": "{{ {'units': openstack_units, 'databases': openstack_database_logins.accounts,"
-                    " 'users': openstack_identity_logins.users, 'services': openstack_identities,"
-                    " 'packages': openstack_host_roles | role_packages(openstack_release),"
-                    " 'directories': openstack_host_config_directories} | to_json }}",
-                    "dest": str(place / "known.json"),
-                    "mode": "0600",
-                },
-            }
-        ],
+def edits(before, after):
+    """Each place that differs outside of the role's folder; a new file is one."""
+    found = []
+    for name in sorted(name for name in {*before, *after} if not name.startswith("roles/moon/")):
+        if name not in before or name not in after:
+            found.append(name)
+        elif before[name] != after[name]:
+            places = difflib.SequenceMatcher(None, before[name], after[name], autojunk=False).get_opcodes()
+            found += [f"{name}:{first + 1}" for what, first, *_rest in places if what != "equal"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def moon(tmp_path_factory):
+    """The copy, with secrets, and what all services have of the moon once its role is there (moon.known)."""
+    made = Copy(tmp_path_factory.mktemp("copy"))
+    made.call(sys.executable, "-m", "kilonova.run.secrets", str(made.hosts))
+    made.generated = made.secrets()
+    parts = {
+        "units": "openstack_units",
+        "accounts": "openstack_database_logins.accounts",
+        "users": "openstack_identity_logins.users",
+        "services": "openstack_identities",
+        "packages": "openstack_host_roles | role_packages(openstack_release)",
+        "directories": "openstack_host_config_directories",
     }
-    (tree / "playbooks" / "known.yml").write_text(yaml.safe_dump([play]))
-    call(tree, "ansible-playbook", "-i", "hosts", "playbooks/known.yml")
-    known = json.loads((place / "known.json").read_text())
-    assert "moon-*" in known["units"]
-    assert "moon-api" in known["packages"]
-    assert "/etc/moon" in [directory["path"] for directory in known["directories"]]
-    assert "moon" in [account["user"] for account in known["databases"]]
-    assert (
-        {"moon"} == {user["name"] for user in known["users"]} & {"moon"} == {one["name"] for one in known["services"]} & {"moon"}
-    )
-    # A plan of its page, as far as it needs no host.
-    planned = call(tree, "ansible-playbook", "-i", "hosts", "playbooks/site.yml", "--list-tasks", "--tags", "moon")
-    assert "moon : Configure the service" in planned
-    (tree / "playbooks" / "plan.yml").write_text(
-        yaml.safe_dump(
-            [
-                {
-                    "hosts": "controllers",
-                    "gather_facts": False,
-                    "vars": {"ansible_become": False},
-                    "vars_files": ["../roles/moon/vars/main/main.yml"],
-                    "roles": ["openstack"],
-                    "tasks": [{"name": "Configure the service", "config_files": {"files": "{{ __moon_files }}"}}],
-                }
-            ]
-        )
-    )
-    planned = call(tree, "ansible-playbook", "-i", "hosts", "playbooks/plan.yml", "--check")
-    assert f"c: write {place}/moon.conf" in planned
-    call(tree, sys.executable, "-m", "kilonova.run.secrets", "hosts", "--rotate", "moon_dbpass")
-    after = yaml.load(secrets.read_text(), Loader)
-    assert [name for name in before if after[name] != before[name]] == ["openstack_moon_dbpass"]
+    content = "{{ {" + ", ".join(f"'{name}': {value}" for name, value in parts.items()) + "} | to_json }}"
+    written = {"content": content, "dest": str(made.place / "known.json"), "mode": "0600"}
+    made.write_play("known", ["openstack"], {"name": "Record", "ansible.builtin.copy": written})
+    made.play("known")
+    made.known = json.loads((made.place / "known.json").read_text())
+    yield made
+    made.listening.close()
+
+
+@pytest.fixture
+def keystone(moon):
+    """Keystone, by a program that answers as it does, with the users of all services but the moon."""
+    with Keystone(moon.secrets()["openstack_admin_pass"]) as listening:
+        listening.add("project", name="service")
+        for user in moon.known["users"]:
+            if user["name"] not in ("admin", "moon"):
+                listening.add("user", name=user["name"], password=user["password"])
+        yield listening
+
+
+def test_a_made_up_service_is_a_role_and_six_edits(moon):
+    assert len(moon.edits) <= 6, moon.edits
+    files = [f"tests/unit/test_{name}.py" for name in ("declared", "roles", "security_document")]
+    said = moon.call(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not made_up", *files)
+    assert " passed" in said
+
+
+def test_a_made_up_service_is_generated_and_what_all_services_need_has_it(moon):
+    password = moon.secrets()["openstack_moon_dbpass"]
+    assert f"connection = mysql+pymysql://moon:{password}@127.0.0.1:3306/moon" in moon.configuration()
+    assert "moon-*" in moon.known["units"]
+    assert "moon-api" in moon.known["packages"]
+    assert "/etc/moon" in [directory["path"] for directory in moon.known["directories"]]
+    assert [one["databases"] for one in moon.known["accounts"] if one["user"] == "moon"] == [["moon"]]
+    for part in ("users", "services"):
+        assert [one["name"] for one in moon.known[part]].count("moon") == 1
+
+
+def test_a_made_up_service_is_planned(moon, keystone):
+    """Its whole page, as far as one that is not there can be planned on this machine."""
+    planned = moon.play("site", "--list-tasks", "--tags", "moon")
+    assert planned.count("moon : ") == 5
+    state = keystone.state()
+    planned = moon.play("moon", "--check", openstack_auth_url=keystone.url)
+    account = "'moon'@'localhost'"
+    for action in (
+        "create database moon",
+        f"create account {account}",
+        f"grant all privileges on moon to {account}",
+        "create user moon",
+        "add role service to user moon in project service",
+        "create service moon",
+        "create endpoint lunar public http://10.0.0.11:9999",
+        f"write {moon.place}/moon.conf",
+        "start moon-api",
+    ):
+        assert f"c: {action}\n" in planned, action
+    assert (keystone.writes, keystone.state()) == ([], state)
+    assert not (moon.place / "moon.conf").exists()
+
+
+def test_a_made_up_service_is_registered(moon, keystone, run):
+    """As its page and the play for all services do it, with what they are given."""
+    (service,) = [one for one in moon.known["services"] if one["name"] == "moon"]
+    auth = {"auth_url": keystone.url, "password": moon.secrets()["openstack_admin_pass"]}
+    code = load("keystone_endpoints")
+    assert run(code, auth=auth, region="RegionOne", services=[service])["complete"] == ["moon"]
+    registered = keystone.find("services", name="moon", type="lunar")
+    assert keystone.find("endpoints", service_id=registered["id"])["url"] == "http://10.0.0.11:9999"
+    assert keystone.passwords[keystone.find("users", name="moon")["id"]] == moon.generated["openstack_moon_pass"]
+    assert run(code, auth=auth, region="RegionOne", services=[service])["actions"] == []
+
+
+def test_a_made_up_service_is_rotated(moon, keystone):
+    """New secrets are written, reach its file, must work, and the old ones must be refused before the rotation is complete."""
+    rotated = ["openstack_moon_dbpass", "openstack_moon_pass"]
+    old = moon.secrets()
+    said = moon.call(sys.executable, "-m", "kilonova.run.secrets", str(moon.hosts), "--rotate", "moon_dbpass,moon_pass")
+    new = moon.secrets()
+    assert [name for name in old if new[name] != old[name]] == rotated
+    assert ", ".join(rotated) in said and moon.secrets(".rotating") == old
+    assert f"moon:{new['openstack_moon_dbpass']}@" in moon.configuration()
+
+    moon.write_play("complete", ["rotate_secrets"])
+    user = keystone.add("user", name="moon", password=old["openstack_moon_pass"])
+    passwords = {account["user"]: [account["password"]] for account in moon.known["accounts"]}
+
+    def complete(account, password, status):
+        keystone.passwords[user["id"]] = password["openstack_moon_pass"]
+        moon.accounts.write_text(json.dumps({**passwords, "moon": account}))
+        given = {"rotate_secrets_only": ",".join(rotated), "openstack_auth_url": keystone.url}
+        return moon.play("complete", "-v", status=status, **given)
+
+    both = [side["openstack_moon_dbpass"] for side in (old, new)]
+    said = complete(both[:1], old, 2)
+    assert "A new secret does not work yet. " in said and all(f"{name}: " in said for name in rotated)
+    assert "Still accepted with its old value: openstack_moon_dbpass. Run site.yml again." in complete(both, new, 2)
+    assert (moon.secrets(".rotating"), moon.secrets(".old")) == (old, None)
+    said = complete(both[1:], new, 0)
+    for part in ("rotated", "refused"):
+        assert f'"{part}": {json.dumps(rotated)}' in said
+    assert (moon.secrets(), moon.secrets(".old"), moon.secrets(".rotating")) == (new, old, None)

@@ -28,6 +28,7 @@ FILTERS = plugin.FilterModule().filters()
         ("for_release", ({"zed": ["a"]}, "2023.1"), ["a"]),
         ("options_for_release", ([{"since": "zed", "options": {"a": {"b": 1}}}], "zed"), {"a": {"b": 1}}),
         ("role_packages", (["memcached", "openstack_bridges"], "zed"), ["memcached"]),
+        ("service_roles", ({"a": ["mysql", "glance"], "b": ["keystone", "glance"]},), ["glance", "keystone"]),
     ],
 )
 def test_filters(name, arguments, result):

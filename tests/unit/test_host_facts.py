@@ -5,6 +5,7 @@ import os
 import pwd
 import threading
 
+import pytest
 from ansible.module_utils.kilonova import unit_state
 from harness import load, unit
 
@@ -140,3 +141,18 @@ def test_what_answered_is_asked_all_at_once_when_a_run_begins(run, systemd, monk
     monkeypatch.setattr(systemd.code, "answer", lambda _target: None)
     run(systemd.code, units=[unit("nova-api", answers="http://b/"), unit("agent")])
     assert unit_state.load_answers() == {"nova-api": "http://b/"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "unstable"),
+    [
+        ("Types: deb\nURIs: http://deb.debian.org/debian\nSuites: sid\nComponents: main\n", True),
+        ("deb http://deb.debian.org/debian unstable main\n", True),
+        ("Types: deb\nSuites: forky forky-updates\n", False),
+        ("# deb http://deb.debian.org/debian sid main\ndeb http://deb.debian.org/debian forky main\n", False),
+    ],
+)
+def test_unstable_is_told_from_the_next_stable_by_its_sources(tmp_path, sources, unstable):
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list.d" / "debian.sources").write_text(sources)
+    assert load("host_facts").follows_unstable(str(tmp_path)) is unstable

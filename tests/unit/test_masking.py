@@ -1,6 +1,7 @@
 """Secrets in what programs say: lines of logs, and tracebacks (test_config_files.py has those of files)."""
 
 import pytest
+from harness import load
 
 from kilonova.config import catalogue
 from kilonova.onhost.masking import HIDDEN, mask, mask_log, without_passwords
@@ -44,3 +45,8 @@ def test_there_is_one_word_for_what_is_hidden():
         catalogue.mask("DEFAULT", "url", "a://b:canary@c"),
     ]
     assert said == [f"password = {HIDDEN}", f"password = {HIDDEN}", f"a://b:{HIDDEN}@c", HIDDEN, f"a://b:{HIDDEN}@c"]
+
+
+def test_a_traceback_loses_its_password():
+    text = "OperationalError at mysql+pymysql://nova:p%40ss@10.0.0.11:3306/nova?charset=utf8"
+    assert load("schema_sync").masking.without_passwords(text) == text.replace("p%40ss", "(hidden)")

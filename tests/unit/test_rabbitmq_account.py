@@ -1,5 +1,6 @@
 """RabbitMQ's account, and what stands in its queues."""
 
+import json
 import os
 
 import pytest
@@ -78,3 +79,29 @@ def test_rabbitmq_is_asked_the_quick_way_and_the_long_way_when_that_says_nothing
     clients("rabbitmqctl", "no such node\\n", 69)
     with pytest.raises(RuntimeError, match="rabbitmqctl eval failed: no such node"):
         code.rows("[]")
+
+
+@pytest.mark.parametrize(
+    ("tags", "kept"),
+    [
+        (["openstack\tadministrator,monitoring", "ops\tmanagement"], ["administrator", "monitoring"]),
+        (["openstack\t"], []),
+        ([], []),
+    ],
+)
+def test_guest_and_tags_stay_in_a_message_queue_that_is_taken_over(run, monkeypatch, tags, kept):
+    code, imported = load("rabbitmq_account"), []
+    rows = {code.USERS: ["openstack", "guest", "ops"], code.VHOSTS: ["/"], code.RIGHTS: [], code.TAGS: tags}
+    monkeypatch.setattr(code.rabbitmq, "rows", rows.__getitem__)
+    monkeypatch.setattr(code, "login_works", lambda _params: True)
+    monkeypatch.setattr(code.shutil, "chown", lambda *_arguments: None)
+
+    def rabbitmqctl(_module, verb, path):
+        assert verb == "import_definitions"
+        with open(path, encoding="utf-8") as stream:
+            imported.append(json.load(stream))
+
+    monkeypatch.setattr(code, "rabbitmqctl", rabbitmqctl)
+    arguments = {"user": "openstack", "password": "canary-canary-canary", "host": "10.0.0.11", "guest": "keep"}
+    assert run(code, **arguments)["actions"] == ["grant openstack all permissions on vhost /"]
+    assert imported[0]["users"][0]["tags"] == kept

@@ -3,8 +3,7 @@
 import importlib.util
 import re
 
-import yaml
-
+from kilonova.config import declared
 from kilonova.config.config_files import ROLES
 
 TREE = ROLES.parent
@@ -29,10 +28,9 @@ def table(module):
 
 def ports():
     """The table of ports as it must be in the document."""
-    rows = yaml.safe_load((TREE / "molecule/default/tests/ports.yml").read_text(encoding="utf-8"))
     at = {"management": "management", "api": "`openstack_api_addresses`", "loopback": "127.0.0.1", "any": "every"}
     lines = ["", "| port | service | host | address | who must reach it | login |", "|---|---|---|---|---|---|"]
-    for row in rows:
+    for row in declared.ports():
         extra = [
             *([f"with {' or '.join(row['backends'])}"] if "backends" in row else []),
             *([f"while {row['sometimes']}"] if "sometimes" in row else []),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.kilonova import history
-from harness import Failed, load, unit
+from harness import Failed, Systemd, load, unit
 
 
 def test_differences_name_files_and_sections():
@@ -348,3 +348,19 @@ def test_a_unit_that_does_not_answer_is_named(run, systemd, monkeypatch):
     monkeypatch.setattr(systemd.code, "answer", lambda _target: "Connection refused")
     with pytest.raises(Failed, match=r"no answer within 0 s, last: 10\.0\.0\.11:80: Connection refused"):
         run(systemd.code, units=[unit("x", answers="10.0.0.11:80")], timeout=0)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "own", "disabled"), [(True, True, True), (True, False, False), (False, False, True), (None, False, True)]
+)
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_unit_that_serves_somebody_else_is_not_stopped(run, monkeypatch, tmp_path, configuration, own, disabled, check_mode):
+    systemd = Systemd(load("service_units"), monkeypatch, tmp_path)
+    systemd.add("haproxy")
+    path = tmp_path / "haproxy.cfg"
+    if configuration:
+        path.touch()
+    monkeypatch.setattr(systemd.code.foreign, "is_idle_package", lambda _name, _path: own)
+    unit = {"name": "haproxy", "runs": False, **({} if configuration is None else {"configuration": str(path)})}
+    assert run(systemd.code, check_mode=check_mode, units=[unit])["actions"] == (["disable haproxy"] if disabled else [])
+    assert systemd.calls == (["disable --now haproxy"] if disabled and not check_mode else [])

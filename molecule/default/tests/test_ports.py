@@ -1,15 +1,15 @@
-"""Every port of every host listens where it must (ports.yml) and nowhere else, and a compute node reaches no other."""
+"""Every port of every host listens where a role declares it and nowhere else, and a compute node reaches no other."""
 
 from __future__ import annotations
 
 import ipaddress
-from pathlib import Path
 
 import backend
 import pytest
-import yaml
 
-ROWS = yaml.safe_load(Path(__file__).with_name("ports.yml").read_text(encoding="utf-8"))
+from kilonova.config import declared
+
+ROWS = declared.ports()
 ROLES = {"controller": ("every", "controller"), "compute1": ("every", "compute node")}
 each_host = pytest.mark.parametrize("host", ["controller", "compute1"])
 
@@ -50,8 +50,8 @@ def is_right(address, row, management):
 def test_nothing_listens_that_is_not_declared(host, request, addresses):
     wrong = []
     for kind, address, port, process in sockets(request.getfixturevalue(host)):
-        declared = [row for row in rows(host) if row.get("kind", "tcp") == kind and port in span(row)]
-        if not any(is_right(address, row, addresses[host]) for row in declared):
+        known = [row for row in rows(host) if row.get("kind", "tcp") == kind and port in span(row)]
+        if not any(is_right(address, row, addresses[host]) for row in known):
             wrong.append(f"{kind} {address}:{port} {process}")
     assert not wrong, "\n".join(wrong)
 

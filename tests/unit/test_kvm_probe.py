@@ -1,0 +1,62 @@
+"""Whether a guest runs with KVM: whose answer is kept, and for which machines there is a guest."""
+
+import json
+
+import pytest
+import yaml
+from harness import Failed, Module, load
+
+from kilonova.config.config_files import ROLES
+
+
+@pytest.fixture
+def kvm(run, monkeypatch, tmp_path):
+    """kvm_probe with an emulator that is there; `asked` counts guests."""
+    code, asked = load("kvm_probe"), []
+    monkeypatch.setattr(code, "KEPT", str(tmp_path / "kept.json"))
+    monkeypatch.setattr(code, "situation", lambda _binary: list(now))
+    monkeypatch.setattr(code, "probe", lambda _binary, _timeout, guest: asked.append(guest["emulator"]) or (True, "a guest ran"))
+    binary = tmp_path / "emulator"
+    binary.touch()
+    now = ["boot", "6.1", [], 0]
+    return code, now, asked, lambda **more: run(code, **more)
+
+
+@pytest.mark.parametrize(("at", "value"), [(0, "another boot"), (1, "6.12"), (2, ["kvm", "kvm_intel"]), (3, 2792)])
+def test_an_answer_is_kept_for_this_kernel_and_these_modules(kvm, monkeypatch, at, value):
+    code, now, asked, probe = kvm
+    monkeypatch.setattr(Module, "get_bin_path", staticmethod(lambda name: f"/usr/bin/{name}"))
+    assert probe()["works"] and probe()["works"]
+    assert len(asked) == 1
+    now[at] = value
+    assert probe()["works"]
+    assert len(asked) == 2
+    with open(code.KEPT, "w", encoding="utf-8") as stream:
+        json.dump([False, "as an older version kept it"], stream)
+    assert probe()["works"]
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize(("machine", "emulator"), [("x86_64", "qemu-system-x86_64"), ("aarch64", "qemu-system-aarch64")])
+def test_the_emulator_is_that_of_the_machine(kvm, monkeypatch, machine, emulator):
+    code, _now, asked, probe = kvm
+    uname = type("Uname", (), {"machine": machine, "release": "6.1"})
+    monkeypatch.setattr(code.os, "uname", uname)
+    monkeypatch.setattr(Module, "get_bin_path", staticmethod(lambda name: f"/usr/bin/{name}"))
+    probe()
+    assert asked == [emulator]
+    monkeypatch.setattr(Module, "get_bin_path", staticmethod(lambda _name: None))
+    with pytest.raises(Failed, match=f"{emulator} is missing on this host"):
+        probe()
+
+
+def test_a_machine_that_is_not_known_has_no_kvm_for_us(kvm, monkeypatch):
+    code, _now, asked, probe = kvm
+    monkeypatch.setattr(code.os, "uname", type("Uname", (), {"machine": "riscv64", "release": "6.1"}))
+    assert probe() == {"changed": False, "works": False, "reason": "no guest for riscv64 is known here"}
+    assert asked == []
+
+
+def test_every_machine_that_is_allowed_has_a_guest():
+    shared = yaml.safe_load((ROLES / "openstack" / "vars" / "main" / "main.yml").read_text())
+    assert set(shared["openstack_architectures"]) == set(load("kvm_probe").GUESTS)
