@@ -13,7 +13,7 @@ class ActionModule(Instrument):
     """See the module of the same name (library/config_rights.py)."""
 
     def prepared(self, arguments):
-        """Tell which packages came in this run: they may have brought other owners."""
+        """Pass on which packages this run installed: they may have brought other owners."""
         return {**arguments, "installed": answers.done(self.variables).get("new", [])}
 
     def must_ask(self, arguments):

@@ -12,7 +12,7 @@ from kilonova.run.instrument import Instrument
 class ActionModule(Instrument):
     """See the module of the same name (library/migration_keys.py).
 
-    `digests` are those of its `lists`; `addresses` and `port`, by which others know the host, are returned with its key.
+    `digests` are of its `lists`; `addresses` and `port`, at which others reach the host, are returned with its key.
     """
 
     def run(self, tmp=None, task_vars=None):
@@ -27,7 +27,7 @@ class ActionModule(Instrument):
         return self._task.args.get("state") != "absent" and self._task.args.get("lists") is None
 
     def must_ask(self, arguments):
-        """Whether the key may be missing, somebody else be let in, or anything be left where nobody migrates."""
+        """Whether the key may be missing, another key accepted, or anything left where migration is off."""
         if arguments.get("state") == "absent":
             return answers.takes_part_in_migrations(self.variables)
         if self._makes_the_key():

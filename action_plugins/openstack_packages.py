@@ -19,5 +19,5 @@ class ActionModule(Instrument):
         return not answers.packages_are_there(arguments["names"], self.variables)
 
     def learned(self, arguments, answer):
-        """Which packages came, for all who must look again, and which are there now."""
+        """Which packages were installed, for later tasks that must look again, and which exist now."""
         return {key: answer[key] for key in ("new", "installed") if key in answer}

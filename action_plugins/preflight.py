@@ -102,7 +102,8 @@ class ActionModule(ActionBase):
         return merged(problems), lost
 
     def _compute_nodes(self, inventory, hostvars):
-        """What Nova's database says of compute nodes; `--limit` may leave out the controller, which was then asked for itself."""
+        """What Nova's database says about compute nodes; `--limit` may leave out the controller, which was then asked
+        separately."""
         for name in inventory.hosts():
             for seen in (hostvars[name].get("openstack_host"), hostvars[name].get("__preflight_controller", {}).get("host")):
                 if seen and seen.get("compute_nodes") is not None:

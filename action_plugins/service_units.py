@@ -39,7 +39,7 @@ class ActionModule(Instrument):
         return not all(answers.unit_is_current(unit, self.variables) for unit in arguments["units"])
 
     def sent(self, arguments):
-        """Add how to log in to a message queue that somebody else runs, where units have queues; our own needs no password."""
+        """Add the login to an external message queue, where units have queues; our own needs no password."""
         if any(unit.get("queues") for unit in arguments["units"]) and self.shared("openstack_rabbit_is_external"):
             return {**arguments, "queue": self.shared("openstack_queue_login")}
         return arguments

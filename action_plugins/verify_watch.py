@@ -54,9 +54,9 @@ class ActionModule(ActionBase):
         return result
 
     def _state(self, directory):
-        """The state of the run, or nothing where there is none (not yet, or no more)."""
+        """The state of the run, or nothing if there is none (not yet, or no longer)."""
         path = shlex.quote(f"{directory}/state.json")
-        # A process that is gone leaves its state behind.
+        # A process that ended leaves its state behind.
         command = f"cat {path} && kill -0 $(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' {path})"
         answer = self._low_level_execute_command(command, sudoable=True)
         try:

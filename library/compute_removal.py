@@ -143,7 +143,7 @@ class Host:
             left = {one: {"resources": row["resources"]} for one, row in held["allocations"].items() if one != provider}
             body = {name: held[name] for name in ("project_id", "user_id", "consumer_generation")}
             reply = self.placement.put(path, json={**body, "allocations": left}, headers=PLACEMENT, raise_exc=False)
-            # 409: somebody changed it meanwhile.
+            # 409: it was changed meanwhile.
             if reply.status_code != 409:
                 break
         if reply.status_code != 204:
@@ -161,7 +161,7 @@ class Host:
         return words + [agent["agent_type"] for agent in self.agents()]
 
     def refuse_while_needed(self):
-        """Fail while somebody needs the host."""
+        """Fail while the host is needed."""
         instances, migrations = self.instances(), self.migrations()
         if instances:
             self.module.fail_json(
@@ -193,7 +193,7 @@ class Host:
             self.run("nova-manage", "cell_v2", "delete_host", *mapping, user="nova")
         self.delete_chassis()
         for agent in self.agents():
-            # Those of OVN go with their chassis.
+            # OVN's agents disappear with their chassis.
             self.network.delete("/agents/%s" % agent["id"], raise_exc=False)
 
     def delete_chassis(self):

@@ -36,7 +36,7 @@ def table(services):
 
 
 def disabled(services):
-    """(binary, host) of those that somebody has disabled; nova-compute gives a reason of this form when it does so itself."""
+    """(binary, host) of services that an operator disabled; nova-compute gives a reason of this form when it does so itself."""
     return {
         (s["binary"], s["host"])
         for s in services
@@ -45,7 +45,7 @@ def disabled(services):
 
 
 def missing(services, wanted):
-    """Those of `wanted` that are not there, not up, or have disabled themselves."""
+    """Services of `wanted` that do not exist, are down, or have disabled themselves."""
     up = {(s["binary"], s["host"]) for s in services if s["state"] == "up" and s["status"] == "enabled"}
     idle = {(s["binary"], s["host"]) for s in services if s["state"] == "up"} & disabled(services)
     return sorted(wanted - up - idle)

@@ -119,7 +119,7 @@ def merged(module, path, name, old, ours):
 
 
 def action_of(path, old, new, rights_only):
-    """What is done to a file, and what of it changes: names of sections, never what is in them.
+    """What is done to a file, and what changes in it: names of sections, never what is in them.
 
     No more is said of a file that is not ours yet: a plan cannot know what a package of the same run will bring.
     """

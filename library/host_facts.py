@@ -19,10 +19,10 @@ from ansible.module_utils.kilonova.packaging import EXCLUSIONS, POLICY
 
 DOCUMENTATION = r"""
 module: host_facts
-short_description: What the playbooks must know of a host, in one call
+short_description: What the playbooks must know about a host, in one call
 description:
   - A full fact gathering costs seconds per host; the playbooks need a handful of values.
-  - What it reports is not asked for again in the same run, unless something has changed it since.
+  - What it reports is not asked again in the same run, unless something has changed it since.
 options:
   directories: {type: list, elements: dict, default: [], description: 'path, owner and group of configuration directories.'}
   key:
@@ -32,12 +32,12 @@ options:
       Hexadecimal key of the digests, from the action plugin of the same name. Digests of files with passwords appear in verbose
       logs; without the key, nobody can try passwords on them.
   paths: {type: list, elements: str, default: [], description: Files that the run is going to write.}
-  names: {type: list, elements: str, default: [], description: Names that must mean something to the host.}
+  names: {type: list, elements: str, default: [], description: Names that the host must be able to resolve.}
   roles: {type: list, elements: str, default: [], description: Roles of the host.}
   units: {type: list, elements: str, default: ['*'], description: Shell patterns of the units that matter.}
   migration: {type: path, required: true, description: Directory of M(migration_keys).}
   now: {type: float, description: 'Time where Ansible runs, in seconds since 1970; clock_ahead is compared with it.'}
-  leftovers: {type: list, elements: str, default: [], description: Files that packages make and nobody reads.}
+  leftovers: {type: list, elements: str, default: [], description: Files that packages create and nothing reads.}
 """
 
 RETURN = r"""
@@ -150,7 +150,7 @@ def active_services():
 
 
 def listening():
-    """Every TCP port that somebody listens on: port, address, and name, pid and unit of the first process."""
+    """Every TCP port on which something listens: port, address, and name, pid and unit of the first process."""
     found = []
     for line in output("ss", "--tcp", "--listening", "--numeric", "--processes", "--no-header").splitlines():
         words = line.split(None, 5)
@@ -210,7 +210,7 @@ def file_digests(paths, key):
 
 
 def wrong_rights(directories):
-    """(directories whose owners or modes are not right, those that cannot be looked at)."""
+    """(directories with wrong owners or modes, directories that cannot be read)."""
     found, refused = [], []
     for entry in directories:
         try:
@@ -277,7 +277,7 @@ def main():
             "distribution": distribution(),
             "addresses": addresses(),
             "packages": installed,
-            # What a run of ours left half done, the next one completes.
+            # The next run completes what an earlier one left half done.
             "half_installed": {} if interrupted else half,
             "held": held,
             "masked": [name for name, unit_state in states.items() if unit_state == "masked"],

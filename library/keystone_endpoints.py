@@ -68,7 +68,7 @@ class Registry:
         return list(found.values())
 
     def matching(self, resource, objects, **attributes):
-        """Those of `objects` with these attributes, else those that Keystone's own comparison finds."""
+        """Objects of `objects` with these attributes, else those that Keystone's own comparison finds."""
         found = [item for item in objects if all(item.get(name) == value for name, value in attributes.items())]
         if found or "(new)" in attributes.values():
             return found
@@ -109,7 +109,7 @@ class Registry:
 
 
 class Refused(Exception):
-    """Keystone has something that may be somebody else's."""
+    """Keystone has an object that may not be ours."""
 
 
 def alike(one, other):
@@ -208,7 +208,7 @@ def ensure_user(connection, registry, entry, auth_url, domain, project, roles, u
     if existing is None:
         wanted["password"] = password
     user = registry.ensure("user", name, existing, wanted)
-    # In check mode a disabled user stays so and cannot log in: nobody can tell whether the password is right.
+    # In check mode a disabled user stays disabled and cannot log in, so its password cannot be checked.
     can_log_in = existing is not None and (existing["enabled"] or not registry.check_mode)
     if can_log_in and not password_works(connection, auth_url, user["id"], password):
         registry.change("set the password of user %s" % name, "PATCH", "/users/%s" % user["id"], {"user": {"password": password}})

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Remove files that packages make and nobody reads."""
+"""Remove files that packages create and nothing reads."""
 
 import os
 

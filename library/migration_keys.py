@@ -59,7 +59,7 @@ def main():
 
 
 def key(module):
-    """Make the key when there is none; return its public half."""
+    """Create the key when there is none; return its public half."""
     try:
         account = pwd.getpwnam(migration.USER)
     except KeyError:

@@ -46,7 +46,7 @@ def addresses(host):
 
 def is_ours(url, name, host):
     """Whether a mapping's URL, a template or a whole one, leads to the database `name` at `host`."""
-    # Braces stand in a template's port as well, where only a number is one.
+    # A template's port has braces, but a port must be a number.
     place, _separator, rest = url.partition("://")[2].rpartition("@")[2].partition("/")
     if rest.partition("?")[0] != name:
         return False

@@ -74,7 +74,7 @@ def discover_hosts(module):
             nova_manage(module, "discover_hosts")
             mapped = {row[0] for row in query(module, "SELECT host FROM nova_api.host_mappings")}
             if not wanted <= mapped:
-                # A mapping that somebody deleted: the host's own row says that it has one, and only its service does not.
+                # A mapping that was deleted: the host's own row says that it has one, only its service says that it has none.
                 nova_manage(module, "discover_hosts", "--by-service")
                 mapped = {row[0] for row in query(module, "SELECT host FROM nova_api.host_mappings")}
             if not wanted <= mapped:

@@ -15,14 +15,14 @@ DOCUMENTATION = r"""
 module: openstack_packages
 short_description: The guide's apt-get install, with the services held back until they are configured
 description:
-  - Debian's packages start their services at once, with the shipped configuration. OpenStack's fail then, each after up to 90 s,
-    with 8 to 16 processes. So the start of units that match C(units) is refused for the time of the call (policy-rc.d); a policy
-    of the administrator is left alone, and then nothing is held back.
+  - Debian's packages start their services at once, with the shipped configuration. OpenStack's services then fail, each after
+    up to 90 s, with 8 to 16 processes. So units that match C(units) cannot start during the call (policy-rc.d). A policy of the
+    administrator is left alone; then nothing is held back.
   - Asks apt for every package that it would install, upgrade or remove; that list is the same with check mode, which reads the
     archives' indexes into a directory of its own.
-  - Debian's Python packages call py3compile one after the other while dpkg waits, which is a third of an installation. It is put
-    off by what py3compile offers for that, a file of exclusions, and then done for all on all processors. The compiled files are
-    the ones that py3compile would have written (same place, same format).
+  - Debian's Python packages call py3compile one after the other while dpkg waits, which is a third of an installation. We
+    exclude the packages from py3compile during the apt call and compile them all in parallel afterwards. The compiled files are
+    the same as py3compile's (same place, same format).
   - What a killed run left (unconfigured packages, services held back, modules that are not compiled) is finished first.
 options:
   names: {type: list, elements: str, required: true, description: Packages that must be installed.}
@@ -32,8 +32,8 @@ options:
     elements: str
     default: []
     description: >-
-      Packages that apt may remove where they stand in the way. Where apt would remove any other, nothing is installed and the
-      task fails, in check mode as well.
+      Packages that apt may remove if they conflict. If apt would remove any other, nothing is installed and the task fails, in
+      check mode as well.
   proxy: {type: str, default: '', description: URL of the proxy that packages are fetched by.}
   lock_timeout: {type: int, default: 300, description: Seconds to wait for another user of apt.}
 """
@@ -117,7 +117,7 @@ class Apt:
             "--option=Dpkg::Options::=--force-confdef",
             "--option=Dpkg::Options::=--force-confold",
         ]
-        # In a plan, apt's file of it may not be there yet.
+        # In a plan, apt's file for it may not exist yet.
         if module.params["proxy"]:
             self.options += ["--option=Acquire::%s::Proxy=%s" % (kind, module.params["proxy"]) for kind in ("http", "https")]
 
@@ -135,7 +135,7 @@ class Apt:
         return output
 
     def simulate(self, *arguments):
-        """What an installation does; fails when it would remove what nobody named."""
+        """What an installation does; fails when it would remove a package that is not named."""
         actions = planned(self.run("install", "--simulate", "--fix-broken", "--no-install-recommends", *arguments))
         removed = [action.split()[1] for action in actions if action.startswith("remove ")]
         others = [name for name in removed if name.partition(":")[0] not in self.module.params["removable"]]

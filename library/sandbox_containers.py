@@ -212,7 +212,7 @@ def within(limit: int, bound: int) -> int:
 
 
 def ulimit_options(hard: dict[str, int] | None = None) -> list[str]:
-    """Return podman's options for the limits that we want; with `hard`, for what is left of them where nobody may raise any."""
+    """Return podman's options for the limits that we want; with `hard`, for what remains of them where they cannot be raised."""
     wanted = {name: limit for name, (limit, _least) in LIMITS.items()}
     if hard is not None:
         wanted = {name: within(within(limit, hard[name]), PODMANS_OWN.get(name, UNLIMITED)) for name, limit in wanted.items()}
@@ -268,7 +268,7 @@ def address_problem(address: str, subnet: str) -> str:
 
 
 def overlapping(subnet: str, taken: dict[str, str]) -> tuple[str, str] | None:
-    """Return the first (network, who has it) that shares addresses with the subnet."""
+    """Return the first (network, its owner) that shares addresses with the subnet."""
     wanted = ipaddress.ip_network(subnet)
     for network, owner in taken.items():
         other = ipaddress.ip_network(network, strict=False)
@@ -502,7 +502,7 @@ class Sandbox:
             "--systemd=always",
             "--privileged",
             "--pull=never",
-            # Ours to write: podman would rewrite it at every start, without the hosts that came later.
+            # We write it: podman would write it again at every start, without the hosts that were added later.
             "--no-hosts",
             # Databases get the time to stop.
             "--stop-timeout=90",
@@ -575,7 +575,7 @@ class Sandbox:
             time.sleep(0.2)
 
     def checked(self) -> tuple[dict, dict]:
-        """Return the containers and networks of this machine, when nothing about them stands in the way."""
+        """Return the containers and networks of this machine, if none of them conflicts."""
         self.check_input()
         has_podman = shutil.which("podman") is not None
         containers, networks = (self.containers(), self.networks()) if has_podman else ({}, {})

@@ -292,7 +292,7 @@ class Image:
             os.makedirs(path, mode=0o755, exist_ok=True)
         debs = shlex.quote(packages)
         hooks = [
-            # Packages that were downloaded once are taken from the cache, and what came new is added to it.
+            # Packages that were downloaded once come from the cache; new ones are added to it.
             "--skip=essential/unlink",
             f'--setup-hook=cd "$1"; mkdir -p var/cache/apt/archives; cp -t var/cache/apt/archives {debs}/*.deb || :',
             f'--customize-hook=cp --no-clobber -t {debs} "$1"/var/cache/apt/archives/*.deb',

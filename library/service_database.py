@@ -99,7 +99,7 @@ def main():
 
 
 def expect(module):
-    """Nobody who may create anything is known: end here, well when everything is there."""
+    """No login may create anything: end here, well when everything is there."""
     p = module.params
     if database.pymysql is None:
         if not module.check_mode:
@@ -135,14 +135,14 @@ def differences(module, cursor, account, present):
                 # An underscore is a wildcard in a GRANT; the guide's own `nova_api` would open `novaXapi` too.
                 statement = "GRANT ALL PRIVILEGES ON `%s`.* TO %%s@%%s" % name.replace("_", r"\_")
                 yield "grant all privileges on %s to %s" % (name, shown), statement, (user, host)
-    # Somebody else's server may have more of them, for somebody else.
+    # An external server may have more of them, for other clients.
     keep = module.params["others"] == "keep" or database.is_external(module)
     for host in () if keep else sorted(set(known) - set(hosts)):
         yield "remove account '%s'@'%s'" % (user, host), "DROP USER %s@%s", (user, host)
 
 
 def password_is_right(module, account, stored):
-    """Whether what is stored (plugin, text) is this password; on somebody else's server, by another plugin as well."""
+    """Whether what is stored (plugin, text) is this password; on an external server, by another plugin as well."""
     if stored[0] == "mysql_native_password" or not database.is_external(module):
         return stored == ("mysql_native_password", native_hash(account["password"]))
     try:
@@ -153,7 +153,7 @@ def password_is_right(module, account, stored):
 
 
 def foresee(module, account):
-    """What will be done for an account, where there is no server to ask yet."""
+    """What will be done for an account while there is no server to ask."""
     missing = [name for name in account["databases"] if not database.on_disk(module, name)]
     actions = ["create database %s" % name for name in missing]
     if database.is_external(module):

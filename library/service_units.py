@@ -55,8 +55,8 @@ options:
       configuration:
         type: path
         description: >-
-          File of a unit that does not run. Where it is not as its package made it, somebody else uses the unit, which then stays
-          as it is.
+          File of a unit that does not run. If it differs from the package's, another program uses the unit, which then stays as
+          it is.
       start_without_waiting:
         type: bool
         default: false
@@ -71,7 +71,7 @@ options:
     default: []
     description: What earlier calls of this run returned as C(pending).
   timeout: {type: int, default: 180, description: Seconds to wait for all answers.}
-  queue: {type: dict, description: 'Host, port, user, password and vhost of a RabbitMQ that somebody else runs.'}
+  queue: {type: dict, description: 'Host, port, user, password and vhost of an external RabbitMQ.'}
   settle:
     type: int
     default: 10
@@ -121,7 +121,7 @@ ARGUMENTS = {
 }
 DIED = "died right after its start (now %s)"
 RUNS = ("active", "activating", "reloading")
-# What systemctl does with a unit that is to run with its present configuration.
+# What systemctl does with a unit that must run with its present configuration.
 VERBS = ("start", "restart", "reload")
 # Seconds between two questions to a service that starts, and between two looks at one that settles.
 MOMENT = 0.2
@@ -200,7 +200,7 @@ class Plan:
         self.pending = {unit["name"]: unit for unit in module.params["pending"]}
         self.units = [unit for unit in module.params["units"] if unit["runs"]]
         self.names = {verb: [] for verb in ("disable", "enable", *VERBS)}
-        # (verb, name) -> what people read; those of them that were begun; the units that were started, restarted or reloaded.
+        # (verb, name) -> its text for people; the ones that were begun; the units that were started, restarted or reloaded.
         self.steps, self.begun, self.touched = {}, [], []
         for unit in module.params["units"]:
             if not unit["runs"] and must_be_disabled(unit, shown[unit["name"]], module.check_mode):
@@ -208,14 +208,14 @@ class Plan:
         for unit in self.units:
             refuse_what_cannot_run(module, unit["name"], shown[unit["name"]])
             self.consider(unit, shown[unit["name"]])
-        # Those that this call is the first to have run with our configuration, and those of this run that nobody has asked yet.
+        # Units that this call is the first to run with our configuration, and units of this run that have not been asked yet.
         self.first = [unit for unit in self.touches(self.units) if unit["name"] not in state or unit["name"] in self.pending]
         self.unwaited = {
             unit["name"] for unit in self.first if unit["start_without_waiting"] and unit["name"] in self.names["start"]
         }
 
     def consider(self, unit, properties):
-        """Plan what a unit needs that shall run."""
+        """Plan what a unit needs that must run."""
         name, stopped = unit["name"], properties.get("ActiveState") not in RUNS
         if not unit_state.is_enabled(name, properties.get("UnitFileState")):
             # What is started is enabled as well, whether or not its package did so.
@@ -237,7 +237,7 @@ class Plan:
             self.steps[verb, name] = "%s %s (%s)" % (verb, name, why) if why else "%s %s" % (verb, name)
 
     def begin(self, verb, names):
-        """Note that the plan is carried out, so far. A call that fails says so, also of what goes without saying in a plan."""
+        """Note how far the plan has been carried out. A call that fails says so, also of what goes without saying in a plan."""
         self.begun += [self.steps.get((verb, name), "%s %s" % (verb, name)) for name in names]
 
     def actions(self):
@@ -245,15 +245,15 @@ class Plan:
         return list(self.steps.values())
 
     def touches(self, units):
-        """Those of the units that are started, restarted or reloaded."""
+        """The units that are started, restarted or reloaded."""
         return [unit for unit in units if any(unit["name"] in self.names[verb] for verb in VERBS)]
 
     def waves(self):
-        """The units in two parts: those of the second wait for those of the first."""
+        """The units in two parts: the units of the second wait for those of the first."""
         return [unit for unit in self.units if not unit["after"]], [unit for unit in self.units if unit["after"]]
 
     def awaited(self, units):
-        """Those of the units that the run waits for."""
+        """The units that the run waits for."""
         return [unit for unit in units if unit["name"] not in self.unwaited]
 
 
@@ -269,7 +269,7 @@ def refuse_what_cannot_run(module, name, properties):
 
 
 def must_be_disabled(unit, properties, check_mode):
-    """Whether a unit that shall not run does, or would at the next start of the host, and nobody else uses it."""
+    """Whether a unit that must not run does run, or would at the next boot, and no other program uses it."""
     if properties.get("LoadState") == "not-found":
         # It needs nothing. Before packages are installed, it counts as one that they bring.
         present = check_mode
@@ -279,7 +279,7 @@ def must_be_disabled(unit, properties, check_mode):
 
 
 def is_used(name, configuration):
-    """Whether a unit that shall not run serves somebody else: its configuration is there, and is not its package's."""
+    """Whether a unit that must not run serves another program: its configuration is there, and is not its package's."""
     return bool(configuration) and os.path.lexists(configuration) and not foreign.is_idle_package(name, configuration)
 
 
@@ -300,9 +300,9 @@ def differences(old, new):
 
 
 def enable_and_disable(module, plan):
-    """Have the host start what shall run, and nothing that shall not."""
+    """Enable the units that must run, and disable the others."""
     if plan.steps:
-        # A unit's own file, or a drop-in of it, may be what changed.
+        # The unit's own file, or a drop-in, may have changed.
         systemctl("daemon-reload")
     for verb, options in (("disable", ["--now"]), ("enable", [])):
         names = plan.names[verb]
@@ -382,7 +382,7 @@ def what_is_missing(module, unit, properties, just_started):
 
 
 def consumed_queues(module, names):
-    """Those of the RabbitMQ queues `names` that somebody listens to; none while RabbitMQ does not say."""
+    """The RabbitMQ queues of `names` that have a consumer; none while RabbitMQ does not say."""
     if module.params["queue"]:
         return rabbitmq.consumed(amqp, module.params["queue"], names)
     try:
@@ -394,7 +394,7 @@ def consumed_queues(module, names):
 def watch(module, names, state):
     """Units that cannot be asked are "active" before they have read their configuration: see that they stay so.
 
-    Those that run with their first configuration here are looked at once; the run's last play asks for all of them. Others must
+    Units that run with their first configuration here are looked at once; the run's last play asks for all of them. Others must
     live for some seconds, and until they are idle: on a busy host a service needs long to find out that it cannot work.
     Returns (name, reason) of the first that dies, or None.
     """
@@ -418,7 +418,7 @@ def watch(module, names, state):
 
 
 def processor_seconds(pid):
-    """What a process and its children have used of the processors so far."""
+    """The CPU time that a process and its children have used."""
     ticks = 0
     for name in os.listdir("/proc"):
         stat = unit_state.read("/proc/%s/stat" % name) if name.isdigit() else None

@@ -176,7 +176,7 @@ class Cloud:
                 "vnc_console": yes("vnc", "enabled", "true"),
                 "spice_console": yes("spice", "enabled", "false"),
                 "serial_console": yes("serial_console", "enabled", "false"),
-                # The scheduler never chooses the host that an instance is on, unless told so.
+                # The scheduler never chooses the host that an instance is on, unless configured to.
                 "resize": several or yes("DEFAULT", "allow_resize_to_same_host", "false"),
                 "cold_migration": several,
                 "live_migration": several,

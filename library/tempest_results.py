@@ -27,7 +27,7 @@ options:
   limit: {type: int, default: 6000, description: Characters of each test's traceback that are returned, from its end.}
 """
 
-# What a test attaches beside its traceback: logs, which are long and in Tempest's own files.
+# What a test attaches besides its traceback: logs, which are long and in Tempest's own files.
 ATTACHED = ("pythonlogging", "stdout", "stderr")
 
 

@@ -129,7 +129,7 @@ def ask_databases(pool, instance):
 
 
 def printed_elsewhere(instance, databases):
-    """What somebody else's server says: each query to whichever account may ask it."""
+    """What an external server says: each query to whichever account may ask it."""
     lines = []
     for account in databases["accounts"] if instance else ():
         with contextlib.suppress(database.NoServer), database.opened(database.login({**databases, **account})) as connection:

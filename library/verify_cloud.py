@@ -92,7 +92,7 @@ def login(module):
 
 
 def remove(admin, calls, found, title, name):
-    """Remove projects with all that is in them; returns the row of it."""
+    """Remove projects with all that is in them; returns its row."""
     start = time.monotonic()
     removals = [tenant.Removal(admin, item["name"], item["project_id"]).run() for item in found]
     problems = [problem for removal in removals for problem in removal.problems]

@@ -11,7 +11,7 @@ from . import lock
 
 # As a shell, and timeout(1), report it.
 MISSING, LATE = 127, 124
-# What a program may know that is not root's and works with what somebody else owns.
+# The environment of a program that runs as another user, or on files that another user owns.
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -28,13 +28,13 @@ def run(*argv, user="root", text="", timeout=None, environment=(), directory="/"
 
     user: a name, whom runuser(1) makes it with the limits of that user; or an entry of `pwd`, for work in a home that is that
     user's own, with nothing of root's environment.
-    text: what it reads. environment: variables beside ours. apart: return its errors by themselves.
+    text: what it reads. environment: more variables. apart: return its errors by themselves.
     locked: the program holds the lock of this run too, and keeps other runs out even when the module that started it is killed.
     """
     variables, change = dict(os.environ), {}
     if not isinstance(user, str):
         variables = {"PATH": PATH, "HOME": user.pw_dir}
-        # Only root may become somebody else.
+        # Only root may become another user.
         if os.geteuid() == 0:
             change = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     elif user != "root":

@@ -1,4 +1,4 @@
-"""The MariaDB server: our own one, as root by its local socket, or somebody else's, by TCP and with an account.
+"""The MariaDB server: our own, as root by its local socket, or an external one, by TCP and with an account.
 
 Of our own one, check mode can say something even when this very run installs or starts it: what its data directory holds.
 """
@@ -22,7 +22,7 @@ REMEDY = (
     "run `ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('...')` there, with "
     "root's password, which stays valid"
 )
-# Nothing in it stands for our own server.
+# Empty means our own server.
 LOGIN = {
     "type": "dict",
     "options": {
@@ -41,7 +41,7 @@ class Error(Exception):
 
 
 class NoServer(Error):
-    """There is nobody to ask: no server, none that lets us in, or no library to speak with it (0)."""
+    """The server cannot be asked: no server, no login, or no library to connect with (0)."""
 
 
 def socket():
@@ -50,12 +50,12 @@ def socket():
 
 
 def options():
-    """The options by which every module that asks it is told where it is."""
+    """Options of every module that asks the server: where it is."""
     return {"unix_socket": {"type": "path", "default": socket()}, "login": LOGIN}
 
 
 def is_external(module):
-    """Whether the server is somebody else's."""
+    """Whether the server is external."""
     return bool((module.params.get("login") or {}).get("host"))
 
 
@@ -109,18 +109,18 @@ def connect(module):
     try:
         return opened(arguments(module))
     except NoServer as error:
-        # Nothing in a run changes that, so a plan cannot go on as if nobody were there.
+        # Nothing in a run changes that, so a plan cannot go on as if there were no server.
         if not is_external(module) and error.args and error.args[0] in REFUSED:
             module.fail_json(msg=f"MariaDB refuses root {where(module)}: {error}; {REMEDY}")
         problem = MISSING if pymysql is None else f"MariaDB does not answer {where(module)}: {error}"
-    # Nothing in this run brings somebody else's server.
+    # Nothing in this run sets up an external server.
     if not module.check_mode or (is_external(module) and pymysql is not None):
         module.fail_json(msg=problem)
     return None
 
 
 def on_disk(module, database, table=""):
-    """Whether the server, once it runs or can be asked, will know this database, or this table of it."""
+    """Whether the server, once it runs or can be asked, will have this database, or this table in it."""
     if is_external(module):
         return False
     data = next((path for path in DATA if os.path.isdir(path)), DATA[0])
@@ -140,7 +140,7 @@ def warn_of_guess(module, what):
 
 
 def statements(account, hosts, databases=(), login=False):
-    """SQL that an operator runs to give an account what it lacks; where its password belongs, the variable's name stands."""
+    """SQL for an operator that gives an account what it lacks, with the variable's name in the place of the password."""
     addresses = [host for host in hosts if host != "localhost"] or list(hosts)
     found = [f"CREATE DATABASE IF NOT EXISTS `{name}`" for name in databases]
     for host in map(canonical, addresses):
@@ -155,12 +155,12 @@ def statements(account, hosts, databases=(), login=False):
 
 
 def problem(variable, value, what, remedy):
-    """One thing that is wrong, as kilonova.run.preflight.Problem has it."""
+    """One problem, in the form of kilonova.run.preflight.Problem."""
     return {"variable": variable, "value": str(value), "what": what, "remedy": remedy}
 
 
 def port_answers(host, port, timeout):
-    """None when somebody listens, else what the system says."""
+    """None when something listens, else the system's message."""
     try:
         with sockets.create_connection((host, port), timeout=timeout):
             return None

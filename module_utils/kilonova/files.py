@@ -2,7 +2,7 @@
 
 A directory is *safe* when root alone can change what is in it. There, links of directories are the administrator's and are
 followed. In any other one (/etc/keystone is keystone's own) nothing is followed, and a file that has a second name is refused:
-it may be a hard link to one that is none of the service's business.
+it may be a hard link to a file that the service must not touch.
 
 What was checked is what is worked on, because both happen by the same descriptor; a name may mean something else a moment later.
 """
@@ -14,7 +14,7 @@ import re
 import secrets
 import stat
 
-# In the first lines of every file that is ours.
+# In the first lines of every file that we write.
 MARK = "Written by Kilonova"
 MOST_LINKS = 40
 # Until it has its name, a new file is `.NAME.kilonova-PID-RANDOM`.
@@ -70,7 +70,7 @@ def open_directory(path, create=False):
             except FileNotFoundError:
                 if not create:
                     raise
-                # Somebody else may make it in the same moment.
+                # Another process may create it at the same moment.
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, 0o755, dir_fd=here)
                 todo.insert(0, name)
@@ -132,7 +132,7 @@ class Place:
             os.close(self.directory)
 
     def open(self, name=None):
-        """A descriptor of the file, to read; None when there is none; Refused when it is none that root may touch."""
+        """A descriptor of the file, to read; None when there is none; Refused when root may not touch it."""
         name = name or self.name
         if self.directory is None:
             return None
@@ -226,7 +226,7 @@ class Place:
     def append(self, content, mode=0o600):
         """Add whole lines to a file: all of them or, with an error, none. A line that a killed process began is ended first."""
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        self.size()  # Refused, and nothing made, where the name is taken by what is no file
+        self.size()  # Refused, and nothing created, if the name is taken by something that is not a file
         descriptor = os.open(self.name, flags, mode, dir_fd=self.directory)
         try:
             state = os.fstat(descriptor)
@@ -254,7 +254,7 @@ class Place:
                     os.unlink(left, dir_fd=self.directory)
 
     def give(self, uid, gid, mode):
-        """Owner, group and mode of the file that is there."""
+        """Owner, group and mode of the existing file."""
         descriptor = self.open()
         if descriptor is None:
             return
@@ -285,7 +285,7 @@ def give(descriptor, uid, gid, mode):
 
 
 def stream(path):
-    """A file, open to read; OSError when there is none, or none that root may touch."""
+    """A file, open to read; OSError when there is none, or root may not touch it."""
     try:
         with Place(path) as place:
             descriptor = place.open()
@@ -297,7 +297,7 @@ def stream(path):
 
 
 def read(path):
-    """Content of a file; None when there is none, or none that root may touch."""
+    """Content of a file; None when there is none, or root may not touch it."""
     try:
         with Place(path) as place:
             return place.read()[0]

@@ -1,7 +1,7 @@
-"""What is on a host before us: network interfaces, names, and backends that somebody else has set up. Changes nothing.
+"""What is on a host before us: network interfaces, names, and backends that we did not set up. Changes nothing.
 
-A backend is ours when its own file has our mark, or when a run has started its unit with a configuration of ours: either
-survives what a killed run, an older version or a hand leaves behind.
+A backend is ours when its own file has our mark, or when a run has started its unit with our configuration: either survives a
+killed run, an older version and changes by hand.
 """
 
 import glob
@@ -96,7 +96,7 @@ def is_ours(path, unit, state):
 
 
 def ask_mariadb(statement):
-    """(rows, error) of a statement as root by the local socket; rows None when nobody answers.
+    """(rows, error) of a statement as root by the local socket; rows is None when no server answers.
 
     By the client that comes with the server, because the Python library comes with our own packages; without the files that
     may hold root's password for it, because our modules do not have that either.
@@ -120,7 +120,7 @@ def is_by_name(host):
 
 
 def mariadb(state):
-    """Databases, accounts and settings of somebody else; and, whoever set it up, accounts by host name and a refused root."""
+    """Databases, accounts and settings that are not ours; and in any case accounts by host name and a refused root."""
     found = {"foreign": [], "by_name": [], "refused": ""}
     ours = is_ours("/etc/mysql/mariadb.conf.d/99-openstack.cnf", "mariadb", state)
     accounts, found["refused"] = ask_mariadb("SELECT user, host FROM mysql.user WHERE user <> '' ORDER BY user, host")
@@ -135,7 +135,7 @@ def mariadb(state):
     else:
         names = [row[0] for row in rows]
     found["foreign"] += ["database " + name for name in sorted(names) if name not in SYSTEM_DATABASES]
-    # root from elsewhere is a login that somebody has made.
+    # root from elsewhere is a login that was added by hand.
     found["foreign"] += [
         f"account {user}@{host}"
         for user, host in accounts or ()
@@ -148,7 +148,7 @@ def mariadb(state):
 
 
 def rabbit(state):
-    """Users, virtual hosts and settings of somebody else."""
+    """Users, virtual hosts and settings that are not ours."""
     path = "/etc/rabbitmq/rabbitmq.conf"
     if is_ours(path, "rabbitmq-server", state):
         return {"foreign": []}
@@ -159,13 +159,13 @@ def rabbit(state):
             found += ["user " + name for name in sorted(rabbitmq.rows(rabbitmq.USERS)) if name != "guest"]
             found += ["vhost " + name for name in sorted(rabbitmq.rows(rabbitmq.VHOSTS)) if name != "/"]
         except (RuntimeError, OSError):
-            # It is stopped, and has been at work: what is in it, nobody can say.
+            # It is stopped but has been used: its contents are unknown.
             found.append(RABBIT_DATA + " (stopped)")
     return {"foreign": found}
 
 
 def memcached(state):
-    """A configuration of somebody else."""
+    """A configuration that is not ours."""
     path = "/etc/memcached.conf"
     foreign = settings(path) and not is_ours(path, "memcached", state) and not is_packages_own(path)
     return {"foreign": [path] if foreign else []}
@@ -193,13 +193,13 @@ def cloud_names(text):
 
 
 def clouds(state):
-    """Clouds of somebody else."""
+    """Clouds that are not ours."""
     path = "/etc/openstack/clouds.yaml"
     return {"foreign": [] if is_ours(path, path, state) else ["cloud " + name for name in cloud_names(read(path))]}
 
 
 def openvswitch(state, hostname):
-    """System-id, managers, bridges and settings of somebody else."""
+    """System-id, managers, bridges and settings that are not ours."""
     path = "/etc/default/openvswitch-switch"
     if is_ours(path, "openvswitch-switch", state):
         return {"foreign": []}
@@ -208,7 +208,7 @@ def openvswitch(state, hostname):
         return {"foreign": found}
     ask = ("ovs-vsctl", "--timeout=5")
     identity = command(*ask, "--if-exists", "get", "Open_vSwitch", ".", "external_ids:system-id")[1].strip().strip('"')
-    # The package makes up a UUID; a name is what somebody gave.
+    # The package generates a UUID; a name was given by hand.
     if identity and identity != hostname and not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", identity):
         found.append("system-id " + identity)
     remote = command(*ask, "--if-exists", "get", "Open_vSwitch", ".", "external_ids:ovn-remote")[1].strip().strip('"')
@@ -231,7 +231,7 @@ def backends(roles, state, hostname):
 
 
 def compute_nodes():
-    """What Nova's database says of compute nodes: uuid, host, address of each; None when nobody can be asked."""
+    """What Nova's database says about compute nodes: uuid, host, address of each; None when it cannot be asked."""
     rows, _error = ask_mariadb("SELECT uuid, host, host_ip FROM nova.compute_nodes WHERE deleted = 0")
     return None if rows is None else [dict(zip(("uuid", "host", "address"), row, strict=False)) for row in rows]
 

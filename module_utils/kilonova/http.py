@@ -10,12 +10,12 @@ import urllib.request
 
 from .address import split
 
-# What urllib lets through from below: nobody there, no HTTP (a bad status line, a line without end, a body cut short), no URL.
+# Errors that urllib passes on: no server, not HTTP (a bad status line, a line without end, a body cut short), not a URL.
 NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
 
 
 class NoAnswer(Exception):
-    """Nobody answered, or not by HTTP. `cause` is the error below."""
+    """No server answered, or not by HTTP. `cause` is the error below."""
 
     def __init__(self, error):
         """Take what urllib raised."""

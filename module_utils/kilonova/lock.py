@@ -17,7 +17,7 @@ _held = {}
 
 
 def take(module):
-    """Hold the host's lock until this module ends; check mode needs none. Wait for who has it, and fail with their name."""
+    """Hold the host's lock until this module ends; check mode needs none. Wait for the holder, and fail with its name."""
     if module.check_mode or PATH in _held:
         return
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -29,7 +29,7 @@ def take(module):
     while not _locked(stream):
         stream.seek(0)
         pid, _blank, name = stream.read(200).partition(" ")
-        if pid == str(os.getpid()):  # one process for all modules (mitogen): the one before is not quite gone
+        if pid == str(os.getpid()):  # one process for all modules (mitogen): the one before has not quite ended
             break
         holder = f"{describe(pid)} ({name})" if name else describe(pid)
         if time.monotonic() - begun > WAIT:

@@ -1,4 +1,4 @@
-"""Commands of a service's management program (nova-manage, keystone-manage), many for one start of it.
+"""Commands of a service's management program (nova-manage, keystone-manage), many for one start of the program.
 
 The service's code takes longer to load than most of its commands take, so it is loaded once, and a copy of that process runs each
 command.
@@ -31,7 +31,7 @@ for commands in map(json.loads, sys.argv[3:]):
 
 
 def run(module, program, *waves, user="root", secrets=None):
-    """Run lists of commands (argv without the program), those of one list at once; fail with the last words.
+    """Run lists of commands (argv without the program), all of one list at once; fail with the last words.
 
     `program`: (name, module that has its `main`). `secrets`: variables of the commands' environment.
     """

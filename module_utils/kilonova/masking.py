@@ -1,7 +1,7 @@
-"""Hide secrets: mask() in a configuration file, whoever wrote it (ini, shell, YAML in all its forms, JSON), mask_log() in a log.
+"""Hide secrets: mask() in any configuration file (ini, shell, YAML in all its forms, JSON), mask_log() in a log.
 
 Both sides import this: hosts, before the text leaves them, and the machine that runs Ansible (as kilonova.onhost.masking).
-Better too much hidden than too little: where it cannot be told how far a value goes, the rest of the line is hidden. `key_name`,
+It hides rather too much than too little: where the end of a value is not clear, the rest of the line is hidden. `key_name`,
 `keymap` or `token_ttl` are not secrets: a name has to end with the word, and `key` has to be a separate word.
 """
 
@@ -12,7 +12,7 @@ _WORDS = (
     r"(?:(?<!by)(?<!com)pass(?:word|wd|phrase|code)?|pass(?:word|wd|phrase|code)|passwords|pwd|(?<=root|bind)pw|secrets?|tokens?|"
     r"psk|cookie|credentials?|connection|transport_url|(?:secret|token)_id|approle_role_id|(?:api|access|auth|encryption|hmac|private|priv|shared|ssh)key|[_.-]keys?)"
 )
-# A name that ends with one of the words, quoted or not, and what stands between it and its value.
+# A name that ends with one of the words, quoted or not, and what is between it and its value.
 _NAME = re.compile(
     rf"""(?:(?P<quote>["'])|(?<![\w.-]))(?P<name>[\w.-]*{_WORDS}|keys?)(?(quote)(?P=quote))(?P<separator>[^\S\n]*(?:=>|[=:]))""",
     re.IGNORECASE,
@@ -26,13 +26,13 @@ _BEGIN = re.compile(r"[^\S\n]*(?:[#;]+[^\S\n]*)?(?:(?:export|set|local|declare[^
 _QUOTED = re.compile(r"""[^\S\n]*(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.|'')*')(?=[^\S\n]*(?:[,}\]]|$))""")
 # inject_password = true
 _PLAIN = re.compile(r"[^\S\n]*(?:true|false|yes|no|none|null|~)[^\S\n]*,?[^\S\n]*", re.IGNORECASE)
-# To the last @ of the line: here, somebody may have written a password with blanks or slashes in it.
+# To the last @ of the line: a password written by hand may contain blanks or slashes.
 _URL_PASSWORD = re.compile(r"(://[^:\s]*:).*@")
 
 # In a log, a value ends where its word ends: with the rest of the line, mask() would hide what the line is read for.
 _LOG_NAME = r"[\w.-]*(?:pass(?:w(?:or)?d)?|secret(?:_key)?|private_key|signature|token)"
 _LOGGED = (
-    # Fernet tokens, whatever stands around them.
+    # Fernet tokens, wherever they are.
     (re.compile(r"gAAAA[\w=-]+"), HIDDEN),
     # "key": "value", 'key': u'value', key = "value"
     (re.compile(rf"""({_LOG_NAME}["']?[^\S\n]*[=:][^\S\n]*u?["'])[^"'\n]+""", re.IGNORECASE), rf"\1{HIDDEN}"),

@@ -11,7 +11,7 @@ USER = "nova"
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 SSHD = "/usr/sbin/sshd"
 LISTS = ("authorized_keys", "known_hosts")
-# What else a host has of it, beside the directory of the lists.
+# What else belongs to it on a host, besides the directory of the lists.
 DROP_INS = ("/etc/ssh/sshd_config.d/10-nova-migration.conf", "/etc/ssh/ssh_config.d/10-nova-migration.conf")
 # One key and nothing else: what a service's user wrote goes into files of other hosts.
 _PUBLIC = re.compile(r"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}(?=[ \n]|\Z)[^\n]*\n?")
@@ -47,7 +47,7 @@ def users_key(account):
     path = private_key(account.pw_dir)
     if not os.path.lexists(path):
         return "", ""
-    # From the private half, so that what stands in the other file does not matter.
+    # From the private half, so that the content of the other file does not matter.
     rc, output, errors = as_user(account, "ssh-keygen", "-y", "-P", "", "-f", path)
     found = "" if rc else public_key(output)
     return found, "" if found else " ".join(errors.split()) or "it is of another type"
@@ -76,7 +76,7 @@ def remains(directory):
     except OSError:
         more = []
     own = [path for path in DROP_INS if files.MARK in read(path)[:400]]
-    # The access first; the directory last: until then, another run finds that sshd may not have been told.
+    # The access first; the directory last: until then, another run sees that sshd may not have been reloaded.
     found = [*lists, *own, *(path for path in more if path not in lists)]
     return [path for path in found if os.path.lexists(path)] + ([directory] if os.path.isdir(directory) else [])
 

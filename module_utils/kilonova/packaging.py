@@ -1,4 +1,4 @@
-"""Where Debian's tools look while packages are installed, for those who hold services back and compile Python themselves."""
+"""Where Debian's tools look while packages are installed, for modules that hold services back and compile Python themselves."""
 
 # Asked before a service is started (invoke-rc.d(8)).
 POLICY = "/usr/sbin/policy-rc.d"

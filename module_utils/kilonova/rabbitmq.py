@@ -1,11 +1,11 @@
-"""Questions to the RabbitMQ server of this host; and to one that somebody else runs, as a client."""
+"""Questions to the RabbitMQ server of this host, and, as a client, to an external one."""
 
 import contextlib
 
 from . import command
 from .address import host_port
 
-# How to log in to one of somebody else's.
+# Login to an external one.
 LOGIN = {
     "host": {"type": "str", "required": True},
     "port": {"type": "int", "required": True},
@@ -16,7 +16,7 @@ LOGIN = {
 }
 
 # What `rabbitmqctl eval` would run, asked by Erlang's own client: milliseconds instead of the start of an Erlang VM.
-# The node is asked at its port, by no name: the client would look for that at an address where nobody listens.
+# The node is asked at its port, not by name: the client would resolve a name to an address where nothing listens.
 CLIENT = ["erl_call", "-fetch_stdout", "-no_result_term", "-e", "-address", "127.0.0.1:25672"]
 # Where the client finds the cookie of the server.
 HOME = "/var/lib/rabbitmq"
@@ -55,10 +55,10 @@ def connection(amqp, login, timeout=10):
 
 
 def consumed(amqp, login, names):
-    """Those of the queues `names` that have a consumer, as a client is told."""
+    """The queues of `names` that have a consumer, as a client sees it."""
     found = set()
     for name in names:
-        # A question for a queue that is not there closes the channel.
+        # Asking for a queue that does not exist closes the channel.
         with contextlib.suppress(amqp.exceptions.AMQPError, OSError), connection(amqp, login) as opened:
             opened.connect()
             if opened.channel().queue_declare(name, passive=True).consumer_count:

@@ -1,4 +1,4 @@
-"""Owners and modes of a service's configuration: who may read it, and that nobody but root may change it.
+"""Owners and modes of a service's configuration: who may read it, and that only root may change it.
 
 The OpenStack Security Guide wants this of every file below /etc/nova and its like, and packages bring other owners and modes.
 """
@@ -41,7 +41,7 @@ def _user_of(group):
 
 
 def _walk(path, here, rights, correct, top=True):
-    """What is not right of an open directory and of what is in it; it is put right before anything is looked at below it."""
+    """What is wrong with an open directory and its contents; the directory is corrected before anything below it is read."""
     uid, gid, members = rights
     state = os.fstat(here)
     if not top and _stays(state, gid, members):
@@ -54,7 +54,7 @@ def _walk(path, here, rights, correct, top=True):
             if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
                 continue
             found = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=here)
-        except OSError:  # it is gone, or something else by now
+        except OSError:  # it was removed or replaced meanwhile
             continue
         try:
             state = os.fstat(found)

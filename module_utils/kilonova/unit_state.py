@@ -7,7 +7,7 @@ import os
 from . import files
 
 DIRECTORY = "/var/lib/kilonova"
-# Stands for a digest where somebody changed the file by hand: no digest is equal to it.
+# The digest of a file that was changed by hand: no real digest is equal to it.
 BY_HAND = "changed by hand"
 ENABLED = ("enabled", "enabled-runtime", "static", "alias", "indirect")
 RUNLEVELS = "/etc/rc[2-5].d/S[0-9][0-9]%s"
@@ -57,7 +57,7 @@ def save(path, data):
 
 
 def load_state(warn=None):
-    """What each unit was last restarted with. `warn` is told when somebody else wrote there: that counts as nothing."""
+    """What each unit was last restarted with. Calls `warn` when something else wrote there: that counts as nothing."""
     return _wellformed(state_path(), {}, _is_state, warn)
 
 
@@ -134,7 +134,7 @@ def replace(path, content):
 
 
 def read(path):
-    """Content of a file; None when there is none, or one that root does not touch."""
+    """Content of a file; None when there is none, or root may not touch it."""
     return files.read(path)
 
 
