@@ -80,7 +80,7 @@ unit: $(VENV)/ready ## tests of the Python parts and of the roles' data
 recreate: $(VENV)/ready ## re-create the option catalogue of two releases from their packages, and compare
 	$(VENV)/bin/python -m pytest -m recreate
 
-molecule: $(VENV)/ready ## deploy, deploy again, verify and destroy a sandbox of its own
+molecule: $(VENV)/ready ## deploy, deploy again, verify and destroy a separate sandbox
 	rm -f build/molecule/secrets.yml
 	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH $(VENV)/bin/molecule test
 

@@ -26,7 +26,7 @@ options:
   database:
     type: dict
     description: >-
-      host, port, accounts (user, password, variable, databases), external (whether somebody else runs it), and hosts, where
+      host, port, accounts (user, password, variable, databases), external (whether the server is not ours), and hosts, where
       accounts come from.
   queue: {type: dict, description: 'host, port, user, password, vhost, external.'}
   identity: {type: dict, description: 'auth_url, region, users (name, password, variable, project).'}

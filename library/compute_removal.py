@@ -32,7 +32,7 @@ options:
   runs: {type: bool, default: false, description: Whether the host answers and nova-compute runs there or starts with it.}
   state: {type: str, choices: [vacated, absent], required: true, description: What to reach.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
-  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
+  login: {type: dict, description: 'host, port, user and password of an external server; without it, the local socket.'}
 """
 
 # Services have UUIDs since 2.53.

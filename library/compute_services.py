@@ -17,7 +17,7 @@ module: compute_services
 short_description: Wait until openstack compute service list and network agent list show everything expected up
 description:
   - Reads only. Fails with the list when a service or agent is missing or down after C(timeout) seconds, or has disabled itself
-    because it cannot work. One that somebody has disabled, for maintenance, is a warning. Check mode waits for nothing.
+    because it cannot work. One that an operator disabled, for maintenance, is a warning. Check mode waits for nothing.
 options:
   auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
   region: {type: str, required: true, description: Region of the Compute service.}

@@ -24,12 +24,12 @@ description:
     (C(cp /etc/nova/nova.conf /etc/nova/nova.conf.orig)).
   - A file that is a symbolic link, a directory or a device is refused before any of them is touched, and so is one with a second
     name (a hard link) in a directory that a service may change. A link of a directory is followed where root alone can set it.
-  - Notes, for M(service_units), which sections somebody changed by hand, and for M(host_facts), which files there are.
+  - Notes, for M(service_units), which sections were changed by hand, and for M(host_facts), which files exist.
 options:
   files:
     description: >-
       Files with path, owner, group, mode and base64 content; merge is the name of a mapping in a YAML file, in which entries that
-      are not ours stay as they are, and so does everything beside it.
+      are not ours stay as they are, and so does everything else.
     type: list
     elements: dict
     required: true

@@ -80,7 +80,7 @@ host:
     leftovers: {type: list, description: Those of C(leftovers) that exist.}
     migration: {type: dict, description: What M(migration_keys) has made.}
     compute_id: {type: str, description: Identity by which the database of Nova knows the host.}
-    compute_nodes: {type: dict, description: 'What the database of Nova says of compute nodes; none where there is none.'}
+    compute_nodes: {type: dict, description: 'What the database of Nova says about compute nodes; none if it does not exist.'}
     backends: {type: dict, description: 'What others have in the backends that C(roles) set up.'}
 """
 

@@ -32,7 +32,7 @@ options:
   endpoints: {type: dict, required: true, description: 'public, internal and admin URL of the Identity service.'}
   database: {type: str, default: keystone, description: Database of the Identity service.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
-  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
+  login: {type: dict, description: 'host, port, user and password of an external server; without it, the local socket.'}
 """
 
 # Each repository begins with two keys; with one, the setup was killed in between, and would not go on.

@@ -25,7 +25,7 @@ description:
   - One openstacksdk connection reads what is there, compares, and creates or repairs what differs - a changed URL, password,
     description, e-mail-less user, a disabled object or a missing role. It never deletes.
   - Names are the same when Keystone's database says so, which ignores case; such a name is left as it is.
-  - Refuses where a service of the same type has another name, because it may be somebody else's.
+  - Refuses if a service of the same type has another name, because it may not be ours.
 options:
   auth:
     type: dict
@@ -33,9 +33,10 @@ options:
     description: auth_url, username, password, project_name, user_domain_name, project_domain_name.
   region: {type: str, required: true, description: Region of the endpoints.}
   project: {type: str, default: service, description: Project of the service users.}
-  roles: {type: list, elements: str, default: [], description: Roles that must exist beside those that a service's user gets.}
+  roles: {type: list, elements: str, default: [], description: Roles that must exist in addition to those that a service's user
+  gets.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: 'MariaDB''s local socket, asked in check mode only.'}
-  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
+  login: {type: dict, description: 'host, port, user and password of an external server; without it, the local socket.'}
   services:
     type: list
     elements: dict

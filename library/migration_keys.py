@@ -12,7 +12,7 @@ DOCUMENTATION = r"""
 module: migration_keys
 short_description: A key of Nova's user on a compute node, and the list of those of the other nodes
 description:
-  - Without O(lists), makes the key of this host when there is none. The private key never leaves the host. What is done in the
+  - Without O(lists), creates the key of this host when there is none. The private key never leaves the host. What is done in the
     home of Nova's user is done as that user.
   - With O(lists), writes who may log in here and how the others are recognized. What is known here of a node that this run
     did not ask (C(--limit)) is kept; that of one that is not in O(lists) is removed.

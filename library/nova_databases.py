@@ -25,7 +25,7 @@ options:
   host: {type: str, required: true, description: Host of the databases. A mapping of another host is another cell.}
   queue_host: {type: str, required: true, description: Host of the message queue.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
-  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
+  login: {type: dict, description: 'host, port, user and password of an external server; without it, the local socket.'}
 """
 
 PROGRAM = ("nova-manage", "nova.cmd.manage")
@@ -35,7 +35,7 @@ NO_TRANSPORT = "none:///"
 
 
 def template(host, path):
-    """The template of a URL at `host`. Nova takes an IPv6 address out of its brackets, so they stand in the template."""
+    """The template of a URL at `host`. Nova removes the brackets of an IPv6 address, so the template has them."""
     return NETLOC.replace("{hostname}", url_host(host).replace(bare(host), "{hostname}")) + path + "?{query}"
 
 

@@ -19,7 +19,7 @@ options:
     description: Compute hosts that must be mapped; waits for their first report.
   timeout: {type: int, default: 120, description: Seconds to wait for the first report of a host.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
-  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
+  login: {type: dict, description: 'host, port, user and password of an external server; without it, the local socket.'}
 """
 
 

@@ -30,10 +30,10 @@ short_description: Provide the base image of the sandbox's containers
 description:
   - Builds a small Debian with systemd by mmdebstrap, imports it into podman and keeps it as an archive, from which
     the next call reloads it in seconds.
-  - What the image is made of is recorded in a label. When that changes, the image is built anew.
+  - A label records the recipe of the image. When it changes, the image is built again.
   - With O(hosts), makes an image for each different set of packages instead. It has them installed and compiled, and nothing in
     it that a host has for itself (keys, databases, identities). Units that match O(hold) are enabled, but do not start before the
-    first boot is done. It is built anew when the archive has other versions of its packages.
+    first boot is done. It is built again when the archive has other versions of its packages.
 options:
   name:
     description: Name of the image in podman's storage.
@@ -62,7 +62,7 @@ options:
     elements: str
     default: []
   hosts:
-    description: Packages of each host beside O(packages).
+    description: Packages of each host in addition to O(packages).
     type: dict
     default: {}
   hold:

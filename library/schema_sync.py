@@ -23,7 +23,7 @@ options:
     description: Tables in which the migrations themselves put rows, and how many at most.
   user: {type: str, required: true, description: Operating system user that runs them.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
-  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
+  login: {type: dict, description: 'host, port, user and password of an external server; without it, the local socket.'}
 """
 
 

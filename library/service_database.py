@@ -16,7 +16,7 @@ description:
   - Connects as the operating system's root by the local socket (unix_socket), so there is no root password.
   - Repairs a changed password and a missing grant. Accounts of the same user for hosts that are not listed are removed,
     so that a former C('%') does not stay behind, unless C(others) says that they stay. Databases are never dropped.
-  - On a server that somebody else runs, the administrator of C(login) does the same, and nobody else's account is removed.
+  - On an external server, the administrator of C(login) does the same, and no other account is removed.
     Without an administrator, the databases and accounts must be there; what is missing is said, with the SQL that makes it.
 options:
   accounts:
@@ -39,7 +39,7 @@ options:
     default: remove
     description: What becomes of accounts of the same user for hosts that are not listed.
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
-  login: {type: dict, description: 'host, port, user and password of a server that somebody else runs; the socket without.'}
+  login: {type: dict, description: 'host, port, user and password of an external server; without it, the local socket.'}
 """
 
 

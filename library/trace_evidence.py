@@ -21,14 +21,14 @@ short_description: Lines of a host that belong to one launch
 description:
   - Without C(since), returns where every log ends now (C(mark)).
   - With C(since), returns the lines written after that mark which hold one of C(words) or match C(access), the same from the
-    journal, the rows of the databases and RabbitMQ's queues. Tokens and passwords are blotted out on the host.
+    journal, the rows of the databases and RabbitMQ's queues. Tokens and passwords are masked on the host.
 options:
   logs: {type: list, elements: str, required: true, description: Patterns of log files.}
   since: {type: dict, description: What an earlier call returned as C(mark).}
   words: {type: list, elements: str, default: [], description: 'Request ids, the instance, its ports, hardware and IP addresses.'}
   access: {type: list, elements: str, default: [], description: Regular expressions of access log lines without a request id.}
   instance: {type: str, description: Id of the instance, for the databases.}
-  databases: {type: dict, description: 'host, port and accounts (user, password) of a database that somebody else runs.'}
+  databases: {type: dict, description: 'host, port and accounts (user, password) of an external database.'}
   domain: {type: str, description: Name of the instance at the hypervisor.}
   image: {type: str, description: Id of the image, for the image cache of nova-compute.}
   state_path: {type: str, default: /var/lib/nova, description: C(state_path) of nova.conf.}

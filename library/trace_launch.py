@@ -20,7 +20,7 @@ DOCUMENTATION = r"""
 module: trace_launch
 short_description: Boot one instance that can be followed through every service
 description:
-  - Logs in anew, so that the token is one that no service has seen, and creates an instance with a global
+  - Logs in again, so that no service has seen the token, and creates an instance with a global
     C(X-Openstack-Request-Id). Waits until it is ACTIVE and, when asked, until its console shows a pattern.
   - A leftover of that name is removed first.
   - A launch that fails is a result, not a failure of the module; the answer of the cloud is in C(launch.problem).

@@ -1,4 +1,4 @@
-"""Where the inventory's hosts, addresses and ports point to: what the filters and the checks of it know.
+"""Where the inventory's hosts, addresses and ports point to, for filters and checks.
 
 Joining and reading of host and port is shared with the modules, and is in module_utils/kilonova/address.py.
 """
@@ -36,15 +36,15 @@ def hosts_of(texts: Iterable[Any]) -> list[str]:
 
 
 def names_of(texts: Iterable[Any]) -> list[str]:
-    """Return those of hosts_of() that have to be resolved."""
+    """Return the names in hosts_of() that have to be resolved."""
     return [host for host in hosts_of(texts) if parsed(host) is None]
 
 
 def is_elsewhere(host: Any, controller: Mapping[str, Any]) -> bool:
     """Whether `host`, a name or an address, is another machine than the controller.
 
-    `controller` has its `address` and `name` in the inventory, and what it told of itself: its `hostname`, its `addresses`, and
-    what names are there (`resolved`). Before it has told anything, its address and its names are what is known to be its.
+    `controller` has its `address` and `name` in the inventory, and what it reported: its `hostname`, its `addresses`, and
+    what names are there (`resolved`). Before it has reported, only its address and its name are known.
     """
     text = bare(host)
     own = {canonical(address) for address in (controller["address"], *(controller.get("addresses") or ()))}

@@ -207,7 +207,7 @@ def _usual(entries: Iterable[Mapping[str, Any]], names: set[str]) -> dict[tuple[
 
 
 def _reading_orders(host: inventories.Host, files: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Unit -> those of `files` that it reads, in its order."""
+    """Unit -> the `files` that it reads, in its order."""
     found = {}
     for role in host.roles():
         for variable in inventories.unit_variables(role):
@@ -273,7 +273,7 @@ def _check_kept_twice(host: inventories.Host, path: str, sets: Sets, usual: Mapp
         for section in row["sections"]:
             for name in row["names"]:
                 if (section, name) not in usual and "default" not in row:
-                    continue  # nobody else has it on this host
+                    continue  # no other service has it on this host
                 for value, layer, _multi in sets.get((section, name), ()):
                     if not overrides.is_override(layer):
                         continue
@@ -335,13 +335,13 @@ def _complaint(error: inventories.GenerateError) -> Complaint:
 
 
 def with_path(entry: Mapping[str, Any], error: Exception) -> str:
-    """What is wrong with a file, with its path at the beginning, once."""
+    """The problems of a file, each beginning with its path, once."""
     said = str(error).removeprefix(f"{entry['path']}: ")
     return f"{entry['path']}{' ' if said.startswith('[') else ': '}{said}"
 
 
 class Checked:
-    """Files as they come by, each checked on its way, and those of a host together."""
+    """Checks files one by one, and all files of a host together."""
 
     def __init__(self, generated: Iterable[generate.File], hide: bool = False) -> None:
         self._generated, self._hide = generated, hide

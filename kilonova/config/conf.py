@@ -53,7 +53,7 @@ class Conf:
     newline: str = "\n"
 
     def text(self) -> str:
-        """Return the file again; a file of mixed line ends gets those of most of its lines."""
+        """Return the file's text; a file with mixed line ends gets the most frequent kind."""
         return self.newline.join(self.lines)
 
     def values(self, section: str, name: str) -> list[str]:
@@ -70,7 +70,7 @@ def section_key(name: str) -> str:
 def read(data: str | bytes) -> Conf:
     """Read a configuration file's content.
 
-    Raises ConfError, with the line's number, for whatever makes oslo.config refuse the file: a byte order mark,
+    Raises ConfError, with the line's number, for everything that makes oslo.config refuse the file: a byte order mark,
     bytes that are not UTF-8, an option before the first section, a continuation of nothing, a line that is neither.
     """
     text = decode(data) if isinstance(data, bytes) else data
@@ -147,7 +147,7 @@ _UNWRITABLE = re.compile("[\n\r\0\ud800-\udfff]")
 def text(value: Any) -> str:
     """Return a scalar of YAML as oslo.config's text: booleans in lower case, numbers in decimal.
 
-    Raises TypeError for whatever is no scalar (None too: an option without a value is left out, not written).
+    Raises TypeError for anything else (None too: an option without a value is left out, not written).
     """
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -158,7 +158,7 @@ def text(value: Any) -> str:
 
 
 def kind(value: Any) -> str:
-    """Return in a word what YAML made of a value."""
+    """Return a word for the type that YAML gave a value."""
     names = (
         (bool, "a truth value"),
         ((int, float), "a number"),
@@ -173,7 +173,7 @@ def kind(value: Any) -> str:
 
 
 def quote(value: Any) -> str:
-    """Return `value` as it must stand after the = sign, so that oslo.config reads exactly it.
+    """Return `value` as it must be written after the = sign, so that oslo.config reads exactly it.
 
     Interpolations are meant: `$my_ip` stays. Blanks at the ends and a pair of quotes around the value, which
     oslo.config would take away, are protected by quotes. Other values come back unchanged.
@@ -191,7 +191,7 @@ def quote(value: Any) -> str:
 
 
 def literal(value: Any) -> str:
-    """Return `value`, a secret or other text that is no template, so that oslo.config reads exactly it.
+    """Return `value`, a secret or other text that is not a template, so that oslo.config reads exactly it.
 
     As `quote`, and every `$` is doubled. Raises ValueError also for a backslash before a dollar sign: oslo.config
     takes that pair for an escaped dollar, and offers no way to write it.

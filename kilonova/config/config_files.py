@@ -65,14 +65,14 @@ def combine_layers(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None])
     return merged
 
 
-# What would be another name in the file, or a line of its own.
+# Characters that would make another name or a new line in the file.
 _NOT_IN_SECTIONS = "[]"
 _NOT_IN_OPTIONS = "[]=:"
 
 
 @lru_cache(maxsize=10_000)
 def _is_name(name: str, forbidden: str) -> bool:
-    """Whether it can be the name of a section or option. The same few hundred names stand in the files of all hosts."""
+    """Whether it can be the name of a section or option. The files of all hosts have the same few hundred names."""
     return bool(name) and name.isprintable() and name == name.strip() and name[0] not in "#;" and not set(name) & set(forbidden)
 
 
@@ -184,7 +184,7 @@ def _libvirt_value(value: Any) -> str:
 
 
 def is_omitted(value: Any) -> bool:
-    """Whether the value is what `omit` was before ansible-core 2.19: Ansible takes it out of whatever it stands in."""
+    """Whether the value is what `omit` was before ansible-core 2.19: Ansible removes it from every container."""
     return isinstance(value, str) and value.startswith("__omit_place_holder__")
 
 
@@ -247,7 +247,7 @@ def catalogue_of(entry: Mapping[str, Any]) -> Any:
 
 
 def _written(entry: Mapping[str, Any], section: str, name: str, value: Any) -> Any:
-    """Return what stands in the file for an option's value; ValueError, without the value, for what cannot."""
+    """Return the text in the file for an option's value; ValueError, without the value, for what cannot."""
     if value is None or isinstance(value, (str, int, float)):
         return value
     if not isinstance(value, (Mapping, list, tuple)):
@@ -390,10 +390,10 @@ def rabbit_password(password: str) -> str:
 
 
 def database_login(user: str, logins: Mapping[str, Any], administrator: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a module looks into the databases of `user`, one of the accounts of `logins`.
+    """Return how a module reads the databases of `user`, one of the accounts of `logins`.
 
-    `administrator` is {} for our own server, which root reaches by its socket; without a `user`, it is a server whose
-    administrator nobody knows, and the account itself looks.
+    `administrator` is {} for our own server, which root reaches by its socket; without a `user`, the server's administrator is
+    unknown, and the account itself logs in.
     """
     if not administrator or administrator.get("user"):
         return dict(administrator)

@@ -105,7 +105,7 @@ def table() -> str:
 
 
 def page(text: str) -> str:
-    """Return the page with today's table in the place of the one that it has."""
+    """Return the page with its table replaced by today's."""
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
 

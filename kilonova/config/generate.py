@@ -54,7 +54,7 @@ def files(inventory: inventories.Inventory, hosts: Iterable[str] | None = None, 
 
 
 def placeholders() -> dict[str, str]:
-    """Return what stands for each secret: the install guide's word where it has one, NOVA_PASS."""
+    """Return the placeholder of each secret: the install guide's word if it has one, NOVA_PASS."""
     secrets = declared.secrets()
     return {
         name: word if re.fullmatch("[A-Z_]+", word) else name.removeprefix("openstack_").upper() for name, word in secrets.items()

@@ -1,4 +1,4 @@
-"""The seed guide beside the installation: one row per step and option, with the task that does it and what it becomes.
+"""The seed guide and the installation side by side: one row per step and option, with the task that does it and what it becomes.
 
     python -m kilonova.config.guide --release zed
 
@@ -146,7 +146,7 @@ class Guide:
 
 
 def _same(ours: dict[tuple[str, str], str | None], option: tuple[str, str], value: str) -> bool:
-    """Whether the option stands there as the guide writes it; booleans in any spelling."""
+    """Whether the option is there as in the guide; booleans in any spelling."""
 
     def spelled(text: str | None) -> str | None:
         return text.lower() if text and text.lower() in ("true", "false") else text

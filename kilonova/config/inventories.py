@@ -316,7 +316,7 @@ _SAME_NODES = (
     nodes.Keyword,
     nodes.Slice,
 )
-# What is no variable, or not the same one.
+# Not a variable, or not the same one.
 _NOT_THE_SAME = frozenset(("omit", "undef", "now", "environment", "lookup", "query", "q"))
 OMITTED = "it is `omit`, which only a task's argument can be"
 # Lookups whose answer depends on nothing but what they are asked.
@@ -374,7 +374,7 @@ def _is_constant(source: str) -> bool:
 
 
 class Literal(str):
-    """Text that is no template, whatever it looks like (`!unsafe`, `!vault`)."""
+    """Text that is not a template, even if it looks like one (`!unsafe`, `!vault`)."""
 
     __slots__ = ()
 
@@ -472,8 +472,8 @@ def _marked(value: Any) -> Any:
 class Inventory:
     """The variables of all hosts, as Ansible has them before any template is resolved.
 
-    `variables` gives a host's own (from inventory and extra variables), by name or called with it; `extra` are those that win
-    over the roles' own. `trusted` tells whether a text of these is a template at all.
+    `variables` gives a host's own (from inventory and extra variables), by name or called with it; `extra` are variables that
+    win over the roles' own. `trusted` tells whether a text of these is a template at all.
     """
 
     def __init__(
@@ -545,7 +545,7 @@ class Inventory:
         return self._known[name]
 
     def variables(self, name: str) -> dict[str, Any]:
-        """Return a host's raw variables, with those that every host has."""
+        """Return a host's raw variables, including those that every host has."""
         found = {"inventory_hostname": name, **self._variables(name), "groups": self.groups, "hostvars": self.hostvars}
         if "group_names" not in found:
             members = (group for group, hosts in self.groups.items() if name in hosts)
@@ -846,7 +846,7 @@ def first_undefined(value: Any) -> str:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """YAML as the roles write it: `!unsafe` marks what is no template."""
+    """YAML as the roles write it: `!unsafe` marks text that is not a template."""
 
 
 _Loader.add_constructor("!unsafe", lambda loader, node: Literal(loader.construct_scalar(node)))

@@ -11,7 +11,7 @@ from kilonova.config.addresses import canonical, host_port, parsed
 def own_addresses(management: str, hosts: Iterable[str], told: Mapping[str, Any] | None) -> list[str]:
     """Return the management address, and what `hosts` (names or addresses that clients use) mean if it is of this host.
 
-    `told` is what the host said of itself: its `addresses`, and in `resolved` what names are there. Before it said anything, only
+    `told` is what the host reported: its `addresses`, and in `resolved` what names are there. Before it said anything, only
     the management address is known to be its.
     """
     told = told or {}
@@ -24,7 +24,7 @@ def own_addresses(management: str, hosts: Iterable[str], told: Mapping[str, Any]
 
 
 def is_own(host: str, management: str, names: Iterable[str], told: Mapping[str, Any] | None) -> bool:
-    """Whether `host` is the machine with this management address, these names, and what it `told` of itself."""
+    """Whether `host` is the machine with this management address, these names, and what it `told` us."""
     if host.lower().rstrip(".") in {name.lower() for name in names} | {"localhost"} or _is_loopback(host):
         return True
     return (
@@ -48,7 +48,7 @@ def one_address(addresses: Iterable[str]) -> str:
 
 
 def are_ours(servers: str) -> bool:
-    """Whether every one of host:port,... is at IPv4's loopback, the only form of it that all clients of memcached read."""
+    """Whether every one of host:port,... is at IPv4's loopback, the only form that all clients of memcached read."""
     hosts = [server.strip().rpartition(":")[0] for server in servers.split(",")]
     return all(_is_loopback(host) and ":" not in host for host in hosts)
 
@@ -60,7 +60,7 @@ def open_caches(sections: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, st
     """
     found = []
     for section, options in sections.items():
-        # Nobody writes without a login.
+        # Only logins can write.
         if str(options.get("memcache_sasl_enabled", "")).lower() == "true":
             continue
         for name in ("memcache_servers", "memcached_servers"):

@@ -158,7 +158,7 @@ def check_host(name: str, seen: Mapping[str, Any], host: Any) -> list[Problem]:
     sockets = [row for row in seen["listening"] if row["name"] == "sshd" or row.get("unit") in ("ssh.service", "ssh.socket")]
     there = sorted({row["port"] for row in sockets})
     if port not in there:
-        if not sockets and port == SSH_PORT:  # its package is to come
+        if not sockets and port == SSH_PORT:  # its package will be installed
             return []
         what = f"sshd listens on {', '.join(map(str, there)) or 'no port'} of this host"
         remedy = "let it also listen there (Port in a file of /etc/ssh/sshd_config.d, next to `Port 22`), or set its port"

@@ -22,7 +22,7 @@ def variables_of(role: str) -> list[str]:
 
 
 def with_overrides(role: str, entry: Mapping[str, Any], find: Callable[[str], Any]) -> Mapping[str, Any]:
-    """Return the entry of a file with a layer for each variable that has overrides of it; `find` returns a variable's value.
+    """Return the entry of a file with a layer for each variable that overrides it; `find` returns a variable's value.
 
     `role` is the one whose task has the file; a file that tasks of another role read says in its data whose it is (`role`).
     `overrides` in it names the files whose overrides it takes, in this order, where that is not just its own.

@@ -103,7 +103,7 @@ def names() -> dict[str, list[str]]:
 
 
 def section_of(path: str) -> str | None:
-    """Return the section of a file that is looked into; None for other files."""
+    """Return the section of a file that is checked; None for other files."""
     return next((section for end, section in ENDS.items() if path.endswith(end)), None)
 
 

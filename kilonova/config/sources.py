@@ -1,7 +1,7 @@
-"""Which file of an inventory sets a variable, and what Ansible drops of it without a word.
+"""Which file of an inventory sets a variable, and what Ansible drops silently.
 
 Ansible replaces a mapping that two places set by the one of higher precedence, and takes the last of two equal keys in one file.
-Both lose what somebody configured, so both are refused: the merging itself is not ours to change, because Ansible resolves the
+Both lose configuration, so both are refused: the merging itself is not ours to change, because Ansible resolves the
 variables of the deployment.
 """
 
@@ -36,7 +36,7 @@ class Sources:
 
     @functools.cached_property
     def directories(self) -> list[str]:
-        """Directories that may have group_vars and host_vars: beside the inventory's sources."""
+        """Directories that may have group_vars and host_vars: next to the inventory's sources."""
         found = [path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path)) for path in self.paths]
         return list(dict.fromkeys(map(os.path.realpath, found)))
 

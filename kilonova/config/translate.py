@@ -98,12 +98,12 @@ class _Plan:
     out: bool = False
     """Left out of the new file."""
     composed: bool = False
-    """Part of the line that another assignment stands for."""
+    """Part of the line that another assignment replaces."""
     attention: bool = False
     was: Option | None = None
     """What the old release read it as; None when it ignored it."""
     row: Mapping[str, Any] = field(default_factory=dict)
-    """by_hand.yml's row that decided what became of it."""
+    """by_hand.yml's row that decided the result."""
     lost: bool = False
     """Another name's value was read instead."""
     secret: bool = False
@@ -190,7 +190,7 @@ class _Translation:
             return value != default
 
     def text_of(self, plan: _Plan) -> str:
-        """Return the assignment's value as the old release read it, or as it stands when that could not be read."""
+        """Return the assignment's value as the old release read it, or as written if that could not be read."""
         return self.expanded(plan.item.value, plan)
 
     def expanded(self, text: str, plan: _Plan) -> str:
@@ -258,7 +258,7 @@ class _Translation:
         scheme, hosts, _ = _url_parts(self.text_of(url) if url else "")
         scheme = scheme or _driver(self.old_value("DEFAULT", "rpc_backend"))
         for plan in [] if url else backends:
-            # what is no name never was a driver's
+            # only a name can be a driver's
             plan.attention = self.mattered(plan) and bool(re.fullmatch(r"[\w.+-]+", plan.item.value))
             if plan.attention:
                 scheme = scheme if scheme in _DRIVERS else "driver"
@@ -401,7 +401,7 @@ class _Translation:
         if plan.was is None:
             return (1, 0, 0, 0, name)  # it ignored it
         if plan.row.get("compose"):
-            first = 0  # what stands under the new names was not read while auth_type was missing
+            first = 0  # options under the new names were not read while auth_type was missing
         elif "wins" in (row := precedence(plan.was.section, plan.was.dest) or plan.row):
             read = "when" not in row or self.before.holds(row["when"])
             first = 0 if read and re.search(row["wins"], self.text_of(plan)) else 2
@@ -422,7 +422,7 @@ class _Translation:
             try:
                 text = plan.value if plan.value != plan.item.value else self.before.substituted(plan.value, plan.home)
             except Unresolved:
-                continue  # nothing is known of what it says; that is told elsewhere
+                continue  # its meaning is unknown; that is reported elsewhere
             for bad in bad_values(names, text, values, self.new):
                 if plan.out and bad.row["level"] == "warning":
                     continue  # it is gone, whatever it said
@@ -476,7 +476,7 @@ class _Translation:
                     plan.value = plan.item.value  # nothing but the spelling of a dollar sign would change
 
     def reference(self, plan: _Plan, match: re.Match[str]) -> str:
-        """Return what stands for one reference in the new file."""
+        """Return the text for one reference in the new file."""
         if match["escaped"]:
             return match[0]
         key = match["bare"] or match["braced"]
@@ -641,7 +641,7 @@ class _Translation:
         return self.conf.newline.join(head + body)
 
     def farewell(self, plan: _Plan) -> str:
-        """Return the comment that stands where an option was; never its value."""
+        """Return the comment that replaces an option; never its value."""
         reason = " ".join("; ".join(plan.reasons).split())
         return f"# Kilonova: {plan.item.name} is not in {self.new.title}'s file: {reason}"
 
@@ -690,7 +690,7 @@ class _Translation:
         return end
 
 
-# what stands behind a comment's sign when an option or a section is commented out
+# text after the comment sign when an option or a section is commented out
 _COMMENTED_OUT = re.compile(r"[#;]+\s*(?:\[[^\]]+\]\s*$|(?P<name>[A-Za-z_][\w.-]*)\s*(?P<sign>[=:]))")
 
 
@@ -705,7 +705,7 @@ _DRIVERS = ("amqp", "fake", "kafka", "pika", "qpid", "zmq")
 
 
 def _driver(backend: str) -> str:
-    """Return the scheme that [DEFAULT] rpc_backend stands for; Nova had names of its own for three (nova/rpc.py)."""
+    """Return the scheme that [DEFAULT] rpc_backend means; Nova had names of its own for three (nova/rpc.py)."""
     found = re.fullmatch(r"nova\.(?:openstack\.common\.)?rpc\.impl_(\w+)", backend)
     name = found[1] if found else backend
     return "rabbit" if name == "kombu" else name
@@ -721,7 +721,7 @@ def _url_parts(url: str) -> tuple[str, bool, str | None]:
 
 
 def _virtual_host(name: str) -> str:
-    """Return a virtual host as it stands after the URL's slash: that of `/` is the default, every other keeps its slashes."""
+    """Return a virtual host as written after the URL's slash: that of `/` is the default, every other keeps its slashes."""
     return "" if name == "/" else urllib.parse.quote(name, safe="/")
 
 
@@ -760,7 +760,7 @@ def table(result: Result, width: int = 120) -> str:
 
 
 def _refuse(path: Path, what: str) -> None:
-    """Raise ValueError for a place that is no ordinary file, nor free for one."""
+    """Raise ValueError for a path that exists and is not a regular file."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

@@ -34,7 +34,7 @@ class Written:
 
 
 def write(generated: Iterable[generate.File], out: Path, check_mode: bool = False) -> Written:
-    """Write the files to `out`/<host>/<path>; those that no longer belong there are removed. `check_mode` writes nothing.
+    """Write the files to `out`/<host>/<path>; files that no longer belong there are removed. `check_mode` writes nothing.
 
     Only what an earlier run's manifest names is ever removed. A file that others may not read on its host has mode 0600 here.
     """

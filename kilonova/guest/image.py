@@ -33,7 +33,7 @@ KERNEL_PACKAGE = "linux-image-cloud-amd64"
 GUEST_PACKAGES = ("busybox-static", "dropbear-bin")
 TOOL_PACKAGES = ("e2fsprogs", "mtools", "syslinux", "syslinux-common")
 
-# Drivers of what Nova gives a guest. Their dependencies follow; those that the kernel has built in are left out.
+# Drivers for the devices that Nova gives a guest. Their dependencies follow; built-in ones are left out.
 MODULES = (
     "virtio_pci",
     "virtio_blk",
@@ -131,7 +131,7 @@ class BuildError(Exception):
 
 
 def cpio_entry(number: int, name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)) -> bytes:
-    """Return one file of a newc archive. Everything belongs to root, whoever builds."""
+    """Return one file of a newc archive. Everything belongs to root, whichever user builds."""
     encoded = name.encode() + b"\0"
     fields = (number, mode, 0, 0, 2 if stat.S_ISDIR(mode) else 1, EPOCH, len(data), 0, 0, *device, len(encoded), 0)
     header = b"070701" + b"".join(b"%08x" % field for field in fields)
@@ -167,7 +167,7 @@ def cpio_archive(nodes: dict[str, Node]) -> bytes:
 def modinfo(content: bytes, field: str) -> list[str]:
     """Return the values of a field of a kernel module's .modinfo section."""
     pattern = rb"(?:^|\0)" + field.encode() + rb"=([^\0]*)\0"
-    # The strings of a section stand next to each other, each ended by one zero byte.
+    # The strings of a section follow each other, each ended by one zero byte.
     return [value.decode() for value in re.findall(pattern, content.replace(b"\0", b"\0\0"))]
 
 
@@ -416,7 +416,7 @@ def library_paths(program: Path, root: Path) -> list[Path]:
 def recipe_of(files: Path) -> str:
     """Return a digest of what the image is made by: this program and the guest's own files.
 
-    Versions of packages are not in it, so that an image stays the same until somebody asks for another one.
+    Versions of packages are not in it, so that an image stays the same until a new one is requested.
     """
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for path in sorted(path for path in files.rglob("*") if path.is_file()):
@@ -425,7 +425,7 @@ def recipe_of(files: Path) -> str:
 
 
 def own_files(files: Path) -> dict[str, Node]:
-    """Return the guest's own files. Scripts are executable here, whatever a checkout made of their modes."""
+    """Return the guest's own files. Scripts are executable here, whatever modes the checkout has."""
     nodes: dict[str, Node] = {}
     for path in sorted(files.rglob("*")):
         name = str(path.relative_to(files))
@@ -480,7 +480,7 @@ def state_file_system(work: Path, root: Path) -> bytes:
     with path.open("wb") as stream:
         stream.truncate(STATE_SECTORS * SECTOR)
     maker = next(place / "mke2fs" for place in (root / "sbin", root / "usr/sbin") if (place / "mke2fs").exists())
-    # Whoever builds: nothing of this machine's configuration or clock is in it.
+    # Nothing of this machine's configuration or clock is in it.
     number = "6b696c6f-6e6f-7661-0000-000000000000"
     run(
         *loader_of(root),
@@ -557,7 +557,7 @@ def bootable_disk(work: Path, root: Path, kernel: bytes, initrd: bytes) -> bytes
 
 
 def build(files: Path, cache: Path, target: Path) -> dict[str, object]:
-    """Build the image and write it to the target. Returns what it is made of."""
+    """Build the image and write it to the target. Returns its recipe."""
     kernel_parts, others = Packages(cache / "packages").download()
     with tempfile.TemporaryDirectory(prefix="kilonova-guest-") as directory:
         work = Path(directory)
@@ -570,7 +570,7 @@ def build(files: Path, cache: Path, target: Path) -> dict[str, object]:
         initrd = initial_file_system(files, root, modules)
         image = qcow2(bootable_disk(work, root, kernel.read_bytes(), initrd))
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own, because a run beside this one may build the same.
+    # A unique name, because a concurrent run may build the same image.
     partial = target.with_suffix(f".{os.getpid()}")
     partial.write_bytes(image)
     partial.replace(target)
@@ -599,7 +599,7 @@ def provide(files: Path, cache: Path, rebuild: bool = False, check: bool = False
         raise BuildError(f"The guest is built on {ARCHITECTURE} only. Set guest_image_url and guest_image_checksum")
     made_of = build(files, cache, target)
     manifest.write_text(json.dumps(made_of, indent=2) + "\n")
-    # A run beside this one, or another checkout, may use an image of another recipe; one that nobody has taken for long goes.
+    # A concurrent run, or another checkout, may use an image of another recipe; images that were long unused are removed.
     for old in cache.glob("kilonova-guest-*"):
         if old.stat().st_mtime < time.time() - KEEP_SECONDS:
             old.unlink(missing_ok=True)

@@ -46,7 +46,7 @@ class Browser:
     def __init__(self, path: str = "", width: int = 1280, height: int = 800):
         """Choose browser and size; nothing is started yet."""
         self.path, self.width, self.height = path or find(), width, height
-        # What pages write to the console (errors and warnings), and errors that nobody caught.
+        # What pages write to the console (errors and warnings), and uncaught errors.
         self.messages: list[str] = []
         # Addresses that pages asked for.
         self.requests: list[str] = []
@@ -163,7 +163,7 @@ class Browser:
         self._command("Emulation.setEmulatedMedia", features=values)
 
     def take_any_certificate(self) -> None:
-        """Open pages over TLS whoever signed for them."""
+        """Open pages over TLS whichever authority signed for them."""
         self._command("Security.setIgnoreCertificateErrors", ignore=True)
 
     def open(self, url: str, timeout: float = 30) -> None:

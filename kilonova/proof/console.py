@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kilonova.proof import chromium
 
-# Different colours of the canvas, a sample of it: a black screen has one.
+# Number of colours in a sample of the canvas: a black screen has one.
 COLORS = """(() => {
   const canvas = document.querySelector("canvas");
   if (!canvas || canvas.width < 100) return 0;
@@ -20,7 +20,7 @@ COLORS = """(() => {
 def picture(url: str, path: Path, name: str = "", limit: float = 100, certificate_checked: bool = False) -> dict[str, str]:
     """Open the console in a browser and write a picture of it; returns {status, text} as a row wants it.
 
-    `certificate_checked`: somebody else has, so that the browser need not know who signed it.
+    `certificate_checked`: the caller has checked it, so that the browser need not know who signed it.
     """
     if not chromium.find():
         return {"status": "skipped", "text": "the machine that runs Ansible has no chromium"}

@@ -1,4 +1,4 @@
-"""The report: one page that needs nothing else, made of the files that verify, trace, tempest and the guide's check wrote.
+"""The report: one self-contained page, from the files that verify, trace, tempest and the guide's check wrote.
 
 python -m kilonova.proof.report --template roles/report/templates/index.html.j2 build/report
 """
@@ -34,7 +34,7 @@ def collect(directory: Path, now: datetime | None = None) -> dict[str, Any]:
 
 
 def guide(lines: list[dict[str, Any]] | None) -> dict[str, Any] | None:
-    """The guide's lines beside what they become, with how many stay as they are."""
+    """The guide's lines and what they become, with the number of unchanged ones."""
     if lines is None:
         return None
     return {"same": sum(line["becomes"] == line["guide"] for line in lines), "rows": lines}
@@ -101,7 +101,7 @@ def moment(value: Any) -> float | None:
 
 
 def forwards(values: list[Any]) -> list[float | None]:
-    """Return the moments of a flow's steps. One that is known to the second only is never before a step that came before it."""
+    """Return the moments of a flow's steps. A time that is known only to the second never precedes that of the step before."""
     moments: list[float | None] = []
     for value in values:
         found, before = moment(value), max((time for time in moments if time is not None), default=None)
@@ -113,9 +113,9 @@ def forwards(values: list[Any]) -> list[float | None]:
 # -- the sequence diagram --------------------------------------------------------------------------------------------
 
 LEFT, TOP, LINE = 76, 76, 15
-# Width that the page has on an ordinary screen, and what a column may have of it.
+# Width of the page on an ordinary screen, and of a column.
 PAGE, NARROW, WIDE = 1080, 74, 150
-# What stands for the time of a step that nothing has one of: there was nothing to do, or no evidence is there.
+# Shown for a step without a time: there was nothing to do, or there is no evidence.
 UNTIMED = {"replaced": "replaced", "absent": "no need"}
 FLOWS = {"today": "Today's flow", "guide": "The workflow that students learn"}
 
@@ -171,7 +171,7 @@ def sequence(steps: list[dict[str, Any]], started: Any = None) -> dict[str, Any]
     times = forwards([step.get("time") for step in steps])
     known = [time for time in times if time is not None]
     zero = moment(started)
-    # A start on another clock (an ISO date beside offsets) says nothing about the steps.
+    # A start on another clock (an ISO date among offsets) says nothing about the steps.
     if known and (zero is None or abs(min(known) - zero) > 86400):
         zero = min(known)
     shown = [

@@ -1,4 +1,4 @@
-"""What came of a run of Tempest: numbers, and a reason for each test that did not pass."""
+"""The result of a run of Tempest: numbers, and a reason for each test that did not pass."""
 
 from __future__ import annotations
 

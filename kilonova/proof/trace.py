@@ -1,6 +1,6 @@
 """Match what the hosts say of one launch with the steps of the launch.
 
-Two flows stand side by side: the 28 steps of the workflow that students learn (Grizzly's time: "quantum-server", a scheduler
+Two flows side by side: the 28 steps of the workflow that students learn (Grizzly's time: "quantum-server", a scheduler
 that reads the database), and what today's Nova does; launch.yml lists them. `report()` takes the evidence that
 library/trace_evidence.py collected and the launch that library/trace_launch.py made, and returns both flows with time, host,
 service and the line that proves the step.
@@ -9,7 +9,7 @@ A step's `state`:
 
 seen      a line, a database row or a counter proves it;
 replaced  today's Nova does not do it; the note names today's step that took its place;
-absent    this launch needed none of it (no volume service, an image that the compute node already has);
+absent this launch did not need it (no volume service, an image that the compute node already has);
 unseen    it should have happened, and nothing shows it. The first of these in today's flow is where a launch stopped.
 """
 
@@ -261,7 +261,7 @@ class Case:
         return None
 
     def queue(self, name: str) -> str:
-        """What RabbitMQ says of a queue, and how much its consumer's service sent and received meanwhile."""
+        """What RabbitMQ says about a queue, and how much its consumer's service sent and received meanwhile."""
         for host in self.evidence:
             queue = (host.get("rabbitmq") or {}).get("queues", {}).get(name)
             if queue:
@@ -269,7 +269,7 @@ class Case:
         return f"queue {name}: not there"
 
     def stuck(self, name: str) -> bool:
-        """A queue without a consumer, or with messages that nobody takes."""
+        """A queue without a consumer, or with messages that are not consumed."""
         queues = [(host.get("rabbitmq") or {}).get("queues", {}) for host in self.evidence]
         return any(queues) and not any(queue.get(name, {}).get("consumers") for queue in queues)
 
@@ -532,7 +532,7 @@ PROOFS: dict[str, Callable[[Case], Answer]] = {
 
 
 def _flow(name: str, rows: Iterable[dict[str, Any]]) -> tuple[Step, ...]:
-    """The steps of a flow, numbered as they stand in launch.yml."""
+    """The steps of a flow, numbered as in launch.yml."""
     return tuple(
         Step(
             name,
@@ -617,7 +617,7 @@ def report(launch: dict[str, Any], evidence: list[dict[str, Any]], addresses: di
 
 
 def verdict(found: dict[str, Any]) -> str:
-    """One sentence: what came of the launch, and where it stopped."""
+    """One sentence: the result of the launch, and where it stopped."""
     name = found["instance"]["name"]
     missing = found["first_missing"]
     hop = missing and f"{missing['from']} -> {missing['to']}: {missing['title']}"

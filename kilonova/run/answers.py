@@ -16,7 +16,7 @@ from kilonova.onhost import digests
 #   changed    files, units, packages or owners were changed, or would be in check mode
 #   new        packages that were installed, upgraded or removed
 #   installed  the names of all packages since then
-#   corrected  directories whose owners and modes were put right
+#   corrected  directories whose owners and modes were corrected
 #   pending    units that the last play must ask (RETURN of library/service_units.py)
 #   accounts   users whose databases, accounts and grants are complete
 #   services   names of the services that are registered in Keystone
@@ -59,7 +59,7 @@ def packages_are_there(names: list[str], variables: Mapping[str, Any]) -> bool:
 
 
 def rights_are_right(variables: Mapping[str, Any]) -> bool:
-    """Whether the owners and modes of configuration directories are right; packages that came since may have changed them."""
+    """Whether the owners and modes of configuration directories are right; packages installed since may have changed them."""
     return not done(variables).get("new") and not reported(variables, "wrong_rights", ["not reported"])
 
 
@@ -69,7 +69,7 @@ def is_left_over(path: str, variables: Mapping[str, Any]) -> bool:
 
 
 def file_is_there(entry: Mapping[str, Any], text: str, variables: Mapping[str, Any]) -> bool:
-    """Whether the host has the file `entry` with this text, owner, group and mode; packages that came since may change it."""
+    """Whether the host has the file `entry` with this text, owner, group and mode; packages installed since may change it."""
     if "new" in done(variables):
         return False
     digest = digests.keyed(text.encode(), KEY)

@@ -24,7 +24,7 @@ COUNTED = {
 }
 # Playbooks of which one at a time may work on an inventory; others only read it, or use the cloud as its tenants do.
 CHANGING = ("site.yml", "cloud.yml", "sandbox.yml", "destroy.yml", "remove_compute.yml", "rotate_secrets.yml")
-# By these, one inventory stands for several sandboxes, which have nothing to do with each other.
+# With these, one inventory describes several independent sandboxes.
 SANDBOX = ("KILONOVA_SANDBOX", "KILONOVA_RELEASE", "KILONOVA_NETWORK")
 
 
@@ -84,7 +84,7 @@ def history(found: Mapping[str, Iterable[Mapping[str, Any]]]) -> list[str]:
             "failed" if entry.get("failed") else "",
         ]
         line = f"{when.replace('T', ' ').rstrip('Z')} {host:<{width}}  {entry['action']}  {', '.join(filter(None, run))}"
-        # A line stays one, whatever somebody has written into the file.
+        # A line stays one line, whatever the file contains.
         lines.append("".join(letter if letter.isprintable() else "?" for letter in line).rstrip())
     return lines or ["No change is known."]
 
@@ -115,7 +115,7 @@ def unfinished(failures: Iterable[Failure], command: str) -> list[str]:
 
 
 def hold(inventories: Iterable[str], say: Callable[[str], None]) -> list[int]:
-    """Lock inventories for as long as this process and those that it forks live; wait where another run has one, and say who.
+    """Lock inventories for as long as this process and its children live; wait where another run has one, and say who.
 
     The lock is on the directory or file itself, so nothing is written, and nothing is left by a run that was killed. Hosts have
     a lock of their own (module_utils/kilonova/lock.py), for runs that begin elsewhere or with another inventory.

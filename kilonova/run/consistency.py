@@ -39,7 +39,7 @@ PORT_VARIABLES = {
     "keystone": "openstack_auth_url",
     "memcached": "openstack_memcached_servers",
 }
-# Variable that says where a server listens -> those that say where it is asked, and its unit.
+# Variable that says where a server listens -> variables that say where clients ask it, and its unit.
 SERVERS = {
     "mysql_bind_address": ("openstack_database_host", "mariadb"),
     "rabbitmq_bind_address": ("openstack_rabbit_host", "rabbitmq-server"),
@@ -101,7 +101,7 @@ def _value(host: inventories.Host, name: str, default: Any = None) -> Any:
 
 
 def _ip(value: Any) -> Any:
-    """The address that a text is, None when it is none."""
+    """The text as an address, None if it is not one."""
     try:
         return ipaddress.ip_address(str(value).strip("[]"))
     except ValueError:
@@ -147,7 +147,7 @@ def check_shared(inventory: inventories.Inventory, hosts: Iterable[str]) -> list
                 found.setdefault(row, []).append(name)
     if any(row[0] == "openstack_release" for row in found):
         found = {row: names for row, names in found.items() if row[0] == "openstack_release"}
-    # one that nobody sets is made from others, which differ
+    # an unset one is made from others, which differ
     return [Problem(some(where), *row) for row, where in found.items() if row[0] in somewhere]
 
 
@@ -309,7 +309,7 @@ def _ports(host: inventories.Host) -> Iterator[Wrong]:
     from kilonova.run.variables import units
 
     taken: dict[int, str] = dict(OTHER_PORTS)
-    # those whose port is fixed first: the other one has to give way
+    # fixed ports first: the other one has to give way
     for unit, there in sorted(units(host).items(), key=lambda pair: host.is_set(PORT_VARIABLES.get(pair[0], ""))):
         if there is None:
             continue
@@ -381,7 +381,7 @@ def _grants(host: inventories.Host) -> Iterator[Wrong]:
             return
     asked = _ip(_value(host, "openstack_database_host", ""))
     if asked is None or not (asked.is_loopback or asked == _ip(_value(host, "openstack_management_address"))):
-        return  # somebody else's, or by a name: who comes from where is not known here
+        return  # an external server, or a name: the addresses of clients are not known here
     if not any(_grants_to(pattern, asked) for pattern in patterns):
         what = f"has no entry that matches {asked}, from which the services log in"
         yield variable, ", ".join(patterns), what, f"add {asked}"
@@ -428,7 +428,7 @@ def _urls(host: inventories.Host) -> Iterator[Wrong]:
 
 
 def _policies(host: inventories.Host) -> Iterator[Wrong]:
-    """Rules of policies are ones that oslo.policy reads: of another, it only logs an error, and denies what it is about."""
+    """Rules of policies are ones that oslo.policy can read: for others it only logs an error, and denies the request."""
     for variable in POLICIES:
         rules = _value(host, variable, {})
         for name, rule in rules.items() if isinstance(rules, Mapping) else ():
@@ -470,11 +470,11 @@ def wrong_rule(rule: str) -> str:
     return "has a parenthesis that is not closed" if depth else ""
 
 
-# Endpoints that users are told, beside the Identity service's.
+# Endpoints that users are given, besides the Identity service's.
 PUBLIC = tuple(f"openstack_public_{service}_url" for service in ("image", "placement", "compute", "network"))
 POLICIES = tuple(f"{role}_policy" for role in declared.services())
 
-# What other hosts or users are told.
+# Addresses that other hosts or users are given.
 REACHED = (
     "openstack_internal_host",
     "openstack_public_host",
@@ -487,7 +487,7 @@ REACHED = (
 
 
 def _loopback(host: inventories.Host) -> Iterator[Wrong]:
-    """What other hosts and users are told is not loopback, but where there is one host only."""
+    """Addresses that other hosts and users are given are not loopback, unless there is only one host."""
     for variable in REACHED if len(host.inventory.hosts()) > 1 else ():
         text = str(_value(host, variable, "")) if host.is_set(variable) else ""
         name = (urlsplit(text).hostname or "") if variable.endswith("_url") else text

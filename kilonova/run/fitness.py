@@ -1,6 +1,6 @@
 """What must hold of a host so that the run loses nothing that its operator has, and can work there at all.
 
-As kilonova.run.preflight, over what the module host_facts has told; every check returns problems with variable, value and remedy.
+As kilonova.run.preflight, over what the module host_facts reported; every check returns problems with variable, value and remedy.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ def _is_internal(name: str) -> bool:
 
 
 def check_backends(host: str, seen: Mapping[str, Any], take_over: Sequence[str], bridges: Iterable[str] = ()) -> list[Problem]:
-    """A backend that somebody else has set up is only taken over where openstack_take_over names it; root can always log in.
+    """A backend that we did not set up is only taken over if openstack_take_over names it; root can always log in.
 
-    `bridges`: those that the inventory speaks of. The guide has them made by hand, so they are no stranger's.
+    `bridges`: those that the inventory names. The guide creates them by hand, so they are expected.
     """
     problems, known = [], {f"bridge {name}" for name in bridges}
     for name, told in (seen.get("backends") or {}).items():
@@ -131,7 +131,7 @@ def check_backends(host: str, seen: Mapping[str, Any], take_over: Sequence[str],
 
 
 def check_version(host: str, seen: Mapping[str, Any], release: Any) -> list[Problem]:
-    """Nova's packages, those that are there or else those that apt would bring, are of the release."""
+    """Nova's packages, installed or else those that apt would install, are of the release."""
     wanted = releases.find(release)
     installed = seen["packages"].get("nova-common")
     version = installed or seen.get("candidate") or ""
@@ -189,10 +189,10 @@ def check_names(hosts: Mapping[str, Mapping[str, Any]], names: Mapping[str, Mapp
 def check_compute_node(
     host: str, seen: Mapping[str, Any], nodes: Sequence[Mapping[str, str]], address: Any, release: Any
 ) -> tuple[list[Problem], str | None]:
-    """(problems, identity to put back) of a compute node, by what Nova's database says of all.
+    """(problems, identity to restore) of a compute node, from Nova's database.
 
-    Nova refuses to start under another name than its identity's, or with another identity than its name's. A host that was
-    installed anew has lost the identity, which only has to be written again.
+    Nova refuses to start under another name than its identity's, or with another identity than its name's. A reinstalled host
+    has lost its identity, which only has to be written again.
     """
     name, identity = seen["hostname"], seen["compute_id"]
     mine = [node for node in nodes if node["host"].casefold() == name.casefold()]

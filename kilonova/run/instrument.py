@@ -29,7 +29,7 @@ class Instrument(ActionBase):
             arguments = self.prepared(dict(self._task.args))
             if not self.must_ask(arguments):
                 return {**result, "changed": False, "actions": []}
-            # Only now: nobody needs them where nobody is asked.
+            # Only now: they are not needed if no host is asked.
             sent = {**{option: self.shared(name) for option, name in self.SHARED}, **self.sent(arguments)}
         except ValueError as error:
             raise AnsibleActionFail(str(error)) from error

@@ -16,7 +16,7 @@ from kilonova.problems import IMPOSSIBLE, Problem
 
 GROUPS = ("controllers", "computes")
 SHORTEST = 16
-# Of a long secret's characters that many are different, or else it is no secret: 0000000000000000.
+# A long secret must have this many different characters; 0000000000000000 is not a secret.
 DIFFERENT = 6
 OPEN_CACHE = (
     "is not on the loopback interface, and anyone who can write to memcached can run code in the services that read it; "
@@ -111,7 +111,7 @@ def check_addresses(hosts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
 
 
 def check_tls(hosts: Mapping[str, Mapping[str, Any]], is_own: Callable[[str], bool]) -> list[Problem]:
-    """Internal URLs with https lead to somebody who ends TLS, not to the controller itself: nothing there speaks it.
+    """Internal URLs with https lead to a proxy that terminates TLS, not to the controller itself: nothing there speaks it.
 
     `hosts` has each one's openstack_internal_scheme, openstack_internal_host and openstack_auth_url.
     """
@@ -178,7 +178,7 @@ def check_host(
     release: Any,
     distributions: Mapping[str, Mapping[str, str]],
 ) -> list[Problem]:
-    """What a host says of itself fits the inventory: its distribution, and addresses that are on an interface."""
+    """What a host reports fits the inventory: its distribution, and addresses that are on an interface."""
     problems = check_release(release, distributions)
     if problems:  # `--limit` left out localhost, where the inventory is checked
         return problems
@@ -222,7 +222,7 @@ def _is_shown(address: Any) -> bool:
 
 
 def _address(value: Any) -> Any:
-    """The address that `value` writes (IPv6 has many ways), or the text itself when it is none."""
+    """`value` as an address (IPv6 has many forms), or the text itself if it is not one."""
     try:
         return ipaddress.ip_address(str(value))
     except ValueError:
@@ -264,7 +264,7 @@ def check_packages(host: str, seen: Mapping[str, Any], wanted: Sequence[str]) ->
 
 
 def check_units(host: str, seen: Mapping[str, Any], units: Mapping[str, tuple[str, int] | None]) -> list[Problem]:
-    """No unit that the host is going to run is masked, and nobody else has its port at its address."""
+    """No unit that the host will run is masked, and no other program has its port at its address."""
     problems = []
     for name, socket in units.items():
         unit = name if name.endswith(".socket") else f"{name}.service"
@@ -284,7 +284,7 @@ def check_files(host: str, seen: Mapping[str, Any]) -> list[Problem]:
 
 
 def no_kvm(host: str, reason: str) -> Problem:
-    """A host that shall run guests with KVM and cannot."""
+    """A host that must run guests with KVM and cannot."""
     what = f"KVM does not work on this host ({reason})"
     return Problem(host, "nova_compute_virt_type", "kvm", what, "set qemu, or auto, which tests KVM first")
 

@@ -1,4 +1,4 @@
-"""What the Python that runs Ansible must have, for whoever uses an Ansible of their own (pip, pipx, Debian's package)."""
+"""What the Python that runs Ansible must have, for users of their own Ansible (pip, pipx, Debian's package)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Generate the secrets of an inventory, once: `python -m kilonova.run.secrets inventories/sandbox`; and give them new values.
 
-Writes `group_vars/all/secrets.yml` beside the inventory with mode 0600. Values that are there stay; only missing ones are added,
+Writes `group_vars/all/secrets.yml` next to the inventory with mode 0600. Values that are there stay; only missing ones are added,
 so a new release that needs one more secret does not change the others. What is missing, Ansible is asked: a secret may be set
 anywhere in an inventory, and what is set anywhere is left alone. Where that cannot be known, nothing is written.
 
@@ -33,7 +33,7 @@ from kilonova.problems import some
 from kilonova.run import preflight
 
 HEADER = "# Secrets of this inventory. Not in git; `ansible-vault encrypt` it if it has to travel.\n"
-# What `--rotate` takes beside secrets: key repositories of Keystone, which are on its host and in no inventory.
+# What `--rotate` accepts besides secrets: key repositories of Keystone, which are on its host and in no inventory.
 KEYS = ("fernet_keys", "credential_keys")
 VAULT = "$ANSIBLE_VAULT"
 # What a directory may have without being an inventory of hosts.
@@ -59,7 +59,7 @@ def values(inventory: Path) -> dict[str, str]:
 
 
 def generate(*inventories: Path, tell: Callable[[str], Any] = lambda line: None) -> tuple[Path, list[str]]:
-    """Add the secrets that the inventory lacks, beside the first of several; return the file and the names that were added.
+    """Add the secrets that the inventory lacks, to the first of several; return the file and the names that were added.
 
     Raises ValueError, and writes nothing, when the inventory is not there, when the file cannot be added to, and when what is
     set cannot be known or would change. `tell` gets lines for people.
@@ -76,7 +76,7 @@ def generate(*inventories: Path, tell: Callable[[str], Any] = lambda line: None)
     try:
         missing, empty = _lacking(inventories, tell)
     except Encrypted:
-        # What is encrypted is of no interest when there is a value for everything beside it.
+        # Encrypted files do not matter if everything has a value outside of them.
         if not all(name in own and not _is_empty(own[name]) for name in names()):
             raise
         missing, empty = [], []
@@ -119,7 +119,7 @@ def _see_that_nothing_is_hidden(path: Path) -> None:
             # A file cannot be moved into a directory of its own name.
             first = f"mv {file} {file}.yml && " if not suffix else ""
             raise ValueError(
-                f"Ansible reads {file}, and would not any more beside {path}; "
+                f"Ansible reads {file}, and would no longer read it beside {path}; "
                 f"move it first: {first}mkdir {directory} && mv {file}{'.yml' if not suffix else ''} {main}"
             )
     if group_vars.exists() and not group_vars.is_dir():
@@ -136,7 +136,7 @@ def _ignored_by_git(path: Path) -> None:
 
 
 def _text(path: Path) -> str | None:
-    """The text of a file of secrets; None when there is none. ValueError for what is no file."""
+    """The text of a file of secrets; None when there is none. ValueError if it is not a file."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -163,7 +163,7 @@ def _must_be_a_file(path: Path) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file of secrets: readers see the old one or the new one, and nobody else sees either."""
+    """Write a file of secrets: readers see the old one or the new one, and no other user sees either."""
     _must_be_a_file(path)
     files.replace_operators(path, text)
 
@@ -172,11 +172,11 @@ def _replace(path: Path, text: str) -> None:
 
 
 class Encrypted(ValueError):
-    """Something of the inventory is encrypted, and there is no password to look into it."""
+    """A part of the inventory is encrypted, and there is no password for it."""
 
 
 def _lacking(inventories: tuple[Path, ...], tell: Callable[[str], Any]) -> tuple[list[str], list[str]]:
-    """Secrets that no host has, and those that are set but empty."""
+    """Secrets that no host has, and secrets that are set but empty."""
     variables, controllers = _asked(inventories)
     missing, empty = [], []
     for name in names():
@@ -296,7 +296,7 @@ def rotating_file(inventory: Path) -> Path:
 def chosen(only: str) -> list[str]:
     """Return the names that `only` means: all, or some, with or without `openstack_`, separated by commas or blanks.
 
-    Raises ValueError, with the nearest name, for one that is none.
+    Raises ValueError, with the nearest name, for an unknown one.
     """
     known = [*names(), *KEYS]
     words = only.replace(",", " ").split()
@@ -314,9 +314,9 @@ def chosen(only: str) -> list[str]:
 def begin_rotation(
     inventory: Path, only: str = "all", given: dict[str, str] | None = None, others: tuple[Path, ...] = ()
 ) -> list[str]:
-    """Give secrets new values, those of `given` where it has them; return the names of all that are being rotated.
+    """Give secrets new values, from `given` where it has them; return the names of all that are being rotated.
 
-    `others` are inventories that are used beside this one, which has the secrets.
+    `others` are inventories that are used with this one, which has the secrets.
 
     Raises ValueError, and changes nothing, for names that are none, for values that are not usable, and for a file that cannot
     be edited.
@@ -397,7 +397,7 @@ def _with_values(text: str, new: dict[str, str], path: Path) -> str:
     for name, value in sorted(new.items(), key=lambda item: nodes[item[0]].start_mark.index, reverse=True):
         start, end = nodes[name].start_mark.index, nodes[name].end_mark.index
         after = "\n" if text[start:end].endswith("\n") else ""
-        blank = "" if text[:start].endswith((" ", "\t")) else " "  # nothing at all stands directly behind the colon
+        blank = "" if text[:start].endswith((" ", "\t")) else " "  # there is nothing directly after the colon
         text = text[:start] + blank + yaml_text(value) + after + text[end:]
     return text
 

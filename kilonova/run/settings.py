@@ -1,7 +1,7 @@
 """Settings of Ansible that this project relies on, and has in its ansible.cfg, where another configuration is in force.
 
-Ansible reads the ansible.cfg of the directory that it is called in. Plugins, roles and variables that lie beside the playbooks
-are found without it; what is left is said here.
+Ansible reads the ansible.cfg of the directory that it is called in. Plugins, roles and variables next to the playbooks are
+found without it; what is left is said here.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from kilonova.run import consistency, preflight
 
 # What roles keep by set_fact, which a second run in one process may see.
 FACTS = ("openstack_host",)
-# Also begun by names that nobody reads, but ours begin with a role's.
+# Unread names begin with these too, but ours begin with a role's.
 FAMILIES = ("nova", "neutron", "rabbit", "memcache")
 # A name without such a beginning is taken for a misspelt one when it is as near as one letter in eight.
 NEAR = 0.88
@@ -110,7 +110,7 @@ def check_inventory(inventory: inventories.Inventory, foreign: Iterable[str] = (
 
 
 def check_foreign_secrets(inventory: inventories.Inventory, known: Mapping[str, inventories.Host]) -> list[Problem]:
-    """Passwords of servers that somebody else runs: there where one is used, and one that can be used."""
+    """Passwords of external servers: there where one is used, and one that can be used."""
     problems = []
     for host in inventory.groups.get("controllers", ())[:1]:
         for name, user in inventory.role_vars["openstack_foreign_secrets"].items():
@@ -136,7 +136,7 @@ def distributions(inventory: inventories.Inventory) -> Mapping[str, Mapping[str,
 
 
 def _found(host: inventories.Host, name: str) -> Any:
-    """A variable's value; None when there is none, or when it cannot be made, which check_values says."""
+    """Return the value, or None if it is unset or its template fails; check_values reports the failure."""
     try:
         value = host.find(name)
     except UNREADABLE:
@@ -157,7 +157,7 @@ def addresses(host: inventories.Host) -> dict[str, Any]:
 
 
 def tls(inventory: inventories.Inventory, told: Mapping[str, Any] | None = None) -> list[Problem]:
-    """Check who is asked by https inside of the cloud; `told` is what the controller said of itself."""
+    """Check who is asked by https inside of the cloud; `told` is what the controller reported."""
     controller = inventory.groups["controllers"][0]
     management = str(_found(inventory.host(controller), "openstack_management_address"))
     names = [controller, *([told["hostname"]] if told else [])]
@@ -166,7 +166,7 @@ def tls(inventory: inventories.Inventory, told: Mapping[str, Any] | None = None)
 
 
 def _unreadable_addresses(host: inventories.Host) -> list[Problem]:
-    """Addresses that are set, and cannot be made of what they are set to: of facts, most of the time."""
+    """Addresses that are set to something that is not an address: mostly templates of facts."""
     found = []
     for name in ADDRESSES:
         if host.is_set(name):
@@ -191,7 +191,7 @@ def datapath(host: inventories.Host, seen: Mapping[str, Any]) -> str:
 
 
 def servers(host: inventories.Host) -> dict[str, tuple[str, str, str]]:
-    """Return the servers of ours that a host runs, by the variable that says where they are reached: (server, host, listens)."""
+    """Return our servers that a host runs, by the variable that says where clients reach them: (server, host, listens)."""
     found = {}
     for role, server, variable in (
         ("mysql", "MariaDB", "openstack_database_host"),
@@ -217,7 +217,7 @@ def units(host: inventories.Host) -> dict[str, tuple[str, int] | None]:
                     continue
                 answers = str(unit.get("answers") or "")
                 parts = urlsplit(answers if "://" in answers else f"//{answers}")
-                port = re.search(r":([0-9]+)(?:/[^:]*)?$", answers)  # an address of IPv6 may stand without its brackets
+                port = re.search(r":([0-9]+)(?:/[^:]*)?$", answers)  # an IPv6 address may be written without brackets
                 found[unit["name"]] = (parts.hostname or "*", int(port[1])) if port else found.get(unit["name"])
     return found
 
@@ -442,7 +442,7 @@ def check_values(inventory: inventories.Inventory, hosts: Iterable[str]) -> list
 
 def _check_variable(host: inventories.Host, name: str, attributes: Mapping[str, Any]) -> Iterable[Wrong]:
     value, wrong = _reading(host, name)
-    # `null` stands for the default of an optional argument.
+    # `null` means the default of an optional argument.
     return wrong if wrong or value is missing or value is None else list(check_value(name, value, attributes))
 
 
@@ -473,7 +473,7 @@ def _reading(host: inventories.Host, name: str) -> tuple[Any, list[Wrong]]:
 
 
 def check_names(inventory: inventories.Inventory, hosts: Iterable[str], foreign: Iterable[str] = ()) -> list[Problem]:
-    """No variable of the inventory looks like one of ours and is read by nobody: not by a role, not by another variable."""
+    """No variable of the inventory has our prefix without being read: not by a role, not by another variable."""
     options = {name for role in specs().values() for name in role}
     fixed = set(inventory.role_vars) - options
     begins = re.compile(rf"(?:{'|'.join([*specs(), *FAMILIES])})_")
@@ -603,7 +603,7 @@ def _outline(value: Any) -> str:
 
 
 def _check_options(name: str, file: str, section: str, options: Any) -> Iterator[Wrong]:
-    """What is no option's name or value in a file of a program that is not OpenStack's."""
+    """Invalid option names or values in a file of a program that is not OpenStack's."""
     if not isinstance(options, Mapping):
         if file in ONE_SECTION:
             yield name, f"{file} {section}", "is not in a section", f"write {{{ONE_SECTION[file]}: {{{section}: value}}}}"

@@ -6,7 +6,7 @@ outside of check mode the host keeps them in its history (history.py). Whatever 
     result.leave(module, ["restart nova-api (changed: [api] of /etc/nova/nova.conf)"], ansible_facts={...})
     result.fail(module, "nova-api does not start", done, journal=lines)
 
-Neither returns. Where something deeper may fail, by fail_json or an exception, the part that acts stands in
+Neither returns. Where something deeper may fail, by fail_json or an exception, the part that acts goes into
 
     with result.doing(module, actions):
 

@@ -73,7 +73,7 @@ def _wellformed(path, nothing, is_right, warn):
     if found is not None and is_right(found):
         return found
     if content is not None and warn:
-        warn(f"{path} is not as it was written here, and counts as absent; it is written anew when something changes")
+        warn(f"{path} is not as it was written here, and counts as absent; it is written again when something changes")
     return nothing
 
 

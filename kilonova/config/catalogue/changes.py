@@ -14,7 +14,7 @@ from kilonova.config.releases import OLDEST, RELEASES, Release, releases_between
 Name = tuple[str, str]
 """(section, option) as in a file."""
 Holds = Callable[[Sequence[str]], bool]
-"""Says of (section, option, pattern) whether that option's value in a file matches."""
+"""Tells for (section, option, pattern) whether that option's value in a file matches."""
 
 
 # An option of these sections is a library's, and is renamed or dropped for all services alike.
@@ -74,7 +74,7 @@ class Fate:
     """What became of an option."""
 
     target: Name | None
-    """Its name now; None when it is gone."""
+    """Its name now; None when it was removed."""
     reason: str = ""
     source: str = ""
     row: Mapping[str, Any] | None = field(default=None, compare=False)
@@ -132,7 +132,7 @@ def fate(
 def renamed_to(name: Name, release: Release, plugin: str | None = "password", file: str = NOVA) -> Option | None:
     """Return the option that `release` reads `name` as, when that is a deprecated name of it, else None.
 
-    A name that is still registered beside its successor in the same section ([keystone_authtoken] auth_uri) counts
+    A name that is still registered together with its successor in the same section ([keystone_authtoken] auth_uri) counts
     as renamed: the successor is read first.
     """
     cat = catalogue(release, file)

@@ -19,7 +19,7 @@ from kilonova.onhost.masking import HIDDEN, without_passwords
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, or about to be."""
+    """One problem, present or to come."""
 
     level: str
     """`error`: the service would fail, or ignore it silently. `warning`: it works, but not for long or not as it looks."""
@@ -29,7 +29,7 @@ class Finding:
     value: str | None
     """Secrets masked."""
     message: str
-    """What is wrong and what to do."""
+    """The problem and the remedy."""
     line: int | None = None
 
     def __str__(self) -> str:
@@ -289,7 +289,7 @@ class _Check:
         return kinds
 
     def _loads_a_plugin(self) -> str:
-        """Return the option that loads a plugin of somebody else, whose sections we do not know; empty when none does."""
+        """Return the option that loads a third party's plugin, whose sections we do not know; empty when none does."""
         for row in by_hand()["plugins"]:
             for section, name, own in row["lists"] if row["service"] == self.service else ():
                 # by its short name, or by the path of its class
@@ -303,7 +303,7 @@ class _Check:
         return [word.strip() for word in self.values.set.get((section, name), "").split(",") if word.strip()]
 
     def dynamic(self, section: str, name: str) -> Option | None:
-        """Return an option that is registered only because of what others say."""
+        """Return an option that is registered only because of other options' values."""
         if section in self.kinds:
             known = self.cat.sections.get(self.kinds[section], {}).get(name)
             return Option(section, known.name, known.spec) if known else None
@@ -354,7 +354,7 @@ class _Check:
             option = self.dynamic(section, name)
             found = (option, False) if option else None
         if found is None and section in self.named:
-            # what stands in a section of the operator's own naming: how to authenticate, or where to read from
+            # options of a section that the operator named: how to authenticate, or where to read from
             for known in (
                 self.cat.sections.get("service_user") or self.cat.sections.get("keystone_authtoken", {}),
                 self.cat.plugin(plugin),
@@ -392,16 +392,16 @@ class _Check:
         return set(unknown)
 
     def all_dynamic(self, section: str) -> bool:
-        """Say whether a section of no name that is known has only options that may be in any."""
+        """Say whether a section with an unknown name has only options that may be in any section."""
         names = {i.name for i in self.items if i.section == section}
         return bool(names) and all(self.dynamic(section, name) for name in names)
 
     def elsewhere(self, section: str, names: Iterable[str]) -> str:
-        """Return where the service reads the option, when that is another file of its own."""
+        """Return where the service reads the option, if in another of its files."""
         others = [other for other, (service, _parts) in files().items() if service == self.service and other != self.file]
         for name in names if self.service != "Nova" else ():
             reading = [other for other in others if catalogue(self.release, other).resolve(section, name)]
-            # every program of Neutron's reads neutron.conf; who has a file of its own has the option there
+            # every program of Neutron reads neutron.conf; an agent with its own file has the option there
             own = [other for other in reading if other != "neutron.conf"] or reading
             if own:
                 return f"its programs read it in {' and '.join(own)}"
@@ -469,7 +469,7 @@ class _Check:
     def value(self, item: conf.Item, option: Option) -> None:
         """Let oslo.config's type judge one value."""
         try:
-            # as the option itself looks its neighbours up, wherever a deprecated name stands
+            # as the option itself finds its neighbours, wherever a deprecated name is
             text = self.values.substituted(item.value, option.section)
         except Unresolved as error:
             detail = unresolved(error, item.name, item.value, option)

@@ -1,7 +1,7 @@
-"""Values with a grammar of their own, which Nova parses after oslo.config has taken the text (data/grammar.yml has them).
+"""Values with their own grammar, which Nova parses after oslo.config has read the text (data/grammar.yml has them).
 
 `written` makes the text of a list or mapping of YAML, by the option's type; `wrong` says what Nova would not parse; `conflicts`
-which options cannot stand together. No message contains a value: it may be a secret.
+which options exclude each other. No message contains a value: it may be a secret.
 """
 
 from __future__ import annotations
@@ -324,7 +324,7 @@ def related() -> frozenset[str]:
 
 
 def conflicts(values: Mapping[str, str]) -> Iterator[str]:
-    """Yield what cannot stand together in the values that nova-compute reads in the end, "[section] option" -> text."""
+    """Yield conflicts between the values that nova-compute reads in the end, "[section] option" -> text."""
     for row in _data()["relations"]:
         asked, unless = row["if"], row.get("unless", {})
         if all(_holds(values.get(name), wanted) for name, wanted in asked.items()) and not (
@@ -334,7 +334,7 @@ def conflicts(values: Mapping[str, str]) -> Iterator[str]:
 
 
 def _holds(text: str | None, wanted: bool | str) -> bool:
-    """Whether a value is what a relation asks for; one that is not set is neither true nor false."""
+    """Whether a value is what a relation requires; an unset one is neither true nor false."""
     if isinstance(wanted, str):
         return text == wanted
     said = "" if text is None else text.strip().lower()

@@ -18,7 +18,7 @@ from kilonova.config.releases import Release, find
 from kilonova.onhost.masking import HIDDEN, without_passwords
 
 AUTH, SOURCE = "{auth:%s}", "{source}"
-"""Pseudo-sections: the options of one of keystoneauth's plugins; those of sections that config_source names."""
+"""Pseudo-sections: options of one of keystoneauth's plugins; options of sections that config_source names."""
 
 BY_HAND = Path(__file__).parent / "data" / "by_hand.yml"
 """What no package says; every row names its source."""
@@ -26,7 +26,7 @@ BY_HAND = Path(__file__).parent / "data" / "by_hand.yml"
 
 @functools.cache
 def by_hand() -> dict[str, Any]:
-    """Return the hand-written knowledge; every row of it names its source."""
+    """Return the hand-written knowledge; every row names its source."""
     return yaml.load(BY_HAND.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
@@ -94,7 +94,7 @@ _SECRET_NAME = re.compile(
 def mask(section: str, name: str, value: str | None, option: Option | None = None) -> str | None:
     """Return `value` fit to be shown: `(hidden)` for a secret, a URL without its password.
 
-    Secret is what Nova declares so, and every option whose name says so; better one too many. (The mask() of texts knows no
+    Secret are options that Nova declares secret, and those with such a name; better one too many. (The mask() of texts knows no
     declarations and must find where a value ends; it goes by the end of a name.)
     """
     if not value:
@@ -131,7 +131,7 @@ class Option:
 
     @property
     def default(self) -> Any:
-        """The default; computed ones are placeholders such as `<host_ipv4>`, None is none."""
+        """The default; computed ones are placeholders such as `<host_ipv4>`, None means that there is none."""
         return self.spec.get("default")
 
     @property
@@ -178,7 +178,7 @@ def _type(spec: Mapping[str, Any]) -> Any:
     if isinstance(regex, dict):
         arguments["regex"] = re.compile(regex["pattern"], regex["flags"])
     if kind == "MultiString":
-        kind = "String"  # one element of it: repetition is the option's, not the type's
+        kind = "String"  # one element: the option repeats, not the type
     return getattr(oslo, kind)(**arguments)
 
 
@@ -301,7 +301,7 @@ class Catalogue:
         return (aliased[0], True) if aliased else None
 
     def has_section(self, section: str) -> bool:
-        """Say whether any option, current or deprecated, can stand in `section`."""
+        """Say whether `section` can have any option, current or deprecated."""
         family = self.family(section)
         return family in self.sections or any(s == family for s, _ in self._aliases)
 

@@ -19,7 +19,7 @@ from typing import Any
 FILE = Path(__file__).parent / "data" / "nova.json"
 """Written by tools/catalogue/recreate.py, never by hand."""
 SERVICES = FILE.with_name("services.json")
-"""The same of the other services, in parts (a list of a service's or library's own), each of which several files may have."""
+"""The same for the other services, in parts (one list for each service or library), which several files may share."""
 
 Spec = dict[str, Any]
 Options = dict[str, dict[str, Spec]]

@@ -1,4 +1,4 @@
-"""The scenario's hosts, its secrets and its cloud, for the tests beside this file."""
+"""The scenario's hosts, its secrets and its cloud, for the tests in this directory."""
 
 from __future__ import annotations
 
