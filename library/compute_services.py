@@ -22,7 +22,7 @@ options:
   auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
   region: {type: str, required: true, description: Region of the Compute service.}
   expected: {type: dict, required: true, description: Binary to the list of its hosts.}
-  agents: {type: dict, default: {}, description: 'The same of agents of the Networking service, which is asked only for these.'}
+  agents: {type: dict, default: {}, description: 'The same for agents of the Networking service, which is asked only for these.'}
   timeout: {type: int, default: 120, description: Seconds to wait for all of them.}
 """
 

@@ -262,7 +262,7 @@ class Launch:
             try:
                 output = self.cloud.compute.get_server_console_output(server.id)["output"] or ""
             except openstack.exceptions.NotFoundException:
-                # It ended with its host, and Nova takes it for ACTIVE until it compares the two.
+                # It ended with its host, and Nova counts it as ACTIVE until it compares the two.
                 self.active(server.id)
                 return None
             self.last = {"console": output.splitlines()[-30:]}

@@ -188,7 +188,7 @@ STATE_SCRIPT = (
 # What an image with packages still needs, once (sandbox_image).
 FIRST_BOOT = "f=/var/lib/kilonova-sandbox/run; [ ! -e $f ] || sh $f"
 
-# Where podman's monitors write how a container of root's ended.
+# Where podman's monitors write how root's containers ended.
 EXITS = "/run/libpod/exits"
 
 # Lines of /proc/PID/limits, by the name of the limit.
@@ -284,7 +284,7 @@ def missing_hosts_lines(text: str, wanted: dict[str, str]) -> list[str]:
 
 
 def is_first(pid: int) -> bool:
-    """Whether a process is the first one of a PID namespace of its own."""
+    """Whether a process is the first one in its own PID namespace."""
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as stream:
             found = re.search(r"^NSpid:(?:\s+\d+)*\s+\d+\s+1$", stream.read(), re.MULTILINE)
@@ -322,7 +322,7 @@ class Sandbox:
         return {entry["Names"][0]: entry for entry in found}
 
     def record_unseen_ends(self, entries: list[dict]) -> None:
-        """Write down the ends of containers whose monitors ended with them, as after the kernel's lack of memory.
+        """Record the end of containers whose monitors ended with them, as when the kernel ran out of memory.
 
         That is the monitor's to do (conmon's --exit-dir). Without it, podman takes the container for a running one: it starts and
         stops nothing of it, and every command in it fails.

@@ -67,7 +67,7 @@ def _findings(path: str, source: Any, wanted: Mapping[str, Any]) -> list[catalog
     for key in keys:
         if key in _FOUND:
             return _FOUND[key]
-    if len(_FOUND) > 1000:  # files that are another on every host
+    if len(_FOUND) > 1000:  # files that differ on every host
         _FOUND.clear()
     file, release, node = asked
     found = catalogue.validate(source, release, node, str(file))
@@ -81,7 +81,7 @@ _ADDRESS = re.compile(r"^(\w+ = )([0-9.]+)$", re.MULTILINE | re.ASCII)
 
 
 def _any_host(line: re.Match[str]) -> str:
-    """An option whose value is a host's address, as it is for every host; of other values, what it is matters."""
+    """Return an option's line with a host's address replaced by the same one for all hosts; other values stay."""
     try:
         address = ipaddress.IPv4Address(line[2])
     except ValueError:

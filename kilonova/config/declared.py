@@ -40,7 +40,7 @@ def services(roles_path: Path = ROLES) -> dict[str, dict[str, Any]]:
 
 
 def ports(roles_path: Path = ROLES) -> list[dict[str, Any]]:
-    """Return every port that something listens on, in the guide's order, as the role declares it that makes it listen.
+    """Return every port that something listens on, in the guide's order, as declared by the role that opens it.
 
     - port, kind: the number, or first-last; `udp`, else TCP.
     - service, by, login: what it is, who must reach it, and what it asks them for.

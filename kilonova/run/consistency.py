@@ -444,7 +444,7 @@ def _policies(host: inventories.Host) -> Iterator[Wrong]:
 
 
 def wrong_rule(rule: str) -> str:
-    """What is wrong with a check string of oslo.policy; empty when nothing is. An empty one admits everybody."""
+    """What is wrong with a check string of oslo.policy; empty when nothing is. An empty check string admits everyone."""
     words = []
     for word in rule.split():
         bare = word.lstrip("(")
