@@ -103,13 +103,13 @@ def _(site):
     return found
 
 
-@check("Identity-03", "The Identity service is reached by TLS")
+@check("Identity-03", "The Identity service is reached over TLS")
 def _(site):
     url = site.option("controller", CONTROLLER_FILES["nova"], "keystone_authtoken", "auth_url")
     return [] if url.startswith("https:") else [f"controller: auth_url = {url}"]
 
 
-@check("Identity-05", "Requests have a greatest size of 114688 bytes or less")
+@check("Identity-05", "The maximum size of a request is 114688 bytes or less")
 def _(site):
     size = site.option("controller", CONTROLLER_FILES["keystone"], "oslo_middleware", "max_request_body_size")
     return [] if int(size or 114688) <= 114688 else [f"controller: max_request_body_size = {size}"]
@@ -127,7 +127,7 @@ def _(site):
     return [] if (value or "false").lower() == "false" else [f"controller: insecure_debug = {value}"]
 
 
-@check("Identity-08", "Tokens are Fernet's")
+@check("Identity-08", "Tokens are Fernet tokens")
 def _(site):
     value = site.option("controller", CONTROLLER_FILES["keystone"], "token", "provider")
     return [] if value == "fernet" else [f"controller: [token] provider = {value}"]
@@ -207,35 +207,35 @@ def _identity_by_tls(site, service):
     return found + ([f"controller: {path} insecure = {insecure}"] if (insecure or "false").lower() != "false" else [])
 
 
-@check("Compute-04", "The Compute service checks tokens by TLS")
+@check("Compute-04", "The Compute service checks tokens over TLS")
 def _(site):
     return _identity_by_tls(site, "nova")
 
 
-@check("Image-04", "The Image service checks tokens by TLS")
+@check("Image-04", "The Image service checks tokens over TLS")
 def _(site):
     return _identity_by_tls(site, "glance")
 
 
-@check("Networking-04", "The Networking service checks tokens by TLS")
+@check("Networking-04", "The Networking service checks tokens over TLS")
 def _(site):
     return _identity_by_tls(site, "neutron")
 
 
-@check("Compute-05", "The Compute service gets images by TLS")
+@check("Compute-05", "The Compute service gets images over TLS")
 def _(site):
     rows = site.sql("SELECT url FROM keystone.endpoint JOIN keystone.service ON service_id = service.id WHERE type = 'image'")
     return [f"controller: the Image service is at {url}" for (url,) in rows if not url.startswith("https:")]
 
 
-@check("Image-05", "The Image API of version 1, which copies from any port, is gone")
+@check("Image-05", "Version 1 of the Image API, which copies from any port, is not available")
 def _(site):
     status = site.get(f"http://{site.addresses['controller']}:9292/v1/images")[0]
     # 300: the list of versions, of which it is none.
     return [] if status in (300, 404) else [f"controller: /v1 answers with {status}"]
 
 
-@check("Networking-05", "The Networking API is reached by TLS")
+@check("Networking-05", "The Networking API is reached over TLS")
 def _(site):
     rows = site.sql("SELECT url FROM keystone.endpoint JOIN keystone.service ON service_id = service.id WHERE type = 'network'")
     return [f"controller: the Networking service is at {url}" for (url,) in rows if not url.startswith("https:")]
@@ -261,7 +261,7 @@ def _(site):
     return _elsewhere(site, 3306)
 
 
-@check("Database-02", "Every account is for a host, and has a name and a password")
+@check("Database-02", "Every account is limited to a host, and has a name and a password")
 def _(site):
     rows = site.sql("SELECT user, host, plugin, authentication_string FROM mysql.user")
     system = ("root", "mysql", "mariadb.sys")
@@ -270,7 +270,7 @@ def _(site):
     return found + [f"controller: {user} has no password" for user in empty]
 
 
-@check("Database-03", "An account may use its own databases only, and pass no right on")
+@check("Database-03", "An account may use only its own databases, and cannot pass on rights")
 def _(site):
     own = {
         "keystone": {"keystone"},
@@ -314,7 +314,7 @@ def _(site):
     return _elsewhere(site, 5672) + [f"controller: {entry} is open" for entry in erlang if not _is_local(entry)]
 
 
-@check("Messaging-03", "Erlang's cookie is RabbitMQ's alone")
+@check("Messaging-03", "Only RabbitMQ can read Erlang's cookie")
 def _(site):
     rights = site.run("controller", "stat --format '%U:%G %a' /var/lib/rabbitmq/.erlang.cookie")
     return [] if rights.strip() == "rabbitmq:rabbitmq 400" else [f"controller: the cookie is {rights}"]
@@ -381,7 +381,7 @@ def _(site):
     return [f"compute1: libvirt is open at {entry}" for entry in found]
 
 
-@check("OSSN-0090", "Locations of images are shown to nobody")
+@check("OSSN-0090", "Locations of images are not shown")
 def _(site):
     value = site.option("controller", CONTROLLER_FILES["glance"], "DEFAULT", "show_multiple_locations")
     return [] if (value or "false").lower() == "false" else [f"controller: show_multiple_locations = {value}"]
