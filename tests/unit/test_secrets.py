@@ -96,7 +96,7 @@ def resolved(*inventories):
 def test_a_file_of_the_operator_is_not_switched_off(name, inventory):
     tree(inventory, {"hosts.yml": HOSTS, f"group_vars/{name}": '{"openstack_release": "zed", "openstack_region": "Berlin"}\n'})
     before = resolved(inventory)
-    with pytest.raises(ValueError, match=re.escape(f"Ansible reads {inventory}/group_vars/{name}, and would not any")) as said:
+    with pytest.raises(ValueError, match=re.escape(f"Ansible reads {inventory}/group_vars/{name}, and would no longer")) as said:
         generate(inventory)
     assert resolved(inventory) == before
     # What is said is what helps.
