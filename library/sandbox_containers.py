@@ -327,6 +327,14 @@ class Sandbox:
         That is the monitor's to do (conmon's --exit-dir). Without it, podman takes the container for a running one: it starts and
         stops nothing of it, and every command in it fails.
         """
+        if entries and not os.path.isdir(EXITS):
+            names = ", ".join(entry["Names"][0] for entry in entries)
+            self.module.fail_json(
+                msg=(
+                    f"The containers {names} have ended, and podman takes them for running ones: their monitors ended with them. "
+                    "Run 'make destroy', and try again."
+                )
+            )
         for entry in entries:
             with open(os.path.join(EXITS, entry["Id"]), "w", encoding="ascii") as stream:
                 stream.write("137")  # as after SIGKILL
