@@ -36,7 +36,8 @@ class ActionModule(Instrument):
 
     def prepared(self, arguments):
         """Render the files, with the operator's overrides."""
-        arguments = {**arguments, "files": self.with_overrides(arguments["files"])}
+        needed = [entry for entry in arguments["files"] if answers.is_needed(entry, self.variables)]
+        arguments = {**arguments, "files": self.with_overrides(needed)}
         self.texts = {str(entry["path"]): config_files.render(entry) for entry in arguments["files"]}
         return arguments
 

@@ -12,6 +12,7 @@ A *file* is a mapping that a role declares, with these keys:
     catalogue   of a file whose options are known, what it is checked against before it is written: `release`; `node`,
                 `controller` or `compute`, to find options of the other; `accepted`, options ("[section] option") whose
                 warnings are known
+    optional    one of its variables: where that is empty, the file is written only if an earlier run wrote it, to take it back
     reread      true: services read it again by themselves when it changes, so no unit is restarted for it
     role        the role that declares it, where another role reads it; overrides: the names under which its overrides stand
 
@@ -280,6 +281,11 @@ def render(entry: Mapping[str, Any]) -> str:
         return template.render(path=entry["path"], **_plain(entry.get("variables") or {}))
     except (ValueError, TypeError, jinja2.TemplateError) as error:
         raise ValueError(f"{entry['path']}: {error}") from error
+
+
+def says_nothing(entry: Mapping[str, Any]) -> bool:
+    """Whether a file has nothing to say on this host (`optional`)."""
+    return "optional" in entry and not entry["variables"][entry["optional"]]
 
 
 def digests(files: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:

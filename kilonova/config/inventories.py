@@ -794,7 +794,7 @@ class Host:
                 if undefined is not None:
                     where = ": ".join(str(key) for key in [variable, *undefined[1]] if key != "layers")
                     raise GenerateError(f"{where}: {undefined[0]._undefined_message}", self.name)
-                entries += found
+                entries += [entry for entry in found if not config_files.says_nothing(entry)]
         paths = [entry["path"] for entry in entries]
         twice = next((path for path in paths if paths.count(path) > 1), None)
         if twice:

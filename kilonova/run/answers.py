@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from kilonova.config import config_files
 from kilonova.onhost import digests
 
 # The fact in which a run keeps what its tasks have done on a host:
@@ -66,6 +67,11 @@ def rights_are_right(variables: Mapping[str, Any]) -> bool:
 def is_left_over(path: str, variables: Mapping[str, Any]) -> bool:
     """Whether a file that packages make may be there."""
     return "new" in done(variables) or path in reported(variables, "leftovers", [path])
+
+
+def is_needed(entry: Mapping[str, Any], variables: Mapping[str, Any]) -> bool:
+    """Whether the host needs the file: one that says nothing is needed only where an earlier run wrote it."""
+    return not config_files.says_nothing(entry) or str(entry["path"]) in reported(variables, "files", {})
 
 
 def file_is_there(entry: Mapping[str, Any], text: str, variables: Mapping[str, Any]) -> bool:

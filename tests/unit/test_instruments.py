@@ -110,6 +110,18 @@ def test_packages_that_are_there_need_no_apt(act):
     assert act("leftover_files", {}, {}, paths=["/x"])[1] is not None
 
 
+def test_a_file_that_says_nothing_is_written_where_it_once_said_something(act):
+    policy = {"path": "/etc/nova/policy.d/50-kilonova.yaml", "template": "policy.yaml.j2", "optional": "rules"}
+    policy["variables"] = {"variable": "nova_controller_policy", "rules": {}}
+    never, once = (
+        {"openstack_host": {"files": files}} for files in ({}, {policy["path"]: ["of other rules", "root", "root", "0644"]})
+    )
+    assert act("config_files", never, {}, files=[policy])[1] is None
+    assert [entry["path"] for entry in act("config_files", once, {}, files=[policy])[1]["files"]] == [policy["path"]]
+    policy["variables"]["rules"] = {"a": "@"}
+    assert act("config_files", never, {}, files=[policy])[1] is not None
+
+
 def test_only_units_with_queues_need_a_login_to_the_message_queue(act):
     host = {"openstack_host": {"services": {"busy": [], "current": {"a": {}}}}}
     units = [{"name": "a"}, {"name": "b", "queues": ["q"]}]
