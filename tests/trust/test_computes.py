@@ -160,7 +160,8 @@ def test_a_compute_node_copies_disks_to_another_one(sandbox, compute10):
 )
 def test_a_compute_node_runs_nothing_else_on_another_one(sandbox, compute10, command):
     before = sandbox.sh("compute1", "ls -lR /var/lib/nova/instances")
-    status, output = as_nova(sandbox, "ssh", f"{sandbox.network}.0.21 {command!r}")
+    # -T: without a command, the client would say that it asks for no terminal.
+    status, output = as_nova(sandbox, "ssh", f"-T {sandbox.network}.0.21 {command!r}")
     assert (status, output) == (126, "refused: this key is for migrations of Nova\n")
     assert sandbox.sh("compute1", "ls -lR /var/lib/nova/instances") == before
     assert sandbox.sh("compute1", "journalctl --identifier nova-migration --lines 1 --output cat") == f"refused: {command!r}"
