@@ -40,6 +40,7 @@ def write(generated: Iterable[generate.File], out: Path, check_mode: bool = Fals
     """
     done = Written()
     _see_that_it_is_a_directory(out)
+    made: set[str] = set()  # directories that were not there: nothing is in them but what this call writes
     for file in generated:
         name = f"{file.host}{file.path}"
         if "/" in file.host or file.host in (".", "..") or ".." in Path(file.path).parts or not file.path.startswith("/"):
@@ -48,6 +49,17 @@ def write(generated: Iterable[generate.File], out: Path, check_mode: bool = Fals
         done.all.append({"host": file.host, "path": file.path, "owner": owner, "group": group, "mode": f"{file.mode:04o}"})
         mode = file.mode if file.mode & stat.S_IROTH else file.mode & 0o700
         path = f"{out}/{name}"  # text: of many thousands, objects for paths are a tenth of the work
+        directory = os.path.dirname(path)
+        if directory not in made and not os.path.isdir(directory):
+            _see_that_it_is_a_directory(Path(directory))
+            made.add(directory)
+            if not check_mode:
+                os.makedirs(directory, mode=0o755, exist_ok=True)
+        if directory in made:
+            done.new.append(name)
+            if not check_mode:
+                _write_new(path, file.text, mode)
+            continue
         _see_that_a_file_fits(path)
         if _differs(path, file.text, name, done) and not check_mode:
             _write_one(path, file.text, mode)
@@ -61,6 +73,7 @@ def write(generated: Iterable[generate.File], out: Path, check_mode: bool = Fals
             if not check_mode:
                 (out / name).unlink(missing_ok=True)
     if not check_mode:
+        os.makedirs(out, mode=0o755, exist_ok=True)
         _write_one(f"{out}/{MANIFEST}", json.dumps(done.all, indent=1) + "\n", 0o644)
     return done
 
@@ -107,21 +120,20 @@ def _differs(path: str, text: str, name: str, done: Written) -> bool:
     return True
 
 
+def _write_new(path: str, text: str, mode: int) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(text.encode())
+        os.fchmod(stream.fileno(), mode)
+
+
 def _write_one(path: str, text: str, mode: int) -> None:
     """Replace a file, as kilonova.onhost.files does it but for what that costs thousands of files: waiting for the disk, and a
     look at each directory on the way. No service owns one of these, and a killed run only generates again.
     """
     directory, _slash, name = path.rpartition("/")
-    part, how = f"{directory}/.{name}.part", os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    try:
-        descriptor = os.open(part, how, 0o600)
-    except (FileNotFoundError, FileExistsError):  # asked for first, all this would be most of the work
-        os.makedirs(directory, mode=0o755, exist_ok=True)
-        Path(part).unlink(missing_ok=True)
-        descriptor = os.open(part, how, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(text.encode())
-        os.fchmod(stream.fileno(), mode)
+    part = f"{directory}/.{name}.part"
+    Path(part).unlink(missing_ok=True)
+    _write_new(part, text, mode)
     os.replace(part, path)
 
 
