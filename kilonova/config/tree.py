@@ -51,10 +51,7 @@ def write(generated: Iterable[generate.File], out: Path, check_mode: bool = Fals
         path = f"{out}/{name}"  # text: of many thousands, objects for paths are a tenth of the work
         directory = os.path.dirname(path)
         if directory not in made and not os.path.isdir(directory):
-            _see_that_it_is_a_directory(Path(directory))
-            made.add(directory)
-            if not check_mode:
-                os.makedirs(directory, mode=0o755, exist_ok=True)
+            _make(directory, made, check_mode)
         if directory in made:
             done.new.append(name)
             if not check_mode:
@@ -87,6 +84,22 @@ def _see_that_it_is_a_directory(path: Path) -> None:
     above = next(one for one in (path, *path.parents) if one.exists() or one.is_symlink())
     if not above.is_dir():
         raise inventories.GenerateError(f"{above} is not a directory; remove it, or name another directory")
+
+
+def _make(directory: str, made: set[str], check_mode: bool) -> None:
+    """Make a directory that is not there, and those above it; `made` gets all of them."""
+    above = os.path.dirname(directory)
+    if above not in made and not os.path.isdir(above):
+        _make(above, made, check_mode)
+    try:
+        if check_mode:
+            _see_that_it_is_a_directory(Path(directory))
+        else:
+            os.mkdir(directory, 0o755)
+    except OSError:
+        _see_that_it_is_a_directory(Path(directory))
+        raise
+    made.add(directory)
 
 
 def _see_that_a_file_fits(path: str) -> None:
