@@ -75,13 +75,21 @@ def settings(path):
     return [line.strip() for line in read(path).splitlines() if line.strip() and line.strip()[0] not in "#;"]
 
 
+# Files that a package's script copies, and the package's file that each is a copy of: dpkg knows nothing of the copy.
+COPIES = {"/etc/memcached.conf": "/usr/share/memcached/memcached.conf.default"}
+
+
 def is_packages_own(path):
-    """Whether a file is exactly as its package shipped it (dpkg-query(1), Conffiles)."""
+    """Whether a file is exactly as its package shipped it (dpkg-query(1), Conffiles), or the unchanged copy of such a file."""
     try:
         with open(path, "rb") as stream:
-            digest = hashlib.md5(stream.read(), usedforsecurity=False).hexdigest()
+            content = stream.read()
+        if path in COPIES:
+            with open(COPIES[path], "rb") as stream:
+                return content == stream.read()
     except OSError:
         return False
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
     owner = command("dpkg-query", "--search", path)[1].partition(":")[0]
     shipped = command("dpkg-query", "--show", "--showformat=${Conffiles}\\n", owner)[1] if owner else ""
     return f"{path} {digest}" in [" ".join(line.split()[:2]) for line in shipped.splitlines()]

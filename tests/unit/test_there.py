@@ -74,6 +74,18 @@ def test_a_file_is_its_packages_own(tmp_path, monkeypatch):
     assert not module.is_packages_own(str(tmp_path / "none"))
 
 
+def test_the_copy_that_a_packages_script_makes_is_the_packages_own(tmp_path, monkeypatch):
+    module = importlib.reload(foreign)
+    copy, shipped = tmp_path / "memcached.conf", tmp_path / "memcached.conf.default"
+    monkeypatch.setattr(module, "COPIES", {str(copy): str(shipped)})
+    copy.write_text("-m 64\n")
+    assert not module.is_packages_own(str(copy))  # the package is gone
+    shipped.write_text("-m 64\n")
+    assert module.is_packages_own(str(copy))
+    copy.write_text("-m 4096\n")
+    assert not module.is_packages_own(str(copy))
+
+
 # ----------------------------------------------------------------------------------------------------------- backends
 
 MARIADB_FILE = "/etc/mysql/mariadb.conf.d/99-openstack.cnf"
