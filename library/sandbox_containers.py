@@ -288,7 +288,7 @@ def is_first(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as stream:
             found = re.search(r"^NSpid:(?:\s+\d+)*\s+\d+\s+1$", stream.read(), re.MULTILINE)
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return found is not None
 
