@@ -10,7 +10,7 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from test_generate import ONE, SECRETS, TREE, TWO, inventory, run, texts
 
-from kilonova.config import checking, config_files, inventories, sources
+from kilonova.config import checking, config_files, declared, inventories, sources
 from kilonova.config.catalogue import catalogue, grammar, validate
 from kilonova.config.config_files import ROLES
 from kilonova.config.inventories import Inventory
@@ -177,7 +177,9 @@ def test_what_counts_is_found_by_the_present_name():
 @pytest.mark.parametrize("backend", ["ovn", "openvswitch"])
 @pytest.mark.parametrize("groups", [TWO, ONE], ids=["two hosts", "one host"])
 def test_every_unit_reads_files_of_its_host(groups, backend):
-    source = inventory(groups, release="epoxy", openstack_network_backend=backend)
+    # Without rules, a service has no policy of ours to read.
+    policies = {f"{role}_policy": {"a": "@"} for role in declared.services()}
+    source = inventory(groups, release="epoxy", openstack_network_backend=backend, **policies)
     for name in source.hosts():
         host = source.host(name)
         paths = {entry["path"] for entry in host.files()}

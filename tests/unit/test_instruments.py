@@ -122,6 +122,25 @@ def test_a_file_that_says_nothing_is_written_where_it_once_said_something(act):
     assert act("config_files", never, {}, files=[policy])[1] is not None
 
 
+def test_a_unit_restarts_for_rules_that_come_change_and_go_and_for_none_that_never_were(act):
+    path = "/etc/nova/policy.d/50-kilonova.yaml"
+    policy = {"path": path, "template": "policy.yaml.j2", "optional": "rules"}
+    conf = {"path": "/etc/nova/nova.conf", "layers": {"x": {"DEFAULT": {"debug": True}}}}
+    units = [{"name": "nova-api", "reads": ["/etc/nova/nova.conf", path]}, {"name": "placement-api"}]
+
+    def digests(rules, written):
+        files = [conf, {**policy, "variables": {"variable": "p", "rules": rules}}]
+        host = {"openstack_host": {"files": {name: ["", "root", "root", "0644"] for name in written}}}
+        found = act("service_units", host, {}, units=units, files=files)[1]["units"]
+        assert found[0]["digests"] == found[1]["digests"]
+        return found[0]["digests"].get(path)
+
+    assert digests({}, []) is None
+    one, other, none = digests({"a": "@"}, []), digests({"a": "!"}, [path]), digests({}, [path])
+    assert None not in (one, other, none)
+    assert len({str(digest) for digest in (one, other, none)}) == 3
+
+
 def test_only_units_with_queues_need_a_login_to_the_message_queue(act):
     host = {"openstack_host": {"services": {"busy": [], "current": {"a": {}}}}}
     units = [{"name": "a"}, {"name": "b", "queues": ["q"]}]
