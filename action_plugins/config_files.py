@@ -36,8 +36,7 @@ class ActionModule(Instrument):
 
     def prepared(self, arguments):
         """Render the files, with the operator's overrides."""
-        needed = [entry for entry in arguments["files"] if answers.is_needed(entry, self.variables)]
-        arguments = {**arguments, "files": self.with_overrides(needed)}
+        arguments = {**arguments, "files": self.needed(arguments["files"])[0]}
         self.texts = {str(entry["path"]): config_files.render(entry) for entry in arguments["files"]}
         return arguments
 

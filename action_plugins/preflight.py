@@ -102,8 +102,7 @@ class ActionModule(ActionBase):
         return merged(problems), lost
 
     def _compute_nodes(self, inventory, hostvars):
-        """What Nova's database says about compute nodes; `--limit` may leave out the controller, which was then asked
-        separately."""
+        """What Nova's database says about compute nodes. The controller was asked even where `--limit` leaves it out."""
         for name in inventory.hosts():
             for seen in (hostvars[name].get("openstack_host"), hostvars[name].get("__preflight_controller", {}).get("host")):
                 if seen and seen.get("compute_nodes") is not None:

@@ -30,14 +30,8 @@ class ActionModule(Instrument):
         pending = answers.done(self.variables).get("pending", [])
         if arguments.pop("wait_for_pending", False):
             return {**arguments, "units": pending}
-        declared = arguments.pop("files", [])
-        needed = [entry for entry in declared if answers.is_needed(entry, self.variables)]
-        absent = {entry["path"] for entry in declared} - {entry["path"] for entry in needed}
-        units = [
-            {**unit, "reads": [path for path in unit["reads"] if path not in absent]} if "reads" in unit else unit
-            for unit in arguments.pop("units")
-        ]
-        units = config_files.units_with_digests(units, self.with_overrides(needed))
+        files, absent = self.needed(arguments.pop("files", []))
+        units = config_files.units_with_digests(arguments.pop("units"), files, absent)
         return {**arguments, "units": units, "pending": pending}
 
     def must_ask(self, arguments):

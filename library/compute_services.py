@@ -99,9 +99,9 @@ def main():
             left = missing(services, wanted)
             if not left:
                 for binary, host in sorted(wanted & disabled(services)):
-                    of_network = (binary, host) in agents
-                    enable = "openstack network agent set --enable, with its ID of `openstack network agent list`"
-                    enable = enable if of_network else "openstack compute service set --enable %s %s" % (host, binary)
+                    enable = "openstack compute service set --enable %s %s" % (host, binary)
+                    if (binary, host) in agents:
+                        enable = "openstack network agent set --enable, with its ID of `openstack network agent list`"
                     module.warn("%s on %s is disabled; %s" % (binary, host, enable))
                 module.exit_json(changed=False, table=table(services))
             problem = "not enabled and up: %s" % ", ".join("%s on %s" % pair for pair in left)

@@ -44,8 +44,7 @@ LOG_END = 1 << 20
 
 
 def last_host_fault(server_id, path=CONDUCTOR_LOG):
-    """The last host that tried to start the instance, and what it said ("compute1: ..."); None when it is not written
-    anywhere."""
+    """The last host that tried to start the instance, and what it said ("compute1: ..."); None when no log has it."""
     try:
         # Not by a link: the directory is Nova's own.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:

@@ -154,7 +154,6 @@ SCRUB = """set -e; cd "$1"
 [ ! -d var/lib/mysql ] || find var/lib/mysql -mindepth 1 ! -name 'debian-*.flag' -delete
 rm -rf etc/ssh/ssh_host_* etc/ssl/private/* etc/ssl/certs/ssl-cert-snakeoil.pem
 rm -rf etc/openvswitch/conf.db* etc/openvswitch/.conf.db* etc/openvswitch/system-id.conf var/lib/openvswitch/* var/lib/ovn/*.db
-rm -f etc/memcached.conf # made by a script, so that preflight would take it for somebody's
 rm -rf root/.erlang.cookie var/lib/rabbitmq/.erlang.cookie var/lib/rabbitmq/mnesia
 rm -rf etc/keystone/*-keys var/lib/keystone/*-keys var/lib/nova/compute_id var/lib/libvirt/secrets/*
 rm -rf var/lib/systemd/random-seed var/lib/systemd/credential.secret var/cache/debconf/*-old

@@ -63,8 +63,8 @@ def _findings(path: str, source: Any, wanted: Mapping[str, Any]) -> list[catalog
     """What is wrong with a file, looked for once in files that are the same but for their hosts' addresses."""
     asked = os.path.basename(path), wanted["release"], wanted.get("node") or None
     text = source if isinstance(source, str) else repr(source)
-    keys = [(*map(str, asked), one) for one in (_ADDRESS.sub(_any_host, text), text)]
-    for key in keys:
+    of_any_host, of_this = ((*map(str, asked), one) for one in (_ADDRESS.sub(_any_host, text), text))
+    for key in (of_any_host, of_this):
         if key in _FOUND:
             return _FOUND[key]
     if len(_FOUND) > 1000:  # files that differ on every host
@@ -72,7 +72,8 @@ def _findings(path: str, source: Any, wanted: Mapping[str, Any]) -> list[catalog
     file, release, node = asked
     found = catalogue.validate(source, release, node, str(file))
     said = " ".join(f"{finding.value} {finding.message}" for finding in found)
-    _FOUND[keys[any(address in said for _name, address in _ADDRESS.findall(text))]] = found
+    names_an_address = any(address in said for _name, address in _ADDRESS.findall(text))
+    _FOUND[of_this if names_an_address else of_any_host] = found
     return found
 
 

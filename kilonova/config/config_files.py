@@ -13,7 +13,6 @@ A *file* is a mapping that a role declares, with these keys:
                 `controller` or `compute`, to find options of the other; `accepted`, options ("[section] option") whose
                 warnings are known
     optional    one of its variables: where that is empty, the file is written only if an earlier run wrote it, to take it back
-    reread      true: services read it again by themselves when it changes, so no unit is restarted for it
     role        the role that declares it, where another role reads it; overrides: the names under which its overrides stand
 
 Everything here runs where Ansible runs, once for all of a host's files, and touches no host: the deployment and `make config`
@@ -24,7 +23,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -295,8 +294,6 @@ def digests(files: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     """
     result: dict[str, dict[str, str]] = {}
     for entry in files:
-        if entry.get("reread"):
-            continue
         if entry.get("layers") is not None and entry.get("template") not in WITHOUT_SECTIONS:
             parts = {
                 section: repr([(option, value) for option, (value, _layer) in options.items()])
@@ -308,15 +305,18 @@ def digests(files: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
     return result
 
 
-def units_with_digests(units: Iterable[Mapping[str, Any]], files: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def units_with_digests(
+    units: Iterable[Mapping[str, Any]], files: Iterable[Mapping[str, Any]], absent: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """Return `units` for the module service_units: digests of what each reads, in the place of `reads` and `ignores`.
 
     `reads` is a list of paths (default: all `files`); `ignores` names sections that this unit does not use: their digest is "".
+    `absent` has the paths of files that this host does not need (`optional`).
     """
     known = digests(files)
     result = []
     for unit in units:
-        paths = unit.get("reads", known)
+        paths = [path for path in unit.get("reads", known) if path not in absent]
         unknown = [path for path in paths if path not in known]
         if unknown:
             raise ValueError(f"unit {unit['name']} reads {unknown[0]}, which is not among the files {', '.join(known)}")

@@ -44,6 +44,12 @@ class Instrument(ActionBase):
         """Return the arguments in the form that the decision needs. Raises ValueError for data that cannot be used."""
         return arguments
 
+    def needed(self, files: Iterable[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], set[str]]:
+        """Return the entries of files that the host needs, with the operator's overrides, and the paths of the others."""
+        files = list(files)
+        needed = [entry for entry in files if answers.is_needed(entry, self.variables)]
+        return self.with_overrides(needed), {str(entry["path"]) for entry in files if entry not in needed}
+
     def with_overrides(self, files: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Return the entries of files with the operator's overrides, of the role whose task this is."""
         role = self._task._role.get_name() if self._task._role else ""

@@ -17,7 +17,9 @@ case $1 in
     del-br) rm -rf "$HOST/ovs/$2" "$HOST/net/$2" ;;
     list-ports) [ -d "$HOST/ovs/$2" ] && ls "$HOST/ovs/$2" ;;
     add-port) touch "$HOST/ovs/$2/$3" ;;
-    del-port) rm -f "$HOST/ovs/$2/$3" ;;
+    del-port) rm -f "$HOST/ovs/$2/$3" "$HOST"/ovs/*/"$2" ;;
+    set) [ -z "${4##*=*}" ] && echo "${4#*=}" | tr -d '"' > "$HOST/net/$3/${4%%=*}" ;;
+    find) cat "$HOST/lost" 2>/dev/null ;;
 esac
 """
 IP = r"""#!/bin/sh
@@ -36,6 +38,10 @@ case "$1 $2" in
     "address delete") grep -vxF "$3" "$HOST/net/$last/addresses" > "$HOST/t"; mv "$HOST/t" "$HOST/net/$last/addresses" ;;
 esac
 """
+CAT = r"""#!/bin/sh
+case $1 in /sys/class/net/*) exec /bin/cat "$HOST/net/${1#/sys/class/net/}" ;; esac
+exec /bin/cat "$@"
+"""
 SYSCTL = r"""#!/bin/sh
 case $1 in --values) cat "$HOST/forward" ;; *) echo "${3#*=}" > "$HOST/forward" ;; esac
 """
@@ -48,21 +54,23 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setenv("KILONOVA_MADE", str(tmp_path / "kilonova" / "bridges"))
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     (tmp_path / "bin").mkdir()
-    for name, text in (("ovs-vsctl", OVS), ("ip", IP), ("sysctl", SYSCTL)):
+    for name, text in (("ovs-vsctl", OVS), ("ip", IP), ("cat", CAT), ("sysctl", SYSCTL)):
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
-    for name, address in (("eth0", "10.0.0.21/24\n"), ("eth1", "192.0.2.1/24\n")):
-        (tmp_path / "net" / name).mkdir(parents=True)
-        (tmp_path / "net" / name / "addresses").write_text(address)
+    for number, address in enumerate(("10.0.0.21/24\n", "192.0.2.1/24\n")):
+        interface = tmp_path / "net" / f"eth{number}"
+        interface.mkdir(parents=True)
+        (interface / "addresses").write_text(address)
+        (interface / "address").write_text(f"02:00:00:00:00:0{number}\n")
     (tmp_path / "net" / "eth0" / "gateway").write_text("10.0.0.1\n")
     (tmp_path / "forward").write_text("0\n")
     (tmp_path / "ovs").mkdir()
 
-    def apply(*bridges, ip_forward=False):
+    def apply(*bridges, ip_forward=False, datapath="system"):
         entry = {
             "path": "/x",
             "template": "openstack-bridges.sh.j2",
-            "variables": {"bridges": bridges, "datapath": "system", "ip_forward": ip_forward},
+            "variables": {"bridges": bridges, "datapath": datapath, "ip_forward": ip_forward},
         }
         subprocess.run(["sh", "-c", render(entry)], check=True, capture_output=True, timeout=30)
         return {path.name: sorted(port.name for port in path.iterdir()) for path in (tmp_path / "ovs").iterdir()}
@@ -87,6 +95,24 @@ def test_what_is_declared_is_made_and_made_once(host):
     assert (place / "forward").read_text() == "1\n"
     assert apply(FULL, ip_forward=True) == {"br-x": ["br-x-1", "br-x-2", "eth1"]}
     assert (place / "kilonova" / "bridges").read_text() == made
+
+
+def test_a_bridge_with_an_address_keeps_that_of_its_port(host):
+    place, apply = host
+    apply({**FULL, "ports": ["eth1", "eth0"]}, {"name": "br-y"})
+    assert of(place, "br-x", "other_config:hwaddr") == ["02:00:00:00:00:01"]
+    assert of(place, "br-y", "other_config:hwaddr") == []
+
+
+def test_ports_of_devices_that_are_gone_are_removed_in_userspace(host):
+    place, apply = host
+    (place / "ovs" / "br-int").mkdir()
+    for name in ("tap1", "tap2", "eth9"):
+        (place / "ovs" / "br-int" / name).touch()
+    # As ovs-vsctl find prints what could not be opened: an instance's device, and an interface that the operator pulled.
+    (place / "lost").write_text("tap1,attached-mac=fa:16:3e:00:00:01 iface-id=43dee824 vm-uuid=9cf04419\neth9,\n")
+    assert apply(datapath="system") == {"br-int": ["eth9", "tap1", "tap2"]}
+    assert apply(datapath="netdev") == {"br-int": ["eth9", "tap2"]}
 
 
 @pytest.mark.parametrize(

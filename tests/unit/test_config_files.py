@@ -438,13 +438,10 @@ def test_units_read_what_they_say_except_what_they_ignore():
     assert libvirtd["digests"] == {}
 
 
-def test_no_unit_is_restarted_for_what_services_read_again():
-    def made(**rules):
-        policy = {"path": "/etc/p.yaml", "template": "policy.yaml.j2", "variables": {"variable": "p", "rules": rules}}
-        return units_with_digests([{"name": "x"}], [ini(one={"DEFAULT": {"a": 1}}), {**policy, "reread": True}])
-
-    assert made() == made(get="@")
-    assert list(made()[0]["digests"]) == ["/etc/x.conf"]
+def test_a_file_that_a_host_does_not_need_is_read_by_none_of_its_units():
+    unit = {"name": "x", "reads": ["/etc/x.conf", "/etc/p.yaml"]}
+    (made,) = units_with_digests([unit], [ini(one={"DEFAULT": {"a": 1}})], {"/etc/p.yaml"})
+    assert list(made["digests"]) == ["/etc/x.conf"]
 
 
 def test_a_unit_that_reads_an_unknown_file_is_refused():

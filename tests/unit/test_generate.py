@@ -635,6 +635,10 @@ def test_the_agents_that_must_report_are_the_backends(backend, agents):
     groups = {"controllers": ["controller"], "computes": ["compute1", "compute2"]}
     played = {"ansible_play_hosts": ["controller", "compute1"]}  # the other is out of reach
     source = inventory(groups, release, facts, openstack_network_backend=backend, **played)
+    for name in ("controller", "compute1"):
+        units = [unit for role in source.host(name).roles() for unit in inventories.unit_variables(role)]
+        names = {unit["name"] for variable in units for unit in source.host(name).find(variable)}
+        assert set(agents) <= names
     assert source.host("controller").find("__nova_controller_expected_agents") == agents
 
 

@@ -1,6 +1,7 @@
 """The launch of the first instance: what a person reads when it fails."""
 
 import importlib.util
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,3 +66,41 @@ def test_a_log_that_is_a_link_or_missing_or_a_pipe_says_nothing(log, tmp_path):
     (tmp_path / "link").symlink_to(path)
     assert launch_instance.last_host_fault(ID, str(tmp_path / "link")) is None
     assert launch_instance.last_host_fault(ID, str(tmp_path / "none")) is None
+
+
+@pytest.fixture
+def launch(monkeypatch):
+    """A launch whose server goes through `states`, (status, task state) each; the last stays."""
+
+    def made(*states, check_mode=False):
+        states = list(states)
+        servers = [SimpleNamespace(id=ID, name="first", status=status, task_state=task) for status, task in states]
+        started = []
+        compute = SimpleNamespace(
+            get_server=lambda _id: servers.pop(0) if len(servers) > 1 else servers[0], start_server=started.append
+        )
+        module = SimpleNamespace(params={"name": "first", "timeout": 60}, check_mode=check_mode)
+        monkeypatch.setattr(launch_instance.time, "sleep", lambda _seconds: None)
+        found = launch_instance.Launch(module, SimpleNamespace(compute=compute))
+        found.started = started
+        return found
+
+    return made
+
+
+def test_an_instance_that_is_shut_off_is_started_once(launch):
+    found = launch(("SHUTOFF", None), ("SHUTOFF", "powering-on"), ("ACTIVE", None))
+    assert found.launched(SimpleNamespace(id=ID)).status == "ACTIVE"
+    assert (found.started, found.actions) == ([ID], ["start instance first"])
+
+
+def test_an_instance_that_is_active_is_left_alone(launch):
+    found = launch(("ACTIVE", None))
+    assert found.launched(SimpleNamespace(id=ID)).status == "ACTIVE"
+    assert (found.started, found.actions) == ([], [])
+
+
+def test_a_plan_starts_no_instance_and_waits_for_none(launch):
+    found = launch(("SHUTOFF", None), check_mode=True)
+    assert found.launched(SimpleNamespace(id=ID)) is None
+    assert (found.started, found.actions) == ([], ["start instance first"])
