@@ -16,7 +16,7 @@ A *file* is a mapping that a role declares, with these keys:
     role        the role that declares it, where another role reads it; overrides: the names under which its overrides stand
 
 Everything here runs where Ansible runs, once for all of a host's files, and touches no host: the deployment and `make config`
-share it.
+share it. All data is of built-in types: what comes from Ansible's templar passes through `built_in` first.
 """
 
 from __future__ import annotations
@@ -147,11 +147,11 @@ def _environment() -> jinja2.Environment:
     environment.filters["to_yaml"] = lambda data: yaml.safe_dump(
         # Never folded: a line that continues a secret would not be hidden from a diff (mask). What is not ASCII is escaped,
         # because a line break of Unicode would be read as a space.
-        _plain(data),
+        data,
         sort_keys=False,
         width=float("inf"),
     )
-    environment.filters["to_json"] = lambda data: json.dumps(_plain(data), indent=2)
+    environment.filters["to_json"] = lambda data: json.dumps(data, indent=2)
     return environment
 
 
@@ -188,14 +188,16 @@ def is_omitted(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("__omit_place_holder__")
 
 
-def _plain(data: Any) -> Any:
+def built_in(data: Any) -> Any:
     """Copy `data` as built-in types: Ansible's tagged strings and lazy containers are not for other libraries."""
     if isinstance(data, Mapping):
         return {
-            _plain(key) if isinstance(key, str) else key: _plain(value) for key, value in data.items() if not is_omitted(value)
+            built_in(key) if isinstance(key, str) else key: built_in(value)
+            for key, value in data.items()
+            if not is_omitted(value)
         }
     if isinstance(data, (list, tuple)):
-        return [_plain(value) for value in data if not is_omitted(value)]
+        return [built_in(value) for value in data if not is_omitted(value)]
     if isinstance(data, bool) or data is None:
         return data
     if isinstance(data, str):
@@ -231,7 +233,7 @@ def sections_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]
 
 def layers_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]]]:
     """Return the merged layers of a file as they are in the data, with the options that are None."""
-    return combine_layers(_plain(entry["layers"]))
+    return combine_layers(entry["layers"])
 
 
 def catalogue_of(entry: Mapping[str, Any]) -> Any:
@@ -277,7 +279,7 @@ def render(entry: Mapping[str, Any]) -> str:
                     f"section [{min(unknown)}] cannot stand in a file without sections; write its options under DEFAULT"
                 )
             return template.render(path=entry["path"], sections=sections)
-        return template.render(path=entry["path"], **_plain(entry.get("variables") or {}))
+        return template.render(path=entry["path"], **(entry.get("variables") or {}))
     except (ValueError, TypeError, jinja2.TemplateError) as error:
         raise ValueError(f"{entry['path']}: {error}") from error
 

@@ -414,7 +414,7 @@ class _AnsibleTemplar:
         from ansible.template import Templar
 
         _load_collections()
-        return config_files._plain(Templar(loader=self.loader, variables=self._variables(host)).template(self._own(value)))
+        return config_files.built_in(Templar(loader=self.loader, variables=self._variables(host)).template(self._own(value)))
 
     def _variables(self, host: Host) -> dict[str, Any]:
         inventory = host.inventory

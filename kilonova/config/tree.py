@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import json
 import os
@@ -40,7 +39,7 @@ def write(generated: Iterable[generate.File], out: Path, check_mode: bool = Fals
     """
     done = Written()
     _see_that_it_is_a_directory(out)
-    made: set[str] = set()  # directories that were not there: nothing is in them but what this call writes
+    directories: dict[str, bool] = {}
     for file in generated:
         name = f"{file.host}{file.path}"
         if "/" in file.host or file.host in (".", "..") or ".." in Path(file.path).parts or not file.path.startswith("/"):
@@ -49,18 +48,16 @@ def write(generated: Iterable[generate.File], out: Path, check_mode: bool = Fals
         done.all.append({"host": file.host, "path": file.path, "owner": owner, "group": group, "mode": f"{file.mode:04o}"})
         mode = file.mode if file.mode & stat.S_IROTH else file.mode & 0o700
         path = f"{out}/{name}"  # text: of many thousands, objects for paths are a tenth of the work
-        directory = os.path.dirname(path)
-        if directory not in made and not os.path.isdir(directory):
-            _make(directory, made, check_mode)
-        if directory in made:
+        if _make(os.path.dirname(path), directories, check_mode):
             done.new.append(name)
             if not check_mode:
                 _write_new(path, file.text, mode)
             continue
-        _see_that_a_file_fits(path)
-        if _differs(path, file.text, name, done) and not check_mode:
-            _write_one(path, file.text, mode)
-        elif not check_mode and stat.S_IMODE(os.stat(path).st_mode) != mode:
+        there = _read(path)
+        if _differs(there, file.text, name, done):
+            if not check_mode:
+                _write_one(path, file.text, mode)
+        elif not check_mode and there[1] != mode:
             os.chmod(path, mode)
     _see_that_a_file_fits(f"{out}/{MANIFEST}")
     present = {f"{row['host']}{row['path']}" for row in done.all}
@@ -86,20 +83,27 @@ def _see_that_it_is_a_directory(path: Path) -> None:
         raise inventories.GenerateError(f"{above} is not a directory; remove it, or name another directory")
 
 
-def _make(directory: str, made: set[str], check_mode: bool) -> None:
-    """Make a directory that is not there, and those above it; `made` gets all of them."""
+def _make(directory: str, known: dict[str, bool], check_mode: bool) -> bool:
+    """Make a directory where there is none, and those above it. Returns whether it is new: nothing is in it but what this run
+    writes. `known` has the answers of earlier calls, so that no directory is looked at twice.
+    """
+    if directory in known:
+        return known[directory]
     above = os.path.dirname(directory)
-    if above not in made and not os.path.isdir(above):
-        _make(above, made, check_mode)
+    is_new = above not in ("", directory) and _make(above, known, check_mode)
+    if not is_new and os.path.isdir(directory):
+        known[directory] = False
+        return False
     try:
-        if check_mode:
-            _see_that_it_is_a_directory(Path(directory))
-        else:
+        if not check_mode:
             os.mkdir(directory, 0o755)
+        elif not is_new:
+            _see_that_it_is_a_directory(Path(directory))
     except OSError:
         _see_that_it_is_a_directory(Path(directory))
         raise
-    made.add(directory)
+    known[directory] = True
+    return True
 
 
 def _see_that_a_file_fits(path: str) -> None:
@@ -117,26 +121,36 @@ def _earlier(out: Path) -> set[str]:
         return set()
 
 
-def _differs(path: str, text: str, name: str, done: Written) -> bool:
+def _read(path: str) -> tuple[bytes, int] | None:
+    """Content and mode of a file; None where there is none, or something else that a file can replace."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+            return stream.read(), stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+    except IsADirectoryError:
+        _see_that_a_file_fits(path)
+        raise
+    except OSError:
+        return None
+
+
+def _differs(there: tuple[bytes, int] | None, text: str, name: str, done: Written) -> bool:
     """Whether the file has to be written; says so in `done`."""
-    old = None
-    with contextlib.suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
-        old = stream.read()
-    if old == text.encode():
+    if there is None:
+        done.new.append(name)
+    elif there[0] == text.encode():
         done.unchanged.append(name)
         return False
-    if old is None:
-        done.new.append(name)
     else:
         done.changed.append(name)
-        done.diffs.setdefault(_difference(old.decode("utf-8", "replace"), text), []).append(name)
+        done.diffs.setdefault(_difference(there[0].decode("utf-8", "replace"), text), []).append(name)
     return True
 
 
 def _write_new(path: str, text: str, mode: int) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
         stream.write(text.encode())
-        os.fchmod(stream.fileno(), mode)
+        if mode != 0o600:
+            os.fchmod(stream.fileno(), mode)
 
 
 def _write_one(path: str, text: str, mode: int) -> None:

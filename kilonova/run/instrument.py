@@ -9,7 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from kilonova.config import overrides
+from kilonova.config import config_files, overrides
 from kilonova.run import answers
 
 
@@ -58,7 +58,7 @@ class Instrument(ActionBase):
         def find(variable: str) -> Any:
             return self._templar.template(self.variables.get(variable))
 
-        return [overrides.with_overrides(role, entry, find) for entry in files]
+        return [config_files.built_in(overrides.with_overrides(role, entry, find)) for entry in files]
 
     def must_ask(self, arguments: dict[str, Any]) -> bool:
         """Whether something may be left to do."""

@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 from kilonova.config.catalogue import catalogue
 from kilonova.config.config_files import (
-    _plain,
+    built_in,
     combine_layers,
     digests,
     for_release,
@@ -456,7 +456,7 @@ def test_strings_of_ansible_reach_other_libraries_as_plain_ones():
         def __str__(self):
             return self
 
-    plain = _plain({Unsafe("clouds"): [Unsafe("admin")]})
+    plain = built_in({Unsafe("clouds"): [Unsafe("admin")]})
     assert [type(key) for key in plain] == [str]
     assert type(plain["clouds"][0]) is str
 
