@@ -99,7 +99,8 @@ tempest: $(VENV)/ready ## run Tempest on the cloud (TEMPEST=regex, smoke tests w
 report: $(VENV)/ready ## make build/report/index.html of what was verified, traced and tested
 	$(ANSIBLE) playbooks/report.yml
 
-bench: $(VENV)/ready secrets ## measure a fresh and an unchanged run against their floor
+bench: export KILONOVA_BENCH_BASE = $(value BASE)
+bench: $(VENV)/ready secrets ## measure a fresh and an unchanged run against their floor (BASE=commit: and those of that commit)
 	$(VENV)/bin/python -m tools.bench
 
 $(VENV)/ready: $(LOCK) pyproject.toml

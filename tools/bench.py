@@ -1,20 +1,24 @@
 """`make bench`: how long an installation takes, against the least that it could take, from one run on one machine.
 
 The floor is what nobody can leave out: one apt transaction for the same packages on both hosts at once, and the schema syncs.
-Uses a sandbox of its own (name `bench`) and removes it. Prints seconds, and the ratios, which are what to compare.
+Uses a sandbox of its own (name `bench`) and removes it. Prints seconds, and the ratios, which are what to compare, and writes
+them to docs/benchmarks.md. `make bench BASE=commit` measures that commit as well, in the same sitting.
 """
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import yaml
@@ -46,12 +50,12 @@ SYNCS = {
 }
 
 
-def playbook(name: str, **environment: str) -> tuple[float, float]:
-    """Run a playbook on the bench's sandbox; returns wall and CPU seconds (of Ansible's side). Fails loudly."""
+def playbook(tree: Path, name: str, **environment: str) -> tuple[float, float]:
+    """Run a tree's playbook on the bench's sandbox; returns wall and CPU seconds (of Ansible's side). Fails loudly."""
     argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "inventories/sandbox", f"playbooks/{name}.yml"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
-    done = subprocess.run(argv, cwd=PROJECT, env=os.environ | SANDBOX | environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, cwd=tree, env=os.environ | SANDBOX | environment, capture_output=True, text=True, check=False)
     wall = time.monotonic() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
@@ -80,16 +84,16 @@ def seconds(action: Callable[[], None]) -> float:
     return time.monotonic() - started
 
 
-def unchanged(computes: str) -> tuple[float, float]:
+def unchanged(tree: Path, computes: str) -> tuple[float, float]:
     """Wall and CPU seconds of a run that has nothing to change, with so many compute nodes: each the median of three."""
-    runs = [playbook("site", KILONOVA_COMPUTES=computes) for _turn in range(3)]
+    runs = [playbook(tree, "site", KILONOVA_COMPUTES=computes) for _turn in range(3)]
     return statistics.median(wall for wall, _cpu in runs), statistics.median(cpu for _wall, cpu in runs)
 
 
-def empty_sandbox() -> None:
+def empty_sandbox(tree: Path) -> None:
     """Containers that nothing was installed in, and a disk that has written down what was before."""
-    playbook("destroy")
-    playbook("sandbox")
+    playbook(tree, "destroy")
+    playbook(tree, "sandbox")
     os.sync()
 
 
@@ -139,34 +143,92 @@ def memory_mib() -> dict[str, int]:
     return result
 
 
-def main() -> None:
-    """Measure and print."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as times:
+@contextlib.contextmanager
+def tree_of(commit: str) -> Iterator[Path]:
+    """A commit's files, with this sandbox's secrets."""
+    with tempfile.TemporaryDirectory(prefix="kilonova-base-") as temporary:
+        tree = Path(temporary) / "kilonova"
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", tree, commit], cwd=PROJECT, check=True)
         try:
-            empty_sandbox()
-            apt = seconds(apt_floor)
-            empty_sandbox()
-            fresh, _cpu = playbook("site", KILONOVA_TIMES=times.name)
-            registration = sum(took for name, took in json.load(times) if name.endswith("Register the services in Keystone"))
-            second, cpu = unchanged("1")
-            memory = memory_mib()
-            playbook("sandbox", KILONOVA_COMPUTES=MORE)
-            playbook("site", KILONOVA_COMPUTES=MORE)
-            with_more, cpu_more = unchanged(MORE)
-            finished([inside("controller", "sh", "-c", "systemctl stop 'nova-*' 'neutron-*' glance-api placement-api keystone")])
-            syncs = sync_floor()
+            secrets = "inventories/sandbox/group_vars/all/secrets.yml"
+            shutil.copyfile(PROJECT / secrets, tree / secrets)
+            yield tree
         finally:
-            playbook("destroy")
-    floor, further = apt + syncs, int(MORE) - 1
-    print(f"""\
-floor: one apt transaction, both hosts   {apt:7.1f} s
-floor: schema syncs                      {syncs:7.1f} s
-fresh site.yml                           {fresh:7.1f} s
-fresh / floor                            {fresh / floor:7.2f}
-registration of all Keystone objects     {registration:7.1f} s
-second, unchanged site.yml               {second:7.1f} s ({cpu:.1f} CPU s of Ansible)
-each further unchanged compute node      {(with_more - second) / further:7.1f} s ({(cpu_more - cpu) / further:.1f} CPU s)
-memory (controller, compute1)            {memory["controller"]:5d} MiB, {memory["compute1"]} MiB""")
+            subprocess.run(["git", "worktree", "remove", "--force", tree], cwd=PROJECT, check=True)
+
+
+def installation(tree: Path) -> dict[str, float]:
+    """Measure a fresh run and unchanged ones on an empty sandbox, which is then an installed one with more compute nodes."""
+    empty_sandbox(tree)
+    with tempfile.NamedTemporaryFile(suffix=".json") as times:
+        fresh, _cpu = playbook(tree, "site", KILONOVA_TIMES=times.name)
+        registration = sum(took for name, took in json.load(times) if name.endswith("Register the services in Keystone"))
+    second, cpu = unchanged(tree, "1")
+    with tempfile.NamedTemporaryFile(suffix=".json") as times:
+        playbook(tree, "site", KILONOVA_TIMES=times.name)
+        tasks = len(json.load(times))
+    memory = memory_mib()
+    playbook(tree, "sandbox", KILONOVA_COMPUTES=MORE)
+    playbook(tree, "site", KILONOVA_COMPUTES=MORE)
+    with_more, cpu_more = unchanged(tree, MORE)
+    further = int(MORE) - 1
+    return {
+        "fresh `site.yml`, s": fresh,
+        "registration of all Keystone objects, s": registration,
+        "unchanged `site.yml`, s": second,
+        "unchanged `site.yml`, CPU s of Ansible": cpu,
+        "tasks of an unchanged run": tasks,
+        "each further unchanged compute node, s": (with_more - second) / further,
+        "each further unchanged compute node, CPU s": (cpu_more - cpu) / further,
+        **{f"memory of {host}, MiB": size for host, size in memory.items()},
+    }
+
+
+def commit_of(tree: Path) -> str:
+    """The commit of a tree, with a plus where files differ from it."""
+    said = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=tree, check=True, capture_output=True, text=True)
+    return said.stdout.strip()
+
+
+def table(columns: dict[str, dict[str, float]]) -> str:
+    """Markdown: a row for each figure, a column for each commit."""
+    rows = [["figure", *columns], ["---"] * (len(columns) + 1)]
+    rows += [
+        [figure, *(f"{values.get(figure, ''):.4g}" if figure in values else "" for values in columns.values())]
+        for figure in next(iter(columns.values()))
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def write(text: str, page: Path) -> None:
+    """Put the text between the page's marks."""
+    before, _mark, rest = page.read_text(encoding="utf-8").partition("<!-- bench -->\n")
+    _old, _mark, after = rest.partition("<!-- end of bench -->\n")
+    page.write_text(f"{before}<!-- bench -->\n{text}\n<!-- end of bench -->\n{after}", encoding="utf-8")
+
+
+def main() -> None:
+    """Measure, print, and write docs/benchmarks.md."""
+    base = os.environ.get("KILONOVA_BENCH_BASE")
+    columns = {}
+    try:
+        empty_sandbox(PROJECT)
+        apt = seconds(apt_floor)
+        if base:
+            with tree_of(base) as tree:
+                columns[commit_of(tree)] = installation(tree)
+        ours = columns[commit_of(PROJECT)] = installation(PROJECT)
+        finished([inside("controller", "sh", "-c", "systemctl stop 'nova-*' 'neutron-*' glance-api placement-api keystone")])
+        syncs = sync_floor()
+    finally:
+        playbook(PROJECT, "destroy")
+    for values in columns.values():
+        values["fresh / floor"] = values["fresh `site.yml`, s"] / (apt + syncs)
+    ours |= {"floor: one apt transaction, both hosts, s": apt, "floor: schema syncs, s": syncs}
+    columns = dict(reversed(columns.items()))
+    text = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, medians of three for unchanged runs:\n\n{table(columns)}"
+    write(text, PROJECT / "docs/benchmarks.md")
+    print(text)
 
 
 if __name__ == "__main__":

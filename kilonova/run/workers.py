@@ -1,9 +1,9 @@
 """What needs no host is answered by the process that Ansible runs in, without a worker.
 
 Ansible makes a worker process for each task on each host. Most tasks of a run that has nothing to change ask no host at all
-(instrument.py), and making their worker costs several times what they do. So such a task is first run here, as far as it gets
-without its host. If it then asks the host, or is of another kind, a worker runs it as always, from its beginning: an instrument
-changes nothing before it asks.
+(instrument.py), and what a worker loads and compiles is gone with it. So such a task is first run here, as far as it gets without
+its host. If it then asks the host, or is of another kind, a worker runs it as always, from its beginning: an instrument changes
+nothing before it asks.
 
 Strategies, results and callbacks stay Ansible's own. With an ansible-core that this does not fit, each task has its worker.
 """
