@@ -3,6 +3,8 @@
 
 import sys
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
@@ -129,6 +131,12 @@ def first(objects):
     return next(iter(objects), None)
 
 
+def at_once(*questions):
+    """The answers to questions that need not wait for each other."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(lambda ask: ask(), questions))
+
+
 def password_works(connection, auth_url, user_id, password):
     """Whether the user's password is this one (an unscoped token is asked for and forgotten)."""
     body = {"auth": {"identity": {"methods": ["password"], "password": {"user": {"id": user_id, "password": password}}}}}
@@ -144,18 +152,17 @@ def register(connection, registry, params):
     domain = first(registry.matching("domains", registry.get("domains"), name=params["auth"]["project_domain_name"]))
     if domain is None:
         raise Refused("there is no domain %s" % params["auth"]["project_domain_name"])
-    projects = registry.get("projects", domain_id=domain["id"])
+    projects, users, roles, services, endpoints, regions = at_once(
+        partial(registry.get, "projects", domain_id=domain["id"]),
+        partial(registry.get, "users", domain_id=domain["id"]),
+        *(partial(registry.get, kind) for kind in ("roles", "services", "endpoints", "regions")),
+    )
     project = registry.ensure(
         "project",
         params["project"],
         first(registry.matching("projects", projects, name=params["project"], domain_id=domain["id"])),
         {"name": params["project"], "domain_id": domain["id"], "enabled": True},
     )
-    roles = registry.get("roles")
-    users = registry.get("users", domain_id=domain["id"])
-    services = registry.get("services")
-    endpoints = registry.get("endpoints")
-    regions = registry.get("regions")
     region = registry.region(params["region"], regions)
     if region not in (None, params["region"]):
         # Keystone would not make the other one, and clients, who compare letters, would not find it.
@@ -165,9 +172,14 @@ def register(connection, registry, params):
     for name in params["roles"]:
         if not registry.matching("roles", roles, name=name):
             roles.append(registry.ensure("role", name, None, {"name": name}))
+    log_in = partial(password_works, connection, auth_url)
+    wanted = {entry["user"]["name"]: entry["user"]["password"] for entry in params["services"] if entry.get("user")}
+    ids = {user["id"]: wanted[user["name"]] for user in users if user["enabled"] and user["name"] in wanted}
+    # What costs Keystone most: it takes its time to compare a password with a hash.
+    logged_in = dict(zip(ids, at_once(*(partial(log_in, *login) for login in ids.items()))))
     for entry in params["services"]:
         if entry.get("user"):
-            ensure_user(connection, registry, entry, auth_url, domain, project, roles, users)
+            ensure_user(log_in, logged_in, registry, entry, domain, project, roles, users)
         service = registry.ensure(
             "service",
             entry["name"],
@@ -201,8 +213,11 @@ def the_service(registry, services, entry):
     return named
 
 
-def ensure_user(connection, registry, entry, auth_url, domain, project, roles, users):
-    """The service user, its password and its roles in the service project."""
+def ensure_user(log_in, logged_in, registry, entry, domain, project, roles, users):
+    """The service user, its password and its roles in the service project.
+
+    `log_in` tries a user's password; `logged_in` has the results of those that were tried, by the user's ID.
+    """
     name, password = entry["user"]["name"], entry["user"]["password"]
     existing = first(registry.matching("users", users, name=name, domain_id=domain["id"]))
     wanted = {"name": name, "domain_id": domain["id"], "enabled": True}
@@ -211,7 +226,7 @@ def ensure_user(connection, registry, entry, auth_url, domain, project, roles, u
     user = registry.ensure("user", name, existing, wanted)
     # In check mode a disabled user stays disabled and cannot log in, so its password cannot be checked.
     can_log_in = existing is not None and (existing["enabled"] or not registry.check_mode)
-    if can_log_in and not password_works(connection, auth_url, user["id"], password):
+    if can_log_in and not (logged_in[user["id"]] if user["id"] in logged_in else log_in(user["id"], password)):
         registry.change("set the password of user %s" % name, "PATCH", "/users/%s" % user["id"], {"user": {"password": password}})
     assigned = set()
     if existing is not None and project["id"] != "(new)":
