@@ -176,7 +176,7 @@ def register(connection, registry, params):
     wanted = {entry["user"]["name"]: entry["user"]["password"] for entry in params["services"] if entry.get("user")}
     ids = {user["id"]: wanted[user["name"]] for user in users if user["enabled"] and user["name"] in wanted}
     # What costs Keystone most: it takes its time to compare a password with a hash.
-    logged_in = dict(zip(ids, at_once(*(partial(log_in, *login) for login in ids.items()))))
+    logged_in = dict(zip(ids, at_once(*(partial(log_in, *login) for login in ids.items())), strict=True))
     for entry in params["services"]:
         if entry.get("user"):
             ensure_user(log_in, logged_in, registry, entry, domain, project, roles, users)

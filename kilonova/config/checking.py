@@ -284,7 +284,7 @@ def _check_kept_twice(host: inventories.Host, path: str, sets: Sets, usual: Mapp
                         continue
                     secret = value is None or catalogue.is_secret(name)
                     shown = "" if secret else f" = {catalogue.mask(section, name, str(value))}"
-                    what = f"{row['also']} would not know of it; {row['remedy']}"
+                    what = f"only this file would have it, not {row['also']}; {row['remedy']}"
                     yield Complaint(host.name, f"{path} [{section}] {name}{shown}: {what}")
 
 

@@ -470,8 +470,13 @@ def wrong_rule(rule: str) -> str:
     return "has a parenthesis that is not closed" if depth else ""
 
 
-# Endpoints that users are given, besides the Identity service's.
-PUBLIC = tuple(f"openstack_public_{service}_url" for service in ("image", "placement", "compute", "network"))
+# Endpoints that users are given, besides the Identity service's: each service declares its variable.
+PUBLIC = tuple(
+    variable
+    for role, service in declared.services().items()
+    for variable in re.findall(r"\w+_url", str(service.get("identity", {}).get("endpoints", {}).get("public", "")))
+    if role != "keystone"
+)
 POLICIES = tuple(f"{role}_policy" for role in declared.services())
 
 # Addresses that other hosts or users are given.

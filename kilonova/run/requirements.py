@@ -26,7 +26,8 @@ def missing() -> str:
     lacking = [names for module, names in MODULES.items() if importlib.util.find_spec(module) is None]
     if not lacking:
         return ""
-    return f"Kilonova needs {', '.join(pip for pip, _apt in lacking)} beside Ansible ({sys.executable}); run: {_command(lacking)}"
+    names = ", ".join(pip for pip, _apt in lacking)
+    return f"Kilonova needs {names} in Ansible's Python ({sys.executable}); run: {_command(lacking)}"
 
 
 def _command(lacking: list[tuple[str, str]]) -> str:

@@ -110,7 +110,7 @@ def test_what_is_missing_is_one_line_with_the_command_that_installs_it(name, clo
     done = playbook(bare, "-i", inventory, f"playbooks/{name}", cwd=clone)
     python = f"{bare}/bin/python"
     assert done.returncode == 1 and done.stdout == ""
-    said = f"ERROR! Kilonova needs oslo.config beside Ansible ({python}); run: {python} -m pip install oslo.config\n"
+    said = f"ERROR! Kilonova needs oslo.config in Ansible's Python ({python}); run: {python} -m pip install oslo.config\n"
     assert done.stderr == said
 
 
