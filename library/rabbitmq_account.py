@@ -37,10 +37,12 @@ options:
 PERMISSIONS = [".*", ".*", ".*"]
 # Made at the server's first start.
 DATA = "/var/lib/rabbitmq/mnesia"
+# Lines of user and tags: a tab between the two, commas between tags.
 TAGS = (
     "[[N, $\\t, lists:join($,, [atom_to_list(T) || T <- G])] || U <- rabbit_auth_backend_internal:list_users(),"
     " {user, N} <- U, {tags, G} <- U]"
 )
+# Lines of user, virtual host, and what it may configure, write and read, with tabs between them.
 RIGHTS = (
     "[[U, $\\t, V, $\\t, C, $\\t, W, $\\t, R] || P <- rabbit_auth_backend_internal:list_permissions(),"
     " {user, U} <- P, {vhost, V} <- P, {configure, C} <- P, {write, W} <- P, {read, R} <- P]"

@@ -30,7 +30,7 @@ RELEASE = "zed"
 # Compute nodes at the end: what one of them costs an unchanged run is the share of all but the first.
 MORE = "3"
 SANDBOX = {"KILONOVA_SANDBOX": "bench", "KILONOVA_NETWORK": "10.22", "KILONOVA_RELEASE": RELEASE}
-# Each service's databases and its own command; the roles' populate.yml has the same.
+# Each service's databases and its own command; the pages of the roles have the same.
 SYNCS = {
     "keystone": (["keystone"], ["keystone-manage", "db_sync"]),
     "glance": (["glance"], ["glance-manage", "db_sync"]),

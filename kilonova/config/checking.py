@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import re
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kilonova.config import catalogue, conf, config_files, generate, inventories, listening, overrides, plain
+from kilonova.config import catalogue, conf, config_files, declared, generate, inventories, listening, overrides, plain
 from kilonova.config.catalogue import grammar
 from kilonova.problems import some
 from kilonova.run import preflight
@@ -127,6 +128,13 @@ def _overrides(entry: Mapping[str, Any]) -> list[str]:
 # What an override may not change by itself, because something else knows it too: one row for each fact.
 def _kept_twice() -> list[dict[str, Any]]:
     return inventories.variables_of("preflight", "vars")["__preflight_kept_twice"]
+
+
+@functools.cache
+def service_directories() -> str:
+    """A pattern for what is in the configuration directory of a service that a role declares."""
+    directories = (found["service"]["directory"]["path"] for found in declared.services().values())
+    return "|".join(f"^{re.escape(path)}/" for path in directories)
 
 
 def check_host(host: inventories.Host, entries: Iterable[Mapping[str, Any]]) -> list[Complaint]:
@@ -269,7 +277,7 @@ def _lost(unit: str, read: Mapping[str, Sets], files: Mapping[str, Mapping[str, 
 def _check_kept_twice(host: inventories.Host, path: str, sets: Sets, usual: Mapping[tuple[str, str], Any]) -> Iterator[Complaint]:
     """Yield overrides of what something else knows too, and so would know otherwise; `usual` is what our own layers set."""
     for row in _kept_twice():
-        if not re.search(row["files"], path):
+        if not re.search(row.get("files") or service_directories(), path):
             continue
         for section in row["sections"]:
             for name in row["names"]:

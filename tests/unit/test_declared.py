@@ -413,6 +413,9 @@ def test_a_made_up_service_is_a_role_and_six_edits(moon):
 def test_a_made_up_service_is_generated_and_what_all_services_need_has_it(moon):
     password = moon.secrets()["openstack_moon_dbpass"]
     assert f"connection = mysql+pymysql://moon:{password}@127.0.0.1:3306/moon" in moon.configuration()
+    # Facts that its file shares with other services are not overridden there alone.
+    said = moon.call(sys.executable, "-c", "from kilonova.config import checking; print(checking.service_directories())")
+    assert "^/etc/moon/" in said
     assert "moon-*" in moon.known["units"]
     assert "moon-api" in moon.known["packages"]
     assert "/etc/moon" in [directory["path"] for directory in moon.known["directories"]]
