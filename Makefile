@@ -17,11 +17,12 @@ extra = -e $(call quote,{"$(1)": "$(subst ",\",$(subst \,\\,$(2)))"})
 export LC_ALL := C.UTF-8
 LOCK ?= requirements/lock.txt
 
-# The sandbox's release, its number of compute nodes, and whether it is IPv6 only: make cloud RELEASE=zed COMPUTES=2 IPV6=1, and the
-# same for the targets after it.
+# The sandbox's release, its number of compute nodes, whether it is IPv6 only, and whether its APIs have TLS: make cloud RELEASE=zed
+# COMPUTES=2 IPV6=1 TLS=1, and the same for the targets after it.
 export KILONOVA_RELEASE := $(or $(RELEASE),$(KILONOVA_RELEASE))
 export KILONOVA_COMPUTES := $(or $(COMPUTES),$(KILONOVA_COMPUTES))
 export KILONOVA_IPV6 := $(or $(IPV6),$(KILONOVA_IPV6))
+export KILONOVA_TLS := $(or $(TLS),$(KILONOVA_TLS))
 
 # Faster on many tasks, never required: make site MITOGEN=1.
 ifdef MITOGEN
@@ -32,7 +33,7 @@ export ANSIBLE_STRATEGY := mitogen_linear
 export ANSIBLE_STRATEGY_PLUGINS = $(shell $(VENV)/bin/python -c 'import ansible_mitogen, os; print(os.path.dirname(ansible_mitogen.__file__))')/plugins/strategy
 endif
 
-.PHONY: plan history remove-compute rotate-secrets test-trust test-releases verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
+.PHONY: plan history certificates remove-compute rotate-secrets test-trust test-releases verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -40,7 +41,7 @@ help: ## list the targets
 
 # CACHE=off: packages are installed on every host, instead of once into images that are kept.
 cloud: export KILONOVA_IMAGES = $(or $(CACHE),on)
-cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, COMPUTES=2, IPV6=1)
+cloud: $(VENV)/ready secrets $(if $(filter-out 0,$(KILONOVA_TLS)),certificates) ## a running cloud in two containers, with an instance in it (RELEASE=zed, COMPUTES=2, IPV6=1, TLS=1)
 	$(ANSIBLE) $(INVENTORIES) playbooks/cloud.yml
 
 site: $(VENV)/ready ## install onto the hosts of INVENTORY (LIMIT=localhost,controllers,compute2)
@@ -58,6 +59,9 @@ history: $(VENV)/ready ## what was changed on the hosts, when and why (HOST=comp
 
 secrets: $(VENV)/ready ## generate the secrets that INVENTORY lacks
 	$(VENV)/bin/python -m kilonova.run.secrets $(SOURCES)
+
+certificates: $(VENV)/ready ## make the authority and the certificates that INVENTORY lacks (for openstack_tls)
+	$(ANSIBLE) $(INVENTORIES) playbooks/certificates.yml
 
 rotate-secrets: $(VENV)/ready ## give secrets new values, on every host (ONLY=nova_pass,fernet_keys; VALUES=file.yml has your own)
 	$(VENV)/bin/python -m kilonova.run.secrets $(SOURCES) --rotate $(call quote,$(or $(ONLY),all)) $(if $(VALUES),--values $(call quote,$(VALUES)))

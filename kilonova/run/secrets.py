@@ -89,21 +89,21 @@ def generate(*inventories: Path, tell: Callable[[str], Any] = lambda line: None)
     if added and encrypted:
         raise ValueError(f"{path} is encrypted, and has no {', '.join(added)}; add it (ansible-vault edit {path})")
     if added:
-        _see_that_nothing_is_hidden(path)
+        see_that_nothing_is_hidden(path)
         text = _with_values(text or HEADER, {name: secrets.token_urlsafe(BYTES) for name in empty}, path)
         text = text if text.endswith("\n") else text + "\n"
         text += "".join(f"{name}: {secrets.token_urlsafe(BYTES)}\n" for name in missing)
         _nodes(text, path)  # a file that cannot be added to, such as {a: b}, stays as it is
         path.parent.mkdir(parents=True, exist_ok=True)
-        _ignored_by_git(path)
+        ignored_by_git(path)
         _replace(path, text)
     elif text is not None:
-        _ignored_by_git(path)
+        ignored_by_git(path)
         path.chmod(0o600)
     return path, added
 
 
-def _see_that_nothing_is_hidden(path: Path) -> None:
+def see_that_nothing_is_hidden(path: Path) -> None:
     """Raise ValueError where the directory of the secrets would take the place of what Ansible reads now.
 
     Of group_vars/all, all.yml, all.yaml and all.json, Ansible reads the first that is there and no other.
@@ -126,7 +126,7 @@ def _see_that_nothing_is_hidden(path: Path) -> None:
         raise ValueError(f"{group_vars} is not a directory; secrets belong in {path}")
 
 
-def _ignored_by_git(path: Path) -> None:
+def ignored_by_git(path: Path) -> None:
     """Have git ignore the secrets wherever the inventory lies; not even this shows up there."""
     ignore = path.with_name(".gitignore")
     text = ignore.read_text(encoding="utf-8") if ignore.is_file() else ""

@@ -1,0 +1,305 @@
+"""Certificates of an inventory: an authority, one certificate for each host and use, and what may be wrong with them.
+
+X.509 is the package `cryptography`'s. Keys are of the curve P-256 (NIST SP 800-186), which every program here knows: HAProxy,
+MariaDB, Erlang and Open vSwitch by OpenSSL, QEMU and libvirt by GnuTLS. A certificate names all that its host is reached by
+(RFC 6125: names and addresses in the subject's alternative names; its common name is for people).
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+# How long an authority and its certificates are valid, in days.
+AUTHORITY_DAYS, DAYS = 3650, 825
+# Clocks of hosts differ; a certificate is valid from a bit before it was made.
+BEFORE = datetime.timedelta(hours=1)
+# The smallest keys that are not weak (NIST SP 800-57 part 1, table 2: 112 bits of strength).
+RSA_BITS, EC_BITS = 2048, 224
+_WEAK_HASHES = (hashes.MD5, hashes.SHA1)
+_EXTENDED = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate, or a chain of them that begins with its own, and its key, in PEM."""
+
+    certificate: str
+    key: str = field(repr=False)
+
+    @property
+    def ends(self) -> datetime.datetime:
+        """When the certificate ceases to be valid."""
+        return load(self.certificate)[0].not_valid_after_utc
+
+
+def now() -> datetime.datetime:
+    """The time, in UTC."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+# --------------------------------------------------------------------------------------------------------------- making
+
+
+def new_authority(name: str, days: int = AUTHORITY_DAYS) -> Pair:
+    """Return a new authority that signs certificates of hosts, and no other authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _name(name)
+    builder = (
+        _builder(subject, subject, key.public_key(), days)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs=True), critical=True)
+    )
+    return Pair(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
+
+
+def issue(authority: Pair, host: str, reached_by: Iterable[str], uses: Sequence[str], days: int = DAYS) -> Pair:
+    """Return a certificate for a host: `reached_by` has its names and addresses, `uses` is of "server", "client".
+
+    It ends no later than its authority.
+    """
+    issuer = load(authority.certificate)[0]
+    signer = _load_key(authority.key)
+    key = ec.generate_private_key(ec.SECP256R1())
+    alternatives = [_alternative(text) for text in dict.fromkeys(reached_by)]
+    builder = (
+        _builder(_name(host), issuer.subject, key.public_key(), days, issuer.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([_EXTENDED[use] for use in uses]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), critical=False)
+    )
+    return Pair(_pem(builder.sign(signer, hashes.SHA256())), _key_pem(key))
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, days: int, latest: datetime.datetime | None = None
+) -> x509.CertificateBuilder:
+    begin = now().replace(microsecond=0)
+    end = begin + datetime.timedelta(days=days)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin - BEFORE)
+        .not_valid_after(min(end, latest) if latest else end)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+
+
+def _usage(signs: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not signs,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(text: str) -> x509.Name:
+    # A common name has 64 characters at most (RFC 5280, appendix A.1).
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
+
+
+def _alternative(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        return x509.DNSName(text.encode("idna").decode() if not text.isascii() else text)
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _key_pem(key: PrivateKeyTypes) -> str:
+    kind = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption()).decode()
+
+
+def load(text: str) -> list[x509.Certificate]:
+    """Return the certificates of a text in PEM, in its order. Raises ValueError where there is none."""
+    return x509.load_pem_x509_certificates(text.encode())
+
+
+def _load_key(text: str) -> PrivateKeyTypes:
+    return serialization.load_pem_private_key(text.encode(), password=None)
+
+
+# ------------------------------------------------------------------------------------------------------------- checking
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """What is wrong with a certificate or key, and what to do; `part` is certificate, key or authority."""
+
+    part: str
+    what: str
+    remedy: str
+    level: str = "error"
+
+
+def check(pair: Pair, authority: str, reached_by: Iterable[str], uses: Sequence[str], warn_days: int = 30) -> list[Wrong]:
+    """Return what is wrong with a host's certificate, its key and the authority (PEM, with intermediates or more than one).
+
+    A key's text is never part of it.
+    """
+    found: list[Wrong] = []
+    chain = _read("certificate", pair.certificate, found)
+    trusted = _read("authority", authority, found)
+    key = _read_key(pair.key, found)
+    for part, certificates in (("certificate", chain[:1]), ("authority", trusted)):
+        for certificate in certificates:
+            found += _check_one(part, certificate, warn_days)
+    if chain and key is not None and _public(chain[0].public_key()) != _public(key.public_key()):
+        found.append(Wrong("key", "does not belong to the certificate", "give the key that the certificate was made for"))
+    if chain:
+        found += _check_names(chain[0], reached_by)
+        found += _check_uses(chain[0], uses)
+    if chain and trusted and not any(wrong.part in ("certificate", "authority") for wrong in found if wrong.level == "error"):
+        found += _check_chain(chain, trusted)
+    return found
+
+
+def _read(part: str, text: str, found: list[Wrong]) -> list[x509.Certificate]:
+    try:
+        return load(text)
+    except (ValueError, UnsupportedAlgorithm):
+        begin = "-----BEGIN CERTIFICATE-----"
+        found.append(Wrong(part, "has no certificate in PEM that can be read", f"give a file with {begin} in it"))
+        return []
+
+
+def _read_key(text: str, found: list[Wrong]) -> PrivateKeyTypes | None:
+    try:
+        key = _load_key(text)
+    except TypeError:
+        remedy = "decrypt it (openssl pkey -in file), and encrypt the file with ansible-vault"
+        found.append(Wrong("key", "is encrypted with a passphrase, which no service could ask for", remedy))
+        return None
+    except (ValueError, UnsupportedAlgorithm):
+        found.append(Wrong("key", "is not a private key in PEM that can be read", "give a file with -----BEGIN PRIVATE KEY-----"))
+        return None
+    return key
+
+
+def _check_one(part: str, certificate: x509.Certificate, warn_days: int) -> list[Wrong]:
+    """What is wrong with a certificate by itself."""
+    found, time = [], now()
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    who = _shown(certificate)
+    if ends <= time:
+        found.append(Wrong(part, f"expired on {ends:%Y-%m-%d} ({who})", "renew it"))
+    elif begins > time:
+        what = f"is not valid before {begins:%Y-%m-%d %H:%M} UTC ({who})"
+        found.append(Wrong(part, what, "wait until then, or set the clock of this machine right"))
+    elif ends <= time + datetime.timedelta(days=warn_days):
+        days = (ends - time).days
+        found.append(Wrong(part, f"expires on {ends:%Y-%m-%d}, in {days} days ({who})", "renew it", "warning"))
+    public = certificate.public_key()
+    bits = getattr(public, "key_size", EC_BITS)
+    if isinstance(public, (rsa.RSAPublicKey, dsa.DSAPublicKey)) and bits < RSA_BITS:
+        found.append(Wrong(part, f"has a weak key of {bits} bits ({who})", f"make one of at least {RSA_BITS} bits"))
+    elif isinstance(public, ec.EllipticCurvePublicKey) and bits < EC_BITS:
+        found.append(Wrong(part, f"has a weak key of {bits} bits ({who})", f"make one of at least {EC_BITS} bits"))
+    signed_with = certificate.signature_hash_algorithm
+    if isinstance(signed_with, _WEAK_HASHES) and not _is_self_signed(certificate):
+        found.append(Wrong(part, f"is signed with {signed_with.name.upper()} ({who})", "have it signed with SHA-256"))
+    return found
+
+
+def _check_names(certificate: x509.Certificate, reached_by: Iterable[str]) -> list[Wrong]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    addresses = set(names.get_values_for_type(x509.IPAddress))
+    hosts = {name.lower() for name in names.get_values_for_type(x509.DNSName)}
+    missing = []
+    for text in dict.fromkeys(reached_by):
+        wanted = _alternative(text)
+        if isinstance(wanted, x509.IPAddress):
+            there = wanted.value in addresses
+        else:
+            # A wildcard stands for one label (RFC 6125, section 6.4.3).
+            name = wanted.value.lower()
+            there = name in hosts or f"*.{name.partition('.')[2]}" in hosts
+        if not there:
+            missing.append(text)
+    if not missing:
+        return []
+    remedy = "add it to the subject's alternative names, as a DNS name or an IP address"
+    return [Wrong("certificate", f"does not have {', '.join(missing)} among its names ({_shown(certificate)})", remedy)]
+
+
+def _check_uses(certificate: x509.Certificate, uses: Sequence[str]) -> list[Wrong]:
+    try:
+        allowed = set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        return []  # allowed for everything
+    missing = [use for use in uses if _EXTENDED[use] not in allowed and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in allowed]
+    if not missing:
+        return []
+    words = " and ".join(f"{use}Auth" for use in missing)
+    return [Wrong("certificate", f"may not be used as that of a {' and '.join(missing)} ({_shown(certificate)})", f"add {words}")]
+
+
+def _check_chain(chain: Sequence[x509.Certificate], trusted: Sequence[x509.Certificate]) -> list[Wrong]:
+    """Follow the signatures from the certificate to one that is trusted and signs itself."""
+    known = [*chain[1:], *trusted]
+    one, passed = chain[0], []
+    while not _is_self_signed(one):
+        passed.append(one)
+        above = next((other for other in known if other not in passed and _signed(one, other)), None)
+        if above is None:
+            what = f"was not signed by the authority: {_shown(one)} is signed by {_shown_name(one.issuer)}"
+            remedy = "give that authority, with the certificates in between"
+            return [Wrong("certificate", what, remedy)]
+        one = above
+    if one not in trusted:
+        remedy = "give the authority that signed it"
+        return [Wrong("certificate", f"leads to {_shown(one)}, which is not the authority", remedy)]
+    return []
+
+
+def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+        constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound):
+        return False
+    return constraints.ca
+
+
+def _is_self_signed(certificate: x509.Certificate) -> bool:
+    return certificate.issuer == certificate.subject
+
+
+def _public(key: object) -> bytes:
+    kind = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_bytes(serialization.Encoding.DER, kind)
+
+
+def _shown(certificate: x509.Certificate) -> str:
+    return _shown_name(certificate.subject)
+
+
+def _shown_name(name: x509.Name) -> str:
+    return name.rfc4514_string() or "without a name"
