@@ -62,6 +62,8 @@ class FilterModule:
             "role_packages": _explained(config_files.role_packages),
             "service_roles": declared.service_roles,
             "service_url": _explained(service_url),
+            "proxy_files": _explained(listening.proxy_files),
+            "proxy_units": _explained(listening.proxy_units),
             "sockets": _explained(listening.sockets),
             "tempest_report": tempest.report,
             "tempest_seconds": tempest.seconds,

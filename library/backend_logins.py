@@ -9,7 +9,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova import database, rabbitmq
 from ansible.module_utils.kilonova.address import host_port, split
 from ansible.module_utils.kilonova.database import AGAIN, port_answers, problem
-from ansible.module_utils.kilonova.http import NoAnswer, ask
+from ansible.module_utils.kilonova.http import NoAnswer, ask, trusting
 
 try:
     import amqp
@@ -29,7 +29,7 @@ options:
       host, port, accounts (user, password, variable, databases), external (whether the server is not ours), and hosts, where
       accounts come from.
   queue: {type: dict, description: 'host, port, user, password, vhost, external.'}
-  identity: {type: dict, description: 'auth_url, region, users (name, password, variable, project).'}
+  identity: {type: dict, description: 'auth_url, cacert (of its authority), region, users (name, password, variable, project).'}
   cache: {type: str, description: 'Memcached servers, host:port with commas between.'}
   timeout: {type: int, default: 5, description: Seconds that each may take to answer.}
 """
@@ -73,7 +73,11 @@ def identity(params, timeout):
         body = {"auth": {"identity": {"methods": ["password"], "password": {"user": who}}, "scope": scope}}
         try:
             status, reply = ask(
-                url + "/auth/tokens", timeout, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
+                url + "/auth/tokens",
+                timeout,
+                data=json.dumps(body).encode(),
+                headers={"Content-Type": "application/json"},
+                context=trusting(params.get("cacert")),
             )
         except NoAnswer as error:
             if isinstance(error.cause, ssl.SSLError):
@@ -154,6 +158,7 @@ def main():
                 "type": "dict",
                 "options": {
                     "auth_url": {"type": "str", "required": True},
+                    "cacert": {"type": "str", "default": ""},
                     "region": {"type": "str", "required": True},
                     "users": {
                         "type": "list",

@@ -47,6 +47,7 @@ def ports(roles_path: Path = ROLES) -> list[dict[str, Any]]:
     - at: management (the host's address on that network), api (openstack_api_addresses), loopback, or any (every address: the
       kernel knows no other way).
     - sometimes: it need not be there; while what it is.
+    - proxied: with openstack_tls, HAProxy answers at these addresses, and the service listens on the loopback interface.
     - host: controller, compute node or every: where the role is, unless the row says otherwise.
     - backends: with which of them the role is there; not set where with all.
     """

@@ -47,6 +47,32 @@ def one_address(addresses: Iterable[str]) -> str:
     return "::" if any(":" in address for address in found) else "0.0.0.0"
 
 
+def proxy_files(ports: Iterable[Mapping[str, Any]], addresses: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the files by which HAProxy leads to the services of those `ports` that are `proxied`, at `addresses`.
+
+    Without addresses, an earlier run's file says nothing.
+    """
+    return [
+        {
+            "path": f"{PROXY_DIRECTORY}/{row['port']}.cfg",
+            "template": "haproxy_service.cfg.j2",
+            "variables": {"port": row["port"], "service": row["service"], "addresses": list(addresses)},
+            "optional": "addresses",
+        }
+        for row in ports
+        if row.get("proxied")
+    ]
+
+
+def proxy_units(files: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return HAProxy as a unit of the page that has these files: it reads them again where they change."""
+    paths = [file["path"] for file in files if file["variables"]["addresses"]]
+    return [{"name": "haproxy", "action": "reload", "reads": paths}] if paths else []
+
+
+PROXY_DIRECTORY = "/etc/haproxy/conf.d"
+
+
 def are_ours(servers: str) -> bool:
     """Whether every one of host:port,... is at IPv4's loopback, the only form that all clients of memcached read."""
     hosts = [server.strip().rpartition(":")[0] for server in servers.split(",")]

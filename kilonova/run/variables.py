@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common import validation
+from ansible.module_utils.parsing.convert_bool import boolean
 from jinja2 import TemplateError
 from jinja2.runtime import missing
 
@@ -24,7 +25,7 @@ from kilonova.config import addresses as addresses_
 from kilonova.config import checking, config_files, declared, inventories, listening, migration, overrides, sources
 from kilonova.config.conf import kind
 from kilonova.problems import IMPOSSIBLE, Problem, merged, some
-from kilonova.run import consistency, preflight
+from kilonova.run import authorities, consistency, preflight
 
 # What roles keep by set_fact, which a second run in one process may see.
 FACTS = ("openstack_host",)
@@ -37,6 +38,8 @@ FORBIDDEN = {part: what for part, what in IMPOSSIBLE.items() if len(part) == 1}
 
 # What a variable's template may end in; a filter of Ansible's has errors of its own.
 UNREADABLE = (ValueError, TypeError, TemplateError, AnsibleError)
+# PEM.
+OF_SEVERAL_LINES = ("openstack_tls_authority", "openstack_tls_authority_key")
 URLS = ("openstack_internal_scheme", "openstack_internal_host", "openstack_auth_url")
 MIGRATION_ADDRESS = "nova_compute_migration_address"
 # What may be a name that a host must know, the most general one first.
@@ -76,6 +79,8 @@ def check_inventory(inventory: inventories.Inventory, foreign: Iterable[str] = (
         for problem in preflight.check_addresses({host: addresses(known[host]) for host in hosts})
         if (problem.where, problem.variable) not in told
     ]
+    certificates = [authorities.problems(name, *_certificates(host)) for name, host in known.items() if _has_tls(host)]
+    problems += [problem for wrong, _soon in certificates for problem in wrong]
     secrets = declared.secrets()
     shared = {name: word for name, word in secrets.items() if name in declared.on_computes()}
     for group in preflight.GROUPS:
@@ -106,7 +111,21 @@ def check_inventory(inventory: inventories.Inventory, foreign: Iterable[str] = (
         return problems, []
     # With all that in order, every file can be made: is it one that its service reads as meant?
     complaints = checking.complaints(inventory)
-    return checking.lines(complaints, "error"), checking.lines(complaints, "warning")
+    soon = [warning for _wrong, warnings in certificates for warning in warnings]
+    return checking.lines(complaints, "error"), [*soon, *checking.lines(complaints, "warning")]
+
+
+def _has_tls(host: inventories.Host) -> bool:
+    """Whether the cloud of this host has TLS; what is neither true nor false is told elsewhere."""
+    return boolean(_found(host, "openstack_tls"), strict=False)
+
+
+def _certificates(host: inventories.Host) -> tuple[dict[str, Any], dict[str, authorities.Wanted], int]:
+    """The variables that have a host's certificates, what these must be, and how many days before their end to warn."""
+    held = {variable: _found(host, variable) for variable in (authorities.AUTHORITY, authorities.KEY, authorities.HOSTS)}
+    rows, days = _found(host, "openstack_certificates"), _found(host, "openstack_tls_warn_days")
+    wanted = {use: authorities.Wanted(**row) for use, row in rows.items()} if isinstance(rows, dict) else {}
+    return held, wanted, days if isinstance(days, int) else 30
 
 
 def check_foreign_secrets(inventory: inventories.Inventory, known: Mapping[str, inventories.Host]) -> list[Problem]:
@@ -159,6 +178,8 @@ def addresses(host: inventories.Host) -> dict[str, Any]:
 def tls(inventory: inventories.Inventory, told: Mapping[str, Any] | None = None) -> list[Problem]:
     """Check who is asked by https inside of the cloud; `told` is what the controller reported."""
     controller = inventory.groups["controllers"][0]
+    if _has_tls(inventory.host(controller)):
+        return []
     management = str(_found(inventory.host(controller), "openstack_management_address"))
     names = [controller, *([told["hostname"]] if told else [])]
     hosts = {name: {variable: _found(inventory.host(name), variable) for variable in URLS} for name in inventory.hosts()}
@@ -381,7 +402,7 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
             what, example = "is true or false to YAML, which also reads yes, no, on and off that way", "yes" if value else "no"
         yield name, shown, f"{what}, not a text", "put the value in quotes" + ("" if hidden else f', e.g. "{example}"')
         return
-    else:
+    elif name not in OF_SEVERAL_LINES:
         for part, what in FORBIDDEN.items():
             if part in value:
                 yield name, "", f"contains {what}", "write it on one line"

@@ -1,4 +1,7 @@
-"""The login that modules take which talk to the cloud, described once."""
+"""The login that modules take which talk to the cloud, described once.
+
+`cacert` is the file of the authority that the cloud's certificates are checked against; without it, the system's authorities.
+"""
 
 AUTH = {
     "type": "dict",
@@ -10,5 +13,6 @@ AUTH = {
         "project_name": {"type": "str", "default": "admin"},
         "user_domain_name": {"type": "str", "default": "Default"},
         "project_domain_name": {"type": "str", "default": "Default"},
+        "cacert": {"type": "str", "default": ""},
     },
 }

@@ -5,6 +5,7 @@ No proxy of the login sees one, and whatever is not an answer is said in words.
 
 import http.client
 import socket
+import ssl
 import urllib.error
 import urllib.request
 
@@ -28,6 +29,11 @@ def reason(error):
     if isinstance(error, http.client.HTTPException):
         return f"what answers speaks no HTTP ({type(error).__name__})"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def trusting(cacert):
+    """What checks certificates by the authority of a file, or, without one, by the host's own."""
+    return ssl.create_default_context(cafile=cacert or None)
 
 
 def ask(url, timeout=10, data=None, headers=None, context=None, most=1 << 20):
@@ -57,8 +63,13 @@ def answer(target):
         return f"no answer: {error}"
 
 
-def connect(openstack, **options):
-    """A connection of openstacksdk that reads no clouds.yaml and no environment, neither logins nor proxies."""
-    connection = openstack.connect(load_yaml_config=False, load_envvars=False, **options)
+def connect(openstack, auth, **options):
+    """A connection of openstacksdk that reads no clouds.yaml and no environment, neither logins nor proxies.
+
+    `auth` is a login as kilonova.auth describes it; the authority that it names is the only one that is trusted.
+    """
+    login = dict(auth)
+    options.setdefault("cacert", login.pop("cacert", "") or None)
+    connection = openstack.connect(load_yaml_config=False, load_envvars=False, auth=login, **options)
     connection.session.session.trust_env = False
     return connection

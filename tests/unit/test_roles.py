@@ -11,6 +11,7 @@ import yaml
 from kilonova.config import config_files, declared, overrides
 from kilonova.config.config_files import ROLES, TEMPLATES, role_packages
 from kilonova.config.releases import RELEASES
+from kilonova.run import authorities
 
 TREE = ROLES.parent
 
@@ -33,6 +34,8 @@ SPECS = {name: (load(ROLES / name / "meta" / "argument_specs.yml") or {}).get("a
 DEFAULTS = {name: load(ROLES / name / "defaults" / "main.yml") or {} for name in NAMES}
 SERVICES = list(dict.fromkeys(name for names in SHARED["openstack_group_roles"].values() for name in names))
 TASK_FILES = [path for name in NAMES for path in sorted((ROLES / name / "tasks").glob("*.yml"))]
+# What `make certificates` writes.
+CERTIFICATES = {authorities.AUTHORITY, authorities.KEY, authorities.HOSTS}
 # The guide's order: prerequisites, install, configure, populate, finalize.
 HEADINGS = ["service_database", "openstack_packages", "kvm_probe", "config_files", "schema_sync", "nova_databases"]
 KEYWORDS = ("name", "register", "when", "loop", "loop_control", "vars", "run_once", "block")
@@ -66,7 +69,7 @@ def is_template(value):
 @each_role
 def test_every_default_is_in_the_spec_and_every_option_has_a_default(role):
     optional = {name for name, attributes in options(role).items() if not attributes.get("required")}
-    assert optional - {*declared.secrets(), *SHARED["openstack_foreign_secrets"]} == set(DEFAULTS[role])
+    assert optional - {*declared.secrets(), *SHARED["openstack_foreign_secrets"], *CERTIFICATES} == set(DEFAULTS[role])
 
 
 @each_role
@@ -111,6 +114,7 @@ def test_no_default_is_dead(role):
         *ROLES.glob(f"{readers}/tasks/*.yml"),
         *ROLES.glob(f"{readers}/vars/**/*.yml"),
         *TREE.glob("playbooks/*.yml"),
+        *TREE.glob("kilonova/run/*.py"),  # preflight
     ]
     text = "".join(path.read_text(encoding="utf-8") for path in files) + json.dumps(list(DEFAULTS[role].values()))
     read = set(overrides.variables_of(role)) & set(overrides.files_of())  # by the actions, for the files of the role
@@ -134,7 +138,7 @@ def test_inventories_set_variables_that_a_role_knows():
 def test_secrets_have_no_default_and_are_hidden():
     secrets = declared.secrets()
     hidden = {name: attributes for name, attributes in options("openstack").items() if attributes.get("no_log")}
-    assert set(hidden) == {*secrets, *SHARED["openstack_foreign_secrets"]}
+    assert set(hidden) == {*secrets, *SHARED["openstack_foreign_secrets"], *CERTIFICATES} - {authorities.AUTHORITY}
     for name, attributes in hidden.items():
         assert "default" not in attributes
         if name in secrets and re.fullmatch("[A-Z_]+", secrets[name]):
@@ -209,7 +213,7 @@ def test_packages_are_there_for_every_release_that_can_be_deployed(role):
 
 
 def test_every_template_that_is_named_exists_and_every_one_is_used_and_has_a_name_of_its_own():
-    files = [*TREE.glob("roles/**/*.yml"), *TREE.glob("playbooks/*.yml")]
+    files = [*TREE.glob("roles/**/*.yml"), *TREE.glob("playbooks/*.yml"), TREE / "kilonova/config/listening.py"]
     named = set(re.findall(r"\b([\w.-]+\.j2)\b", "".join(path.read_text(encoding="utf-8") for path in files)))
     found = [path.name for path in [*TEMPLATES.glob("*.j2"), *ROLES.glob("*/templates/*.j2")]]
     assert sorted(found) == sorted({*named, config_files.USUAL_TEMPLATE})

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import os
 import socket
-import ssl
 import struct
 import time
 from urllib.parse import unquote, urlsplit
 
 from ..command import Done, run
-from ..http import NoAnswer, ask
+from ..http import NoAnswer, ask, trusting
 
 
 def checksum(data: bytes) -> int:
@@ -40,11 +39,6 @@ def ping(address: str, timeout: float = 2.0) -> float | None:
         except OSError:
             return None
     return None
-
-
-def trusting(cacert: str) -> ssl.SSLContext:
-    """What checks certificates by the host's own authorities, or by those of a file."""
-    return ssl.create_default_context(cafile=cacert or None)
 
 
 def http(url: str, timeout: float = 5.0, cacert: str = "") -> tuple[int, str]:

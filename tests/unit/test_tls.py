@@ -1,0 +1,177 @@
+"""The APIs by TLS: what is generated where, who trusts whom, and that nothing of it is there without it."""
+
+import configparser
+import re
+
+import pytest
+from test_generate import ONE, TWO, inventory
+
+from kilonova.config import checking, config_files, listening
+from kilonova.run import authorities, variables
+from kilonova.run.authorities import Held, Wanted
+
+ADDRESS = "10.0.0.11"
+PORTS = {5000, 9292, 8778, 8774, 8775, 6080, 9696}
+AUTHORITY = "/etc/ssl/certs/openstack-authority.pem"
+# section -> option by which a client is told the authority
+TRUST = {"keystone_authtoken": "cafile", "service_user": "cafile", "placement": "cafile", "neutron": "cafile", "glance": "cafile"}
+
+
+def names_of(source):
+    """What each host's certificates must be."""
+    return {
+        name: {use: Wanted(**row) for use, row in source.host(name).find("openstack_certificates").items()}
+        for name in hosts(source)
+    }
+
+
+def hosts(source):
+    return source.hosts()
+
+
+def with_tls(groups, **given):
+    """An inventory with an authority and certificates of its own."""
+    held, _lines = authorities.complete(Held(), names_of(inventory(groups, openstack_tls=True, **given)))
+    return inventory(groups, openstack_tls=True, **held.variables(), **given)
+
+
+def parsed(text):
+    """section -> option -> value."""
+    parser = configparser.RawConfigParser(strict=False, default_section="none")
+    parser.read_string(text)
+    return parser
+
+
+def written(source, host):
+    return {entry["path"]: config_files.render(entry) for entry in source.host(host).files()}
+
+
+@pytest.mark.parametrize("groups", [ONE, TWO])
+@pytest.mark.parametrize("release", ["zed", "epoxy", "gazpacho", "hibiscus"])
+def test_services_listen_on_loopback_and_haproxy_answers(groups, release):
+    source = with_tls(groups, release=release)
+    [controller] = source.groups["controllers"]
+    files = written(source, controller)
+    fronts = {
+        path: text for path, text in files.items() if path.startswith(f"{listening.PROXY_DIRECTORY}/") and "health" not in path
+    }
+    assert {int(re.search(r"\d+", path.rpartition("/")[2])[0]) for path in fronts} == PORTS
+    for text in fronts.values():
+        [port] = re.findall(r"^listen (\d+)$", text, re.MULTILINE)
+        assert f"    bind {ADDRESS}:{port} ssl crt /etc/haproxy/openstack.pem alpn http/1.1\n" in text
+        assert f"    server local 127.0.0.1:{port}\n" in text
+        assert "http-request set-header X-Forwarded-Proto https" in text
+    for path, text in files.items():
+        if path.startswith("/etc/default/") and "--http-socket" in text:
+            assert set(re.findall(r"--http-socket (\S+):", text)) == {"127.0.0.1"}, path
+    nova = parsed(files["/etc/nova/nova.conf"])
+    assert nova["vnc"]["novncproxy_host"] == "127.0.0.1"
+    pem = files["/etc/haproxy/openstack.pem"]
+    assert pem.index("BEGIN CERTIFICATE") < pem.index("BEGIN PRIVATE KEY")
+    assert not [one for one in checking.complaints(source) if one.level == "error"]
+
+
+@pytest.mark.parametrize("groups", [ONE, TWO])
+@pytest.mark.parametrize("release", ["zed", "epoxy", "hibiscus"])
+def test_every_client_is_told_the_authority_and_asks_by_https(groups, release):
+    source = with_tls(groups, release=release)
+    for host in source.hosts():
+        files = written(source, host)
+        assert "BEGIN CERTIFICATE" in files[AUTHORITY]
+        assert "PRIVATE" not in files[AUTHORITY]
+        nova = parsed(files["/etc/nova/nova.conf"])
+        for section, option in TRUST.items():
+            assert nova[section][option] == AUTHORITY, (host, section)
+        for path, text in files.items():
+            if path.endswith((".conf", ".ini")) and "[keystone_authtoken]" in text:
+                sections = parsed(text)
+                assert sections["keystone_authtoken"]["auth_url"] == f"https://{ADDRESS}:5000/v3"
+                assert sections["keystone_authtoken"]["cafile"] == AUTHORITY
+                assert "insecure" not in text
+            if path.endswith("metadata_agent.ini"):
+                agent = parsed(text)["DEFAULT"]
+                assert (agent["nova_metadata_protocol"], agent["auth_ca_cert"]) == ("https", AUTHORITY)
+    files = written(source, source.groups["controllers"][0])
+    assert f"export OS_CACERT={AUTHORITY}\n" in files["/root/admin-openrc"]
+    assert f"cacert: {AUTHORITY}\n" in files["/etc/openstack/clouds.yaml"]
+    assert "export OS_AUTH_URL=https://" in files["/root/admin-openrc"]
+    for path in ("keystone/keystone.conf", "glance/glance-api.conf", "placement/placement.conf", "neutron/neutron.conf"):
+        assert parsed(files[f"/etc/{path}"])["oslo_middleware"]["enable_proxy_headers_parsing"] == "true"
+
+
+@pytest.mark.parametrize("groups", [ONE, TWO])
+def test_without_it_nothing_of_it_is_there(groups):
+    source = inventory(groups)
+    for host in source.hosts():
+        for path, text in written(source, host).items():
+            assert "https://" not in text, path
+            assert "cafile" not in text and "CACERT" not in text and "cacert" not in text, path
+            assert "haproxy" not in path and path != AUTHORITY
+        assert "haproxy" not in source.host(host).roles()
+
+
+def test_links_of_a_plain_address_family():
+    """An IPv6 address stands in brackets."""
+    [file] = listening.proxy_files([{"port": 5000, "service": "Identity", "proxied": True}], ["fd00::11", ADDRESS])
+    text = config_files.render(file)
+    assert "    bind [fd00::11]:5000 ssl " in text
+    assert f"    bind {ADDRESS}:5000 ssl " in text
+
+
+def test_a_port_that_is_not_proxied_has_no_file_and_no_unit():
+    assert listening.proxy_files([{"port": 3306, "service": "MariaDB"}], [ADDRESS]) == []
+    assert listening.proxy_units([]) == []
+    off = listening.proxy_files([{"port": 5000, "service": "Identity", "proxied": True}], [])
+    assert config_files.says_nothing(off[0])
+    assert listening.proxy_units(off) == []
+
+
+def test_a_page_reloads_haproxy_for_its_own_part_only():
+    source = with_tls(TWO)
+    host = source.host("controller")
+    for role, port in (("keystone", 5000), ("glance", 9292), ("placement", 8778), ("neutron_controller", 9696)):
+        [unit] = [unit for unit in host.find(f"__{role}_units") if unit["name"] == "haproxy"]
+        assert unit == {"name": "haproxy", "action": "reload", "reads": [f"/etc/haproxy/conf.d/{port}.cfg"]}
+        service = host.find(f"__{role}_units")[0]
+        assert not [path for path in service["reads"] if "haproxy" in path]
+
+
+def said(source):
+    problems, warnings = variables.check_inventory(source)
+    return [str(problem) for problem in problems], warnings
+
+
+def test_what_is_missing_is_told_with_the_command():
+    [problem] = said(inventory(TWO, openstack_tls=True))[0]
+    assert problem == (
+        "controller, compute1: openstack_tls_authority: is not set, and openstack_tls is true; run `make certificates "
+        "INVENTORY=...`, which makes what is missing, or set your own"
+    )
+    made = authorities.complete(Held(), names_of(inventory(TWO, openstack_tls=True)))[0].variables()
+    without = {**made, "openstack_tls_certificates": {}}
+    assert said(inventory(TWO, openstack_tls=True, **without))[0] == [
+        "controller: openstack_tls_certificates[controller][server]: is not set, and openstack_tls is true; run "
+        "`make certificates INVENTORY=...`, which makes what is missing"
+    ]
+
+
+def test_a_name_that_the_certificate_lacks_is_told():
+    made = authorities.complete(Held(), names_of(inventory(TWO, openstack_tls=True)))[0].variables()
+    [problem] = said(inventory(TWO, openstack_tls=True, openstack_public_host="cloud.example.org", **made))[0]
+    assert problem == (
+        "controller: openstack_tls_certificates[controller][server].certificate: does not have cloud.example.org among its names "
+        "(CN=controller); add it to the subject's alternative names, as a DNS name or an IP address"
+    )
+
+
+def test_the_end_of_a_certificate_is_a_warning():
+    made = authorities.complete(Held(), names_of(inventory(TWO, openstack_tls=True)))[0].variables()
+    problems, warnings = said(inventory(TWO, openstack_tls=True, openstack_tls_warn_days=2000, **made))
+    assert problems == []
+    assert [warning for warning in warnings if "expires on " in warning]
+    assert not [text for text in warnings if "PRIVATE" in text]
+
+
+def test_a_cloud_with_tls_passes_preflight():
+    assert said(with_tls(TWO))[0] == []
+    assert said(with_tls(ONE))[0] == []
