@@ -100,7 +100,7 @@ def test_all_endpoints_are_corrected_in_place(cloud):
 def test_a_client_elsewhere_gets_tls_and_nothing_else(cloud):
     program = f"cat > /tmp/client.py <<'END'\n{CLIENT}\nEND\n"
     authority = "/etc/ssl/certs/openstack-authority.pem"
-    command = f"python3 /tmp/client.py {cloud.network}.0.11 '{json.dumps(PORTS)}' {authority}; rm /tmp/client.py"
+    command = f"python3 -W ignore /tmp/client.py {cloud.network}.0.11 '{json.dumps(PORTS)}' {authority}; rm /tmp/client.py"
     found = json.loads(cloud.sh("compute1", program + command))
     assert len(found) == len(PORTS)
     for port, told in found.items():
