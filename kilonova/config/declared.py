@@ -48,6 +48,7 @@ def ports(roles_path: Path = ROLES) -> list[dict[str, Any]]:
       kernel knows no other way).
     - sometimes: it need not be there; while what it is.
     - proxied: with openstack_tls, HAProxy answers at these addresses, and the service listens on the loopback interface.
+    - asks_for_others: its clients are proxies, which say by X-Forwarded-For whom they ask for.
     - host: controller, compute node or every: where the role is, unless the row says otherwise.
     - backends: with which of them the role is there; not set where with all.
     """

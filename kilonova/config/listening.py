@@ -56,7 +56,12 @@ def proxy_files(ports: Iterable[Mapping[str, Any]], addresses: Iterable[str]) ->
         {
             "path": f"{PROXY_DIRECTORY}/{row['port']}.cfg",
             "template": "haproxy_service.cfg.j2",
-            "variables": {"port": row["port"], "service": row["service"], "addresses": list(addresses)},
+            "variables": {
+                "port": row["port"],
+                "service": row["service"],
+                "addresses": list(addresses),
+                "asks_for_others": row.get("asks_for_others", False),
+            },
             "optional": "addresses",
         }
         for row in ports

@@ -96,7 +96,7 @@ def test_whose_configuration_a_host_has(inventory):
 
 # -------------------------------------------------------------------------------------------------------------- ports
 
-WORDS = {"port", "kind", "service", "host", "at", "by", "login", "sometimes", "backends", "proxied"}
+WORDS = {"port", "kind", "service", "host", "at", "by", "login", "sometimes", "backends", "proxied", "asks_for_others"}
 # What Open vSwitch has on the loopback interface; no unit of ours answers there.
 OPEN_VSWITCH = {"ovn": {6640}, "openvswitch": {6640, 6633}, "linuxbridge": set()}
 
@@ -105,7 +105,9 @@ OPEN_VSWITCH = {"ovn": {6640}, "openvswitch": {6640, 6633}, "linuxbridge": set()
 def test_ports_are_declared_in_one_shape(role):
     assert declared.declarations()[role]["ports"]
     for row in declared.declarations()[role]["ports"]:
-        assert WORDS - {"kind", "host", "sometimes", "backends", "proxied"} <= set(row) <= WORDS - {"backends"}, row
+        assert (
+            WORDS - {"kind", "host", "sometimes", "backends", "proxied", "asks_for_others"} <= set(row) <= WORDS - {"backends"}
+        ), row
         assert row["at"] in ("management", "api", "loopback", "any") and row.get("kind", "udp") == "udp", row
 
 

@@ -61,11 +61,14 @@ def test_services_listen_on_loopback_and_haproxy_answers(groups, release):
         assert f"    bind {ADDRESS}:{port} ssl crt /etc/haproxy/openstack.pem alpn http/1.1\n" in text
         assert f"    server local 127.0.0.1:{port}\n" in text
         assert "http-request set-header X-Forwarded-Proto https" in text
+        # Networking's agents say for which guest they ask; nobody else says for whom.
+        assert ("http-request set-header X-Forwarded-For %[src]" in text) == (port != "8775")
     for path, text in files.items():
         if path.startswith("/etc/default/") and "--http-socket" in text:
             assert set(re.findall(r"--http-socket (\S+):", text)) == {"127.0.0.1"}, path
     nova = parsed(files["/etc/nova/nova.conf"])
     assert nova["vnc"]["novncproxy_host"] == "127.0.0.1"
+    assert parsed(files["/etc/nova/nova-api-uwsgi.ini"])["uwsgi"]["log-x-forwarded-for"] == "true"
     pem = files["/etc/haproxy/openstack.pem"]
     assert pem.index("BEGIN CERTIFICATE") < pem.index("BEGIN PRIVATE KEY")
     assert not [one for one in checking.complaints(source) if one.level == "error"]
@@ -106,7 +109,7 @@ def test_without_it_nothing_of_it_is_there(groups):
         for path, text in written(source, host).items():
             assert "https://" not in text, path
             assert "cafile" not in text and "CACERT" not in text and "cacert" not in text, path
-            assert "haproxy" not in path and path != AUTHORITY
+            assert "haproxy" not in path and path != AUTHORITY and "forwarded" not in text
         assert "haproxy" not in source.host(host).roles()
 
 
