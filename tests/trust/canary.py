@@ -48,6 +48,7 @@ class Cloud:
             "KILONOVA_SANDBOX": self.name,
             "KILONOVA_NETWORK": self.network,
             "KILONOVA_RELEASE": RELEASE,
+            "KILONOVA_INVENTORY": str(self.inventory),
             "ANSIBLE_CONFIG": str(TREE / "ansible.cfg"),
         }
 
