@@ -147,7 +147,8 @@ def _environment() -> jinja2.Environment:
     environment.filters["to_yaml"] = lambda data: yaml.safe_dump(
         # Never folded: a line that continues a secret would not be hidden from a diff (mask). What is not ASCII is escaped,
         # because a line break of Unicode would be read as a space.
-        data,
+        # A copy: what stands in two places would be written once, with a reference to it.
+        built_in(data),
         sort_keys=False,
         width=float("inf"),
     )

@@ -47,7 +47,7 @@ def write(generated: Iterable[generate.File], out: Path, check_mode: bool = Fals
         owner, group = (str(file.entry.get(key, "root")) for key in ("owner", "group"))
         done.all.append({"host": file.host, "path": file.path, "owner": owner, "group": group, "mode": f"{file.mode:04o}"})
         mode = file.mode if file.mode & stat.S_IROTH else file.mode & 0o700
-        path = f"{out}/{name}"  # text: of many thousands, objects for paths are a tenth of the work
+        path = os.path.normpath(f"{out}/{name}")  # text: of many thousands, objects for paths are a tenth of the work
         if _make(os.path.dirname(path), directories, check_mode):
             done.new.append(name)
             if not check_mode:
@@ -126,10 +126,8 @@ def _read(path: str) -> tuple[bytes, int] | None:
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
             return stream.read(), stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-    except IsADirectoryError:
-        _see_that_a_file_fits(path)
-        raise
     except OSError:
+        _see_that_a_file_fits(path)
         return None
 
 

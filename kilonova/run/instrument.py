@@ -29,12 +29,16 @@ class Instrument(ActionBase):
             arguments = self.prepared(dict(self._task.args))
             if not self.must_ask(arguments):
                 return {**result, "changed": False, "actions": []}
-            # Only now: they are not needed if no host is asked.
-            sent = {**{option: self.shared(name) for option, name in self.SHARED}, **self.sent(arguments)}
+            answer = self.ask(arguments)
         except ValueError as error:
             raise AnsibleActionFail(str(error)) from error
-        answer = self._execute_module(module_args=sent, task_vars=task_vars)
         return {**result, **answers.noted(answer, task_vars, **self.learned(arguments, answer))}
+
+    def ask(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return what the module says; raises ValueError for what must not be done."""
+        # Only now: they are not needed if no host is asked.
+        sent = {**{option: self.shared(name) for option, name in self.SHARED}, **self.sent(arguments)}
+        return self._execute_module(module_args=sent, task_vars=self.variables)
 
     def shared(self, name: str) -> Any:
         """Return the value of a variable that the role openstack brings to every play."""

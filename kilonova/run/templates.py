@@ -10,10 +10,12 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from jinja2 import nodes
+
 try:
     from ansible._internal._templating._jinja_bits import AnsibleEnvironment
-except ImportError:  # ansible-core 2.18
-    from ansible.template import AnsibleEnvironment
+except ImportError:  # ansible-core 2.18, which computes parts of a template while it compiles it: `1000000 | random`
+    AnsibleEnvironment = None
 
 # What, beside the class of the environment and the text, decides how a text is compiled.
 _SETTINGS = (
@@ -35,7 +37,7 @@ _SETTINGS = (
 
 def install() -> None:
     """Let Ansible's own environment for templates, in this process and its workers, keep what it compiles."""
-    if not hasattr(AnsibleEnvironment.compile, "__wrapped__"):
+    if AnsibleEnvironment is not None and not hasattr(AnsibleEnvironment.compile, "__wrapped__"):
         AnsibleEnvironment.compile = kept(AnsibleEnvironment.compile)
 
 
@@ -49,8 +51,19 @@ def kept(compile_: Callable[..., Any]) -> Callable[..., Any]:
         if arguments or options or not isinstance(source, str) or "\\" in source:
             return compile_(self, source, *arguments, **options)
         key = type(self), str.__str__(source), *(getattr(self, name) for name in _SETTINGS)
-        if key not in known:
-            known[key] = compile_(self, source)
-        return known[key]
+        if key in known:
+            return known[key]
+        code = compile_(self, source)
+        if _knows_all(self, source):
+            known[key] = code
+        return code
 
     return compiled
+
+
+def _knows_all(environment: Any, source: str) -> bool:
+    """Whether all filters and tests of a template are there: the code for one that a role brings later is another one."""
+    tree = environment.parse(source)
+    return all(node.name in environment.filters for node in tree.find_all(nodes.Filter)) and all(
+        node.name in environment.tests for node in tree.find_all(nodes.Test)
+    )

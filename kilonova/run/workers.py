@@ -5,7 +5,8 @@ Ansible makes a worker process for each task on each host. Most tasks of a run t
 its host. If it then asks the host, or is of another kind, a worker runs it as always, from its beginning: an instrument changes
 nothing before it asks.
 
-Strategies, results and callbacks stay Ansible's own. With an ansible-core that this does not fit, each task has its worker.
+Strategies, results and callbacks stay Ansible's own. With an ansible-core that this does not fit, each task has its worker. Where
+a task asks its host, its arguments are resolved twice.
 """
 
 from __future__ import annotations
@@ -32,15 +33,14 @@ OF_ANSIBLE = ("assert", "debug", "fail", "include_role", "include_tasks", "set_f
 _WAYS = ("_execute_module", "_low_level_execute_command", "_make_tmp_path")
 
 
-# What an executor may be told (Worker._executor).
-_TOLD = {"host", "task", "job_vars", "play_context", "new_stdin", "loader", "shared_loader_obj", "final_q", "variable_manager"}
+# What an executor is told (Worker._executor), in ansible-core 2.19 and 2.20.
+_TOLD = {"host", "task", "job_vars", "play_context", "loader", "shared_loader_obj", "final_q", "variable_manager"}
 
 
 def install() -> bool:
     """Let the strategies of this process use the workers of this module; returns whether this ansible-core fits them."""
-    told = set(inspect.signature(TaskExecutor).parameters)
-    fits = {"task", "job_vars"} <= told <= _TOLD and getattr(strategy, "WorkerProcess", None) is worker.WorkerProcess
-    if fits:
+    fits = hasattr(worker, "_task") and set(inspect.signature(TaskExecutor).parameters) == _TOLD
+    if fits and getattr(strategy, "WorkerProcess", None) is worker.WorkerProcess:
         strategy.WorkerProcess = Worker
     return fits
 
@@ -56,14 +56,15 @@ def _needs_host(*_arguments: Any, **_options: Any) -> Any:
 @contextlib.contextmanager
 def _without_hosts() -> Iterator[None]:
     """Within it, an action that asks its host raises _NeedsHost."""
-    before = {name: getattr(ActionBase, name) for name in _WAYS}
-    for name in _WAYS:
-        setattr(ActionBase, name, _needs_host)
+    ways = [(ActionBase, name) for name in _WAYS] + [(Instrument, "ask")]
+    before = [getattr(owner, name) for owner, name in ways]
+    for owner, name in ways:
+        setattr(owner, name, _needs_host)
     try:
         yield
     finally:
-        for name, method in before.items():
-            setattr(ActionBase, name, method)
+        for (owner, name), method in zip(ways, before, strict=True):
+            setattr(owner, name, method)
 
 
 @functools.cache
@@ -91,41 +92,35 @@ class Worker(worker.WorkerProcess):
     def start(self) -> None:
         """Run the task here, or start the process."""
         task = self._task
-        waits = task.retries or task.until
-        # Mitogen's actions have ways of their own to their hosts.
+        # What waits would let the other hosts wait; results of a loop are sent one by one. Mitogen's actions reach hosts in ways
+        # of their own.
+        waits = task.retries or task.until or task.loop is not None or task.async_val or task.timeout
         if waits or "ansible_mitogen" in sys.modules or not may_need_no_host(task.action):
             return super().start()
         # The executor changes the task, the variables and the context, which in a process of its own are copies.
         parent, task, queue = task._parent, task.copy(exclude_parent=True), _Queue()
         task._parent = parent
         try:
-            with _without_hosts(), _running(task):
+            with _without_hosts(), worker._task.TaskContext(task):
                 result = self._executor(task, queue).run()
-        except _NeedsHost:
+            for name, arguments, options in queue.sent:
+                getattr(self._final_q, name)(*arguments, **options)
+            # Pickled before anything is sent: what cannot be, a worker tells.
+            return self._final_q.send_task_result(
+                task_result._RawTaskResult(host=self._host, task=task, return_data=result, task_fields=task.dump_attrs())
+            )
+        except (_NeedsHost, SystemExit, Exception):
             return super().start()
-        for name, arguments, options in queue.sent:
-            getattr(self._final_q, name)(*arguments, **options)
-        if hasattr(task_result, "_RawTaskResult"):  # since ansible-core 2.19
-            whole = task_result._RawTaskResult(host=self._host, task=task, return_data=result, task_fields=task.dump_attrs())
-            return self._final_q.send_task_result(whole)
-        return self._final_q.send_task_result(self._host.name, task._uuid, result, task_fields=task.dump_attrs())
 
     def _executor(self, task: Any, queue: _Queue) -> TaskExecutor:
-        """The executor of the task; which arguments it takes depends on the version."""
-        known = {
-            "host": self._host,
-            "task": task,
-            "job_vars": copy.copy(self._task_vars),
-            "play_context": self._play_context.copy(),
-            "new_stdin": None,
-            "loader": self._loader,
-            "shared_loader_obj": self._shared_loader_obj,
-            "final_q": queue,
-            "variable_manager": self._variable_manager,
-        }
-        return TaskExecutor(**{name: known[name] for name in inspect.signature(TaskExecutor).parameters})
-
-
-def _running(task: Any) -> Any:
-    """The context that says which task runs, since ansible-core 2.19."""
-    return worker._task.TaskContext(task) if hasattr(worker, "_task") else contextlib.nullcontext()
+        """The executor of the task."""
+        return TaskExecutor(
+            host=self._host,
+            task=task,
+            job_vars=copy.copy(self._task_vars),
+            play_context=self._play_context.copy(),
+            loader=self._loader,
+            shared_loader_obj=self._shared_loader_obj,
+            final_q=queue,
+            variable_manager=self._variable_manager,
+        )

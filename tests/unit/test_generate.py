@@ -677,6 +677,19 @@ def test_what_is_in_the_place_of_a_directory_or_a_file_is_named(out, message, ch
         tree.write([file], tmp_path / out, check_mode=check_mode)
 
 
+def test_a_path_that_is_written_in_another_way_is_the_same_directory(tmp_path):
+    files = [generate.File("a", path, "text\n", {"path": path, "mode": "0644"}) for path in ("/a/b/x", "/a//b/y", "/a/./b/z")]
+    assert len(tree.write(files, tmp_path / "out").new) == 3
+    assert sorted(path.name for path in (tmp_path / "out/a/a/b").iterdir()) == ["x", "y", "z"]
+
+
+def test_a_value_that_stands_twice_is_written_twice():
+    """YAML would write a reference, which not every reader of a policy knows."""
+    checks = ["role:admin"]
+    entry = {"path": "/x", "template": "policy.yaml.j2", "variables": {"variable": "x", "rules": {"one": checks, "two": checks}}}
+    assert "*id" not in config_files.render(entry)
+
+
 @pytest.mark.parametrize("text", ["&a [*a]", "&a {x: {y: *a}}", "{one: &a [1, {two: *a}], three: 3}"])
 def test_a_value_that_contains_itself_is_named(text):
     inventory = inventories.Inventory({"a": {"openstack_bridges": yaml.safe_load(text)}}, {"controllers": ["a"]})

@@ -1,7 +1,7 @@
 """A template is compiled once, and what makes another template of the same text is not forgotten."""
 
 import pytest
-from jinja2 import Environment
+from jinja2 import Environment, pass_context
 from jinja2.nodes import Template
 
 from kilonova.run import templates
@@ -66,3 +66,16 @@ def test_ansibles_own_environment_is_set_up_once(monkeypatch):
     first = templates.AnsibleEnvironment.compile
     templates.install()
     assert templates.AnsibleEnvironment.compile is first is not Environment.compile
+
+
+def test_a_filter_that_comes_later_is_not_forgotten(environment):
+    """Its template is compiled without knowing whether it takes the context."""
+    text = "{% if known %}{{ 'a' | later }}{% endif %}"
+    assert environment.from_string(text).render(known=False) == ""
+
+    @pass_context
+    def later(context, value):
+        return f"{value}{context['known']}"
+
+    environment.filters["later"] = later
+    assert environment.from_string(text).render(known=True) == "aTrue"

@@ -81,6 +81,23 @@ def test_a_task_that_needs_its_host_is_run_once_by_a_worker(tmp_path):
     assert "changed=1" in said
 
 
+def test_the_items_of_a_loop_have_a_worker(tmp_path):
+    notes = tmp_path / "notes"
+    process, said = play(tmp_path, [{"noting": {"notes": str(notes), "ask": False}, "loop": [1, 2]}])
+    assert process.returncode == 0, said
+    assert len(notes.read_text().splitlines()) == 2
+    assert str(process.pid) not in notes.read_text()
+
+
+def test_a_plugin_that_ends_its_process_ends_a_worker(tmp_path):
+    """And not Ansible, which says so as it always did."""
+    (tmp_path / "filter_plugins").mkdir()
+    source = "import sys\nclass FilterModule:\n    def filters(self):\n        return {'end': lambda value: sys.exit(3)}\n"
+    (tmp_path / "filter_plugins" / "end.py").write_text(source)
+    _process, said = play(tmp_path, [{"debug": {"msg": "{{ 'x' | end }}"}, "ignore_errors": True}])
+    assert "A worker was found in a dead state" in said
+
+
 def test_what_waits_has_a_worker(tmp_path):
     notes = tmp_path / "notes"
     waiting = {"register": "told", "until": "told.changed", "retries": 2, "delay": 0}
