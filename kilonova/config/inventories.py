@@ -565,7 +565,9 @@ class Inventory:
         elif kind.__name__ in _VAULTED:
             result = Literal(str(value))
         elif isinstance(value, str):
-            result = str(value) if not _is_template(value) or self._trusted(value) else Literal(value)
+            # Not str(value): an unsafe string of ansible-core 2.18 answers with itself.
+            plain = str.__str__(value)
+            result = plain if not _is_template(value) or self._trusted(value) else Literal(plain)
         elif value is self.groups or value is self.hostvars:
             return value
         elif isinstance(value, (Mapping, list, tuple)):
@@ -574,7 +576,9 @@ class Inventory:
             self._copying.add(id(value))
             try:
                 if isinstance(value, Mapping):
-                    result = {str(key) if isinstance(key, str) else key: self.plain(item, name) for key, item in value.items()}
+                    result = {
+                        str.__str__(key) if isinstance(key, str) else key: self.plain(item, name) for key, item in value.items()
+                    }
                 else:
                     result = [self.plain(item, name) for item in value]
             finally:

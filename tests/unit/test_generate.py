@@ -677,6 +677,20 @@ def test_what_is_in_the_place_of_a_directory_or_a_file_is_named(out, message, ch
         tree.write([file], tmp_path / out, check_mode=check_mode)
 
 
+def test_what_an_inventory_gives_is_of_built_in_types():
+    """ansible-core 2.18's unsafe strings answer str() with themselves, and PyYAML refuses them."""
+
+    class Unsafe(str):
+        def __str__(self):
+            return self
+
+    given = {"text": Unsafe("p@ss"), "list": [Unsafe("a")], "mapping": {Unsafe("key"): Unsafe("b")}}
+    source = inventories.Inventory({"a": given}, {"controllers": ["a"]}, trusted=lambda text: False)
+    host = source.host("a")
+    [(key, value)] = host.find("mapping").items()
+    assert [type(one) for one in (host.find("text"), host.find("list")[0], key, value)] == [str] * 4
+
+
 def test_a_path_that_is_written_in_another_way_is_the_same_directory(tmp_path):
     files = [generate.File("a", path, "text\n", {"path": path, "mode": "0644"}) for path in ("/a/b/x", "/a//b/y", "/a/./b/z")]
     assert len(tree.write(files, tmp_path / "out").new) == 3
