@@ -3,12 +3,13 @@
 import sys
 from pathlib import Path
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
 from kilonova.config import inventories
-from kilonova.run import authorities
+from kilonova.run import authorities, variables
 
 
 class ActionModule(ActionBase):
@@ -20,25 +21,14 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         """Return, as `actions`, what was made, and why."""
         result = super().run(tmp, task_vars)
-        result["changed"] = False
         inventory = inventories.Inventory.of_ansible(task_vars)
         if not inventory.directories:
-            return {
-                **result,
-                "failed": True,
-                "msg": "the inventory is not a file or directory; name one, e.g. -i inventories/mine",
-            }
+            raise AnsibleActionFail("the inventory is not a file or directory; name one, e.g. -i inventories/mine")
         try:
-            hosts = {name: inventory.host(name) for name in inventory.hosts()}
-            wanted = {
-                name: {use: authorities.Wanted(**row) for use, row in host.find("openstack_certificates").items()}
-                for name, host in hosts.items()
-            }
-            names = (authorities.AUTHORITY, authorities.KEY, authorities.HOSTS)
-            held = authorities.Held.of_variables({name: task_vars.get(name) for name in names})
-            complete, lines = authorities.complete(held, wanted)
+            before, hosts = variables.certificates_of({name: inventory.host(name) for name in inventory.hosts()})
+            after, lines = authorities.complete(before, hosts)
             if lines and not self._task.check_mode:
-                authorities.write(inventory.directories[0] / authorities.FILE, complete)
+                authorities.write(inventory.directories[0] / authorities.FILE, before, after)
         except ValueError as error:
-            return {**result, "failed": True, "msg": str(error)}
+            raise AnsibleActionFail(str(error)) from error
         return {**result, "changed": bool(lines), "actions": lines}

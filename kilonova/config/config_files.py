@@ -32,7 +32,7 @@ from urllib.parse import quote as percent_encode
 import jinja2
 import yaml
 
-from kilonova.config import addresses, conf, listening, releases
+from kilonova.config import addresses, conf, releases
 from kilonova.onhost.digests import plain
 from kilonova.onhost.masking import mask as mask
 
@@ -342,16 +342,8 @@ def role_packages(roles: Iterable[str], release: str, roles_path: Path = ROLES) 
 
 def role_files(roles: Iterable[str], roles_path: Path = ROLES) -> list[str]:
     """Return the files that `roles` may write, in whatever release, where their data says the path itself, each once."""
-    roles = list(roles)
     paths = [str(entry["path"]) for entry in declared(roles, roles_path)]
-    paths += [file["path"] for role in roles for file in listening.proxy_files(_ports(role, roles_path), ())]
     return list(dict.fromkeys(path for path in paths if path.startswith("/") and "{{" not in path))
-
-
-def _ports(role: str, roles_path: Path) -> list[Mapping[str, Any]]:
-    """The ports that a role declares (declared.py, which imports this)."""
-    source = roles_path / role / "vars" / "main" / "service.yml"
-    return _role_data(source).get(f"{role}_ports", []) if source.exists() else []
 
 
 def declared(roles: Iterable[str], roles_path: Path = ROLES) -> Iterator[Mapping[str, Any]]:

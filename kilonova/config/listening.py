@@ -7,6 +7,9 @@ from typing import Any
 
 from kilonova.config.addresses import canonical, host_port, parsed
 
+# Where HAProxy finds the ways to the services.
+PROXY_DIRECTORY = "/etc/haproxy/conf.d"
+
 
 def own_addresses(management: str, hosts: Iterable[str], told: Mapping[str, Any] | None) -> list[str]:
     """Return the management address, and what `hosts` (names or addresses that clients use) mean if it is of this host.
@@ -47,35 +50,27 @@ def one_address(addresses: Iterable[str]) -> str:
     return "::" if any(":" in address for address in found) else "0.0.0.0"
 
 
-def proxy_files(ports: Iterable[Mapping[str, Any]], addresses: Iterable[str]) -> list[dict[str, Any]]:
+def proxy_files(
+    ports: Iterable[Mapping[str, Any]], addresses: Iterable[str], ports_set: Mapping[int, int] | None = None
+) -> list[dict[str, Any]]:
     """Return the files by which HAProxy leads to the services of those `ports` that are `proxied`, at `addresses`.
 
-    Without addresses, an earlier run's file says nothing.
+    `ports_set` has the port that a variable sets in the place of a declared one.
     """
     return [
         {
             "path": f"{PROXY_DIRECTORY}/{row['port']}.cfg",
             "template": "haproxy_service.cfg.j2",
             "variables": {
-                "port": row["port"],
+                "port": (ports_set or {}).get(row["port"], row["port"]),
                 "service": row["service"],
                 "addresses": list(addresses),
                 "asks_for_others": row.get("asks_for_others", False),
             },
-            "optional": "addresses",
         }
         for row in ports
         if row.get("proxied")
     ]
-
-
-def proxy_units(files: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return HAProxy as a unit of the page that has these files: it reads them again where they change."""
-    paths = [file["path"] for file in files if file["variables"]["addresses"]]
-    return [{"name": "haproxy", "action": "reload", "reads": paths}] if paths else []
-
-
-PROXY_DIRECTORY = "/etc/haproxy/conf.d"
 
 
 def are_ours(servers: str) -> bool:

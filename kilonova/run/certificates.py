@@ -36,11 +36,6 @@ class Pair:
     certificate: str
     key: str = field(repr=False)
 
-    @property
-    def ends(self) -> datetime.datetime:
-        """When the certificate ceases to be valid."""
-        return load(self.certificate)[0].not_valid_after_utc
-
 
 def now() -> datetime.datetime:
     """The time, in UTC."""
@@ -67,7 +62,7 @@ def issue(authority: Pair, host: str, reached_by: Iterable[str], uses: Sequence[
 
     It ends no later than its authority.
     """
-    issuer = load(authority.certificate)[0]
+    issuer = _load(authority.certificate)[0]
     signer = _load_key(authority.key)
     key = ec.generate_private_key(ec.SECP256R1())
     alternatives = [_alternative(text) for text in dict.fromkeys(reached_by)]
@@ -134,8 +129,8 @@ def _key_pem(key: PrivateKeyTypes) -> str:
     return key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption()).decode()
 
 
-def load(text: str) -> list[x509.Certificate]:
-    """Return the certificates of a text in PEM, in its order. Raises ValueError where there is none."""
+def _load(text: str) -> list[x509.Certificate]:
+    """The certificates of a text in PEM, in its order. Raises ValueError where there is none."""
     return x509.load_pem_x509_certificates(text.encode())
 
 
@@ -156,7 +151,7 @@ class Wrong:
     level: str = "error"
 
 
-def check(pair: Pair, authority: str, reached_by: Iterable[str], uses: Sequence[str], warn_days: int = 30) -> list[Wrong]:
+def check(pair: Pair, authority: str, reached_by: Iterable[str], uses: Sequence[str], warn_days: int) -> list[Wrong]:
     """Return what is wrong with a host's certificate, its key and the authority (PEM, with intermediates or more than one).
 
     A key's text is never part of it.
@@ -165,9 +160,10 @@ def check(pair: Pair, authority: str, reached_by: Iterable[str], uses: Sequence[
     chain = _read("certificate", pair.certificate, found)
     trusted = _read("authority", authority, found)
     key = _read_key(pair.key, found)
-    for part, certificates in (("certificate", chain[:1]), ("authority", trusted)):
-        for certificate in certificates:
-            found += _check_one(part, certificate, warn_days)
+    for certificate in chain[:1]:
+        found += _check_one("certificate", certificate, warn_days)
+    for certificate in trusted:
+        found += _check_one("authority", certificate, warn_days)
     if chain and key is not None and _public(chain[0].public_key()) != _public(key.public_key()):
         found.append(Wrong("key", "does not belong to the certificate", "give the key that the certificate was made for"))
     if chain:
@@ -178,9 +174,17 @@ def check(pair: Pair, authority: str, reached_by: Iterable[str], uses: Sequence[
     return found
 
 
+def check_authority(authority: str) -> list[Wrong]:
+    """Return what is wrong with an authority by itself, as check() does."""
+    found: list[Wrong] = []
+    for certificate in _read("authority", authority, found):
+        found += _check_one("authority", certificate, 0)
+    return found
+
+
 def _read(part: str, text: str, found: list[Wrong]) -> list[x509.Certificate]:
     try:
-        return load(text)
+        return _load(text)
     except (ValueError, UnsupportedAlgorithm):
         begin = "-----BEGIN CERTIFICATE-----"
         found.append(Wrong(part, "has no certificate in PEM that can be read", f"give a file with {begin} in it"))

@@ -96,7 +96,7 @@ def generate(*inventories: Path, tell: Callable[[str], Any] = lambda line: None)
         _nodes(text, path)  # a file that cannot be added to, such as {a: b}, stays as it is
         path.parent.mkdir(parents=True, exist_ok=True)
         ignored_by_git(path)
-        _replace(path, text)
+        replace(path, text)
     elif text is not None:
         ignored_by_git(path)
         path.chmod(0o600)
@@ -162,7 +162,7 @@ def _must_be_a_file(path: Path) -> None:
         raise ValueError(f"{path} is not a file; move it away, and run this again")
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
     """Write a file of secrets: readers see the old one or the new one, and no other user sees either."""
     _must_be_a_file(path)
     files.replace_operators(path, text)
@@ -349,8 +349,8 @@ def begin_rotation(
         )
     _see_that_it_counts((inventory, *others), new, _values(text, path))
     if not before.exists():
-        _replace(before, text)
-    _replace(path, edited)
+        replace(before, text)
+    replace(path, edited)
     return [*begun, *new]
 
 

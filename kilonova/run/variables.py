@@ -120,12 +120,26 @@ def _has_tls(host: inventories.Host) -> bool:
     return boolean(_found(host, "openstack_tls"), strict=False)
 
 
+def certificates_of(hosts: Mapping[str, inventories.Host]) -> tuple[authorities.Held, dict[str, dict[str, authorities.Wanted]]]:
+    """Return the certificates that an inventory has, and what those of each host must be.
+
+    Raises ValueError where the hosts do not have the same, or something that is not certificates.
+    """
+    rows = {name: _certificates(host) for name, host in hosts.items()}
+    variables = [held for held, _uses, _days in rows.values()]
+    for name in variables[0] if variables else ():
+        if any(held[name] != variables[0][name] for held in variables):
+            raise ValueError(f"{name} is not the same for all hosts; set it in group_vars/all")
+    held = authorities.Held.of_variables(variables[0] if variables else {})
+    return held, {name: uses for name, (_held, uses, _days) in rows.items()}
+
+
 def _certificates(host: inventories.Host) -> tuple[dict[str, Any], dict[str, authorities.Wanted], int]:
     """The variables that have a host's certificates, what these must be, and how many days before their end to warn."""
     held = {variable: _found(host, variable) for variable in (authorities.AUTHORITY, authorities.KEY, authorities.HOSTS)}
-    rows, days = _found(host, "openstack_certificates"), _found(host, "openstack_tls_warn_days")
-    wanted = {use: authorities.Wanted(**row) for use, row in rows.items()} if isinstance(rows, dict) else {}
-    return held, wanted, days if isinstance(days, int) else 30
+    days = _found(host, "openstack_tls_warn_days")
+    # What is not a number is told elsewhere.
+    return held, authorities.wanted(_found(host, "openstack_certificates")), days if isinstance(days, int) else 0
 
 
 def check_foreign_secrets(inventory: inventories.Inventory, known: Mapping[str, inventories.Host]) -> list[Problem]:

@@ -76,43 +76,33 @@ def may_need_no_host(action: str) -> bool:
     return isinstance(found, type) and issubclass(found, Instrument) and found.must_ask is not Instrument.must_ask
 
 
-class _Queue:
-    """What a task sends while it runs, kept until it has turned out to need no host."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *arguments, **options: self.sent.append((name, arguments, options))
-
-
 class Worker(worker.WorkerProcess):
     """A worker that is only started for a task that needs its host."""
 
     def start(self) -> None:
         """Run the task here, or start the process."""
         task = self._task
-        # What waits would let the other hosts wait; results of a loop are sent one by one. Mitogen's actions reach hosts in ways
-        # of their own.
+        # What waits would let the other hosts wait; results of a loop are sent one by one, before it is known that none of them
+        # needs its host. Mitogen's actions reach hosts in ways of their own.
         waits = task.retries or task.until or task.loop is not None or task.async_val or task.timeout
         if waits or "ansible_mitogen" in sys.modules or not may_need_no_host(task.action):
             return super().start()
         # The executor changes the task, the variables and the context, which in a process of its own are copies.
-        parent, task, queue = task._parent, task.copy(exclude_parent=True), _Queue()
+        parent, task = task._parent, task.copy(exclude_parent=True)
         task._parent = parent
         try:
             with _without_hosts(), worker._task.TaskContext(task):
-                result = self._executor(task, queue).run()
-            for name, arguments, options in queue.sent:
-                getattr(self._final_q, name)(*arguments, **options)
-            # Pickled before anything is sent: what cannot be, a worker tells.
+                result = self._executor(task).run()
+            # Nothing is sent before it is pickled.
             return self._final_q.send_task_result(
                 task_result._RawTaskResult(host=self._host, task=task, return_data=result, task_fields=task.dump_attrs())
             )
         except (_NeedsHost, SystemExit, Exception):
+            # A task's failure is a result. This is something else: a plugin that ends its process, a result that cannot be
+            # pickled. The worker runs the task again, and Ansible says what it always says.
             return super().start()
 
-    def _executor(self, task: Any, queue: _Queue) -> TaskExecutor:
+    def _executor(self, task: Any) -> TaskExecutor:
         """The executor of the task."""
         return TaskExecutor(
             host=self._host,
@@ -121,6 +111,6 @@ class Worker(worker.WorkerProcess):
             play_context=self._play_context.copy(),
             loader=self._loader,
             shared_loader_obj=self._shared_loader_obj,
-            final_q=queue,
+            final_q=self._final_q,
             variable_manager=self._variable_manager,
         )

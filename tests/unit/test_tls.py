@@ -4,11 +4,11 @@ import configparser
 import re
 
 import pytest
+import yaml
 from test_generate import ONE, TWO, inventory
 
-from kilonova.config import checking, config_files, listening
+from kilonova.config import checking, config_files, declared, listening
 from kilonova.run import authorities, variables
-from kilonova.run.authorities import Held, Wanted
 
 ADDRESS = "10.0.0.11"
 PORTS = {5000, 9292, 8778, 8774, 8775, 6080, 9696}
@@ -17,22 +17,16 @@ AUTHORITY = "/etc/ssl/certs/openstack-authority.pem"
 TRUST = {"keystone_authtoken": "cafile", "service_user": "cafile", "placement": "cafile", "neutron": "cafile", "glance": "cafile"}
 
 
-def names_of(source):
-    """What each host's certificates must be."""
-    return {
-        name: {use: Wanted(**row) for use, row in source.host(name).find("openstack_certificates").items()}
-        for name in hosts(source)
-    }
-
-
-def hosts(source):
-    return source.hosts()
+def made(groups, **given):
+    """The variables that `make certificates` writes."""
+    source = inventory(groups, openstack_tls=True, **given)
+    before, wanted = variables.certificates_of({name: source.host(name) for name in source.hosts()})
+    return authorities.complete(before, wanted)[0].variables()
 
 
 def with_tls(groups, **given):
     """An inventory with an authority and certificates of its own."""
-    held, _lines = authorities.complete(Held(), names_of(inventory(groups, openstack_tls=True, **given)))
-    return inventory(groups, openstack_tls=True, **held.variables(), **given)
+    return inventory(groups, openstack_tls=True, **made(groups, **given), **given)
 
 
 def parsed(text):
@@ -121,22 +115,37 @@ def test_links_of_a_plain_address_family():
     assert f"    bind {ADDRESS}:5000 ssl " in text
 
 
-def test_a_port_that_is_not_proxied_has_no_file_and_no_unit():
+def test_a_port_that_is_not_proxied_has_no_file():
     assert listening.proxy_files([{"port": 3306, "service": "MariaDB"}], [ADDRESS]) == []
-    assert listening.proxy_units([]) == []
-    off = listening.proxy_files([{"port": 5000, "service": "Identity", "proxied": True}], [])
-    assert config_files.says_nothing(off[0])
-    assert listening.proxy_units(off) == []
 
 
-def test_a_page_reloads_haproxy_for_its_own_part_only():
-    source = with_tls(TWO)
-    host = source.host("controller")
-    for role, port in (("keystone", 5000), ("glance", 9292), ("placement", 8778), ("neutron_controller", 9696)):
-        [unit] = [unit for unit in host.find(f"__{role}_units") if unit["name"] == "haproxy"]
-        assert unit == {"name": "haproxy", "action": "reload", "reads": [f"/etc/haproxy/conf.d/{port}.cfg"]}
-        service = host.find(f"__{role}_units")[0]
-        assert not [path for path in service["reads"] if "haproxy" in path]
+def test_the_console_has_the_port_that_a_variable_sets():
+    files = written(with_tls(TWO, nova_controller_novncproxy_port=6081), "controller")
+    front = files[f"{listening.PROXY_DIRECTORY}/6080.cfg"]
+    assert f"    bind {ADDRESS}:6081 ssl " in front
+    assert "    server local 127.0.0.1:6081\n" in front
+    assert parsed(files["/etc/nova/nova.conf"])["vnc"]["novncproxy_port"] == "6081"
+
+
+def test_each_page_leads_haproxy_to_its_own_services():
+    """After they have begun to listen on the loopback interface, and in no other way."""
+    led = []
+    for role in declared.services():
+        page = yaml.safe_load((config_files.ROLES / role / "tasks/main.yml").read_text(encoding="utf-8"))
+        names = [next((key for key in ("service_units", "ansible.builtin.import_role") if key in task), "") for task in page]
+        [at] = [at for at, task in enumerate(page) if task.get("vars", {}).get("haproxy_leads_to")]
+        assert "service_units" in names[:at], role
+        assert page[at]["vars"]["haproxy_leads_to"] == f"{{{{ {role}_ports }}}}"
+        led += declared.services()[role]["ports"]
+    assert {row["port"] for row in led if row.get("proxied")} == PORTS
+
+
+def test_certificates_that_only_some_hosts_have_are_not_made_anew():
+    source = inventory(TWO, openstack_tls=True)
+    hosts = {name: source.host(name) for name in source.hosts()}
+    hosts["compute1"] = inventory(TWO, openstack_tls=True, openstack_tls_authority="x").host("compute1")
+    with pytest.raises(ValueError, match=r"^openstack_tls_authority is not the same for all hosts; set it in group_vars/all$"):
+        variables.certificates_of(hosts)
 
 
 def said(source):
@@ -150,8 +159,8 @@ def test_what_is_missing_is_told_with_the_command():
         "controller, compute1: openstack_tls_authority: is not set, and openstack_tls is true; run `make certificates "
         "INVENTORY=...`, which makes what is missing, or set your own"
     )
-    made = authorities.complete(Held(), names_of(inventory(TWO, openstack_tls=True)))[0].variables()
-    without = {**made, "openstack_tls_certificates": {}}
+    held = made(TWO)
+    without = {**held, "openstack_tls_certificates": {}}
     assert said(inventory(TWO, openstack_tls=True, **without))[0] == [
         "controller: openstack_tls_certificates[controller][server]: is not set, and openstack_tls is true; run "
         "`make certificates INVENTORY=...`, which makes what is missing"
@@ -159,8 +168,8 @@ def test_what_is_missing_is_told_with_the_command():
 
 
 def test_a_name_that_the_certificate_lacks_is_told():
-    made = authorities.complete(Held(), names_of(inventory(TWO, openstack_tls=True)))[0].variables()
-    [problem] = said(inventory(TWO, openstack_tls=True, openstack_public_host="cloud.example.org", **made))[0]
+    held = made(TWO)
+    [problem] = said(inventory(TWO, openstack_tls=True, openstack_public_host="cloud.example.org", **held))[0]
     assert problem == (
         "controller: openstack_tls_certificates[controller][server].certificate: does not have cloud.example.org among its names "
         "(CN=controller); add it to the subject's alternative names, as a DNS name or an IP address"
@@ -168,8 +177,8 @@ def test_a_name_that_the_certificate_lacks_is_told():
 
 
 def test_the_end_of_a_certificate_is_a_warning():
-    made = authorities.complete(Held(), names_of(inventory(TWO, openstack_tls=True)))[0].variables()
-    problems, warnings = said(inventory(TWO, openstack_tls=True, openstack_tls_warn_days=2000, **made))
+    held = made(TWO)
+    problems, warnings = said(inventory(TWO, openstack_tls=True, openstack_tls_warn_days=2000, **held))
     assert problems == []
     assert [warning for warning in warnings if "expires on " in warning]
     assert not [text for text in warnings if "PRIVATE" in text]

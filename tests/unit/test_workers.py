@@ -114,6 +114,7 @@ def test_a_wrong_argument_fails_here_with_its_message(tmp_path):
     assert "ran" not in (tmp_path / "notes").read_text()
 
 
+# What is ignored is compared as well: what a task that failed has registered, and that the run goes on.
 TASKS = yaml.safe_load(
     textwrap.dedent("""
     - set_fact: {word: "{{ inventory_hostname }}-{{ list | join('-') }}"}
