@@ -4,12 +4,17 @@ The OpenStack Security Guide wants this of every file below /etc/nova and its li
 """
 
 import contextlib
+import functools
+import glob
 import grp
 import os
 import pwd
 import stat
 
 from . import files
+
+# Where dpkg keeps the names of each package's configuration files.
+PACKAGES = "/var/lib/dpkg/info/*.conffiles"
 
 
 def wrong(directory, correct=False):
@@ -20,7 +25,8 @@ def wrong(directory, correct=False):
 
     Left as they are: what only its owner may read (key repositories); what belongs to a user or a group that is neither root nor
     the service (the administrator lets another daemon read it); what the service cannot read so far, because an owner must not
-    be a way to it; links, and files with a second name, which may be at home elsewhere.
+    be a way to it, unless it is a package's, whose script took it away; links, and files with a second name, which may be at home
+    elsewhere.
     """
     try:
         uid, gid = pwd.getpwnam(directory["owner"]).pw_uid, grp.getgrnam(directory["group"]).gr_gid
@@ -44,7 +50,7 @@ def _walk(path, here, rights, correct, top=True):
     """What is wrong with an open directory and its contents; the directory is corrected before anything below it is read."""
     uid, gid, members = rights
     state = os.fstat(here)
-    if not top and _stays(state, gid, members):
+    if not top and _stays(state, gid, members, path):
         return
     yield from _right(path, here, state, (uid, gid, state.st_mode & 0o7000 | 0o750), correct)
     for name in sorted(os.listdir(here)):
@@ -60,18 +66,28 @@ def _walk(path, here, rights, correct, top=True):
             state = os.fstat(found)
             if stat.S_ISDIR(state.st_mode):
                 yield from _walk(below, found, rights, correct, top=False)
-            elif stat.S_ISREG(state.st_mode) and state.st_nlink == 1 and not _stays(state, gid, members):
+            elif stat.S_ISREG(state.st_mode) and state.st_nlink == 1 and not _stays(state, gid, members, below):
                 yield from _right(below, found, state, (uid, gid, state.st_mode & 0o750 | 0o640), correct)
         finally:
             os.close(found)
 
 
-def _stays(state, gid, members):
+@functools.cache
+def _of_packages():
+    """Paths of all packages' configuration files."""
+    paths = set()
+    for name in glob.glob(PACKAGES):
+        with contextlib.suppress(OSError), open(name, encoding="utf-8", errors="replace") as stream:
+            paths.update(line.strip() for line in stream)
+    return paths
+
+
+def _stays(state, gid, members, path):
     """Whether owner and mode are not ours to change."""
     private = not state.st_mode & 0o077
     foreign = state.st_uid not in members or state.st_gid not in (0, gid)
     hidden = state.st_uid == 0 and state.st_gid == 0 and gid != 0 and not state.st_mode & 0o004
-    return private or foreign or hidden
+    return private or foreign or (hidden and path not in _of_packages())
 
 
 def _right(path, descriptor, state, wanted, correct):

@@ -346,6 +346,10 @@ def nova(tmp_path, monkeypatch):
         ("suid", 0o4755, "nova", "nova"),
         ("private.key", 0o600, "root", "root"),
         ("hidden", 0o640, "root", "root"),
+        ("hidden-by-a-package", 0o640, "root", "root"),
+        ("hidden.d/", 0o750, "root", "root"),
+        ("hidden.d/by-a-package", 0o640, "root", "root"),
+        ("private-of-a-package", 0o600, "root", "root"),
         ("haproxy.pem", 0o640, "root", "haproxy"),
         ("haproxy/", 0o750, "haproxy", "haproxy"),
         ("haproxy/x", 0o644, "root", "root"),
@@ -357,6 +361,10 @@ def nova(tmp_path, monkeypatch):
         os.chown(path, users[owner][0], users[group][1])
         path.chmod(mode)
     names = {number: name for name, (number, _group) in users.items()}
+    (tmp_path / "x.conffiles").write_text(f"/etc/x\n{root}/hidden-by-a-package\n{root}/private-of-a-package\n")
+    (tmp_path / "y.conffiles").write_text(f"{root}/hidden.d/by-a-package\n")
+    monkeypatch.setattr(kilonova_rights, "PACKAGES", f"{tmp_path}/*.conffiles")
+    kilonova_rights._of_packages.cache_clear()
 
     def after(correct=True):
         wrong = kilonova_rights.wrong({"path": str(root), "owner": "root", "group": "nova"}, correct)
@@ -374,6 +382,8 @@ RIGHT = {
     ".": "root:nova 750",
     "nova.conf": "root:nova 640",
     "rootwrap.conf": "root:nova 640",
+    # The script of the package took it from the service.
+    "hidden-by-a-package": "root:nova 640",
     "policy.d/a.yaml": "root:nova 640",
     # Who had set the group's bit of a directory wants it; a program of the administrator's is one.
     "policy.d": "root:nova 2750",
@@ -383,6 +393,9 @@ RIGHT = {
     # What the service cannot read, or what is another daemon's.
     "private.key": "root:root 600",
     "hidden": "root:root 640",
+    "hidden.d": "root:root 750",
+    "hidden.d/by-a-package": "root:root 640",
+    "private-of-a-package": "root:root 600",
     "haproxy.pem": "root:haproxy 640",
     "haproxy": "haproxy:haproxy 750",
     "haproxy/x": "root:root 644",
