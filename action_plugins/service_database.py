@@ -16,4 +16,5 @@ class ActionModule(OnceARun):
         ("hosts", "openstack_database_grant_hosts"),
         ("others", "openstack_database_other_accounts"),
         ("login", "openstack_database_administrator"),
+        ("tls", "openstack_database_tls"),
     )

@@ -7,7 +7,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova.config import addresses, config_files, declared, listening, migration, overrides, releases
+from kilonova.config import addresses, config_files, declared, listening, migration, overrides, releases, tls
 from kilonova.proof import tempest, trace, verification
 from kilonova.run import changes
 
@@ -41,6 +41,7 @@ class FilterModule:
         """Return name -> function."""
         return {
             "canonical_address": _explained(addresses.canonical),
+            "certificate_files": tls.certificate_files,
             "config_owners": declared.config_owners,
             "database_login": _explained(config_files.database_login),
             "declared": declared.of_services,

@@ -26,9 +26,9 @@ options:
   database:
     type: dict
     description: >-
-      host, port, accounts (user, password, variable, databases), external (whether the server is not ours), and hosts, where
-      accounts come from.
-  queue: {type: dict, description: 'host, port, user, password, vhost, external.'}
+      host, port, cacert (of its authority), accounts (user, password, variable, databases), external (whether the server is not
+      ours), and hosts, where accounts come from.
+  queue: {type: dict, description: 'host, port, cacert (of its authority), user, password, vhost, external.'}
   identity: {type: dict, description: 'auth_url, cacert (of its authority), region, users (name, password, variable, project).'}
   cache: {type: str, description: 'Memcached servers, host:port with commas between.'}
   timeout: {type: int, default: 5, description: Seconds that each may take to answer.}
@@ -138,6 +138,7 @@ def main():
                 "options": {
                     "host": {"type": "str", "required": True},
                     "port": {"type": "int", "required": True},
+                    "cacert": {"type": "str", "default": ""},
                     "external": {"type": "bool", "default": False},
                     "hosts": {"type": "list", "elements": "str", "default": []},
                     "accounts": {

@@ -32,6 +32,7 @@ options:
   guest: {type: str, choices: [delete, keep], default: delete, description: What becomes of the account guest.}
   host: {type: str, required: true, description: Address that RabbitMQ listens on.}
   port: {type: int, default: 5672, description: TCP port that RabbitMQ listens on.}
+  cacert: {type: str, default: '', description: 'File with the authority of the certificate; empty without TLS.'}
 """
 
 PERMISSIONS = [".*", ".*", ".*"]
@@ -124,6 +125,7 @@ def main():
             "guest": {"type": "str", "choices": ["delete", "keep"], "default": "delete"},
             "host": {"type": "str", "required": True},
             "port": {"type": "int", "default": 5672},
+            "cacert": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

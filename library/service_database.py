@@ -38,9 +38,17 @@ options:
     choices: [remove, keep]
     default: remove
     description: What becomes of accounts of the same user for hosts that are not listed.
+  tls:
+    type: bool
+    default: false
+    description: >-
+      Whether accounts of other hosts than C(localhost) must log in by TLS (REQUIRE SSL). On an external server a requirement that
+      is there stays.
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
   login: {type: dict, description: 'host, port, user and password of an external server; without it, the local socket.'}
 """
+
+CREATE = "CREATE USER %s@%s IDENTIFIED BY %s"
 
 
 def native_hash(password):
@@ -66,6 +74,7 @@ def main():
             "hosts": {"type": "list", "elements": "str", "required": True},
             "others": {"type": "str", "choices": ["remove", "keep"], "default": "remove"},
             "repair_logins": {"type": "bool", "default": True},
+            "tls": {"type": "bool", "default": False},
             **database.options(),
         },
         supports_check_mode=True,
@@ -121,15 +130,20 @@ def differences(module, cursor, account, present):
         if name not in present:
             yield "create database %s" % name, "CREATE DATABASE `%s`" % name, ()
     user = account["user"]
-    cursor.execute("SELECT host, plugin, authentication_string FROM mysql.user WHERE user = %s", (user,))
-    known = {row[0]: (row[1], row[2]) for row in cursor.fetchall()}
+    cursor.execute("SELECT host, plugin, authentication_string, ssl_type FROM mysql.user WHERE user = %s", (user,))
+    rows = cursor.fetchall()
+    known, by_tls = {row[0]: (row[1], row[2]) for row in rows}, {row[0] for row in rows if row[3]}
     for host in hosts:
         shown = "'%s'@'%s'" % (user, host)
         granted = grants(cursor, (user, host)) if host in known else set()
         if host not in known:
-            yield "create account %s" % shown, "CREATE USER %s@%s IDENTIFIED BY %s", (user, host, account["password"])
+            yield "create account %s" % shown, CREATE + required(module, host), (user, host, account["password"])
         elif not password_is_right(module, account, known[host]):
             yield "set the password of %s" % shown, "ALTER USER %s@%s IDENTIFIED BY %s", (user, host, account["password"])
+        wanted = required(module, host)
+        if host in known and bool(wanted) != (host in by_tls) and (wanted or not database.is_external(module)):
+            what = "require TLS of %s" if wanted else "require no TLS of %s"
+            yield what % shown, "ALTER USER %s@%s" + (wanted or " REQUIRE NONE"), (user, host)
         for name in account["databases"]:
             if name not in granted:
                 # An underscore is a wildcard in a GRANT; the guide's own `nova_api` would open `novaXapi` too.
@@ -139,6 +153,11 @@ def differences(module, cursor, account, present):
     keep = module.params["others"] == "keep" or database.is_external(module)
     for host in () if keep else sorted(set(known) - set(hosts)):
         yield "remove account '%s'@'%s'" % (user, host), "DROP USER %s@%s", (user, host)
+
+
+def required(module, host):
+    """What an account must fulfil besides its password; the local socket has no TLS."""
+    return " REQUIRE SSL" if module.params["tls"] and host != "localhost" else ""
 
 
 def password_is_right(module, account, stored):

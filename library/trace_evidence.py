@@ -28,7 +28,9 @@ options:
   words: {type: list, elements: str, default: [], description: 'Request ids, the instance, its ports, hardware and IP addresses.'}
   access: {type: list, elements: str, default: [], description: Regular expressions of access log lines without a request id.}
   instance: {type: str, description: Id of the instance, for the databases.}
-  databases: {type: dict, description: 'host, port and accounts (user, password) of an external database.'}
+  databases:
+    type: dict
+    description: 'host, port, cacert (of its authority) and accounts (user, password) of an external database.'
   domain: {type: str, description: Name of the instance at the hypervisor.}
   image: {type: str, description: Id of the image, for the image cache of nova-compute.}
   state_path: {type: str, default: /var/lib/nova, description: C(state_path) of nova.conf.}
@@ -179,6 +181,7 @@ def main():
                 "options": {
                     "host": {"type": "str", "required": True},
                     "port": {"type": "int", "required": True},
+                    "cacert": {"type": "str", "default": ""},
                     "accounts": {"type": "list", "elements": "dict", "required": True, "no_log": True},
                 },
             },

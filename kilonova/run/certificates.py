@@ -69,7 +69,9 @@ def issue(authority: Pair, host: str, reached_by: Iterable[str], uses: Sequence[
     builder = (
         _builder(_name(host), issuer.subject, key.public_key(), days, issuer.not_valid_after_utc)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs=False), critical=True)
+        # Not critical: QEMU and libvirt refuse a certificate whose critical usage has no encipherment of keys, which
+        # keys of elliptic curves cannot have (RFC 8813).
+        .add_extension(_usage(signs=False), critical=False)
         .add_extension(x509.ExtendedKeyUsage([_EXTENDED[use] for use in uses]), critical=False)
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), critical=False)

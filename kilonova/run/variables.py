@@ -575,7 +575,9 @@ OWNED = {
         "bind_address": "mysql_bind_address",
         "port": "openstack_database_port",
     },
-    "rabbitmq.conf": {"listeners.tcp.openstack": "rabbitmq_bind_address and openstack_rabbit_port"},
+    "rabbitmq.conf": dict.fromkeys(
+        ("listeners.tcp.openstack", "listeners.ssl.openstack"), "rabbitmq_bind_address and openstack_rabbit_port"
+    ),
     "memcached.conf": dict.fromkeys(("-l", "--listen", "-p", "--port", "-s", "--unix-socket"), "openstack_memcached_servers"),
 }
 # Overrides that once were options, or sections, without a file: variable -> how deep they were, and how they are written.

@@ -30,6 +30,7 @@ LOGIN = {
         "port": {"type": "int"},
         "user": {"type": "str"},
         "password": {"type": "str", "no_log": True},
+        "cacert": {"type": "str", "default": ""},
     },
 }
 MISSING = "python3-pymysql is missing on this host; the roles mysql and keystone install it"
@@ -65,8 +66,10 @@ def arguments(module):
 
 
 def login(account, timeout=10):
-    """The same for `account`: host, port, user and password, whatever else is in it."""
+    """The same for `account`: host, port, user, password and cacert (of its authority), whatever else is in it."""
     known = {name: account[name] for name in ("host", "port", "user")}
+    if account.get("cacert"):
+        known["ssl"] = {"ca": account["cacert"]}
     # As bytes: PyMySQL takes text for Latin-1.
     return {**known, "password": account["password"].encode(), "connect_timeout": timeout}
 
@@ -79,6 +82,8 @@ def opened(how):
         return pymysql.connect(charset="utf8mb4", autocommit=True, **how)
     except pymysql.MySQLError as error:
         raise NoServer(*error.args) from error
+    except OSError as error:  # the authority's file
+        raise NoServer(0, f"{how['ssl']['ca']}: {error.strerror or error}") from error
 
 
 def rows(connection, statement, parameters=()):

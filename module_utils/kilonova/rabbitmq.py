@@ -1,9 +1,10 @@
 """Questions to the RabbitMQ server of this host, and, as a client, to an external one."""
 
 import contextlib
+import ssl
 
 from . import command
-from .address import host_port
+from .address import bare, host_port
 
 # Login to an external one.
 LOGIN = {
@@ -13,6 +14,7 @@ LOGIN = {
     "password": {"type": "str", "required": True, "no_log": True},
     "vhost": {"type": "str", "default": "/"},
     "external": {"type": "bool", "default": False},
+    "cacert": {"type": "str", "default": ""},
 }
 
 # What `rabbitmqctl eval` would run, asked by Erlang's own client: milliseconds instead of the start of an Erlang VM.
@@ -51,7 +53,15 @@ def connection(amqp, login, timeout=10):
         connect_timeout=timeout,
         read_timeout=timeout,
         login_method="PLAIN",
+        ssl=_verified(login),
     )
+
+
+def _verified(login):
+    """How the server proves who it is; False without TLS."""
+    if not login.get("cacert"):
+        return False
+    return {"ca_certs": login["cacert"], "cert_reqs": ssl.CERT_REQUIRED, "server_hostname": bare(login["host"])}
 
 
 def consumed(amqp, login, names):

@@ -100,7 +100,7 @@ class Accounts:
     """A cursor on a server with one account, `nova`, and what was done to it."""
 
     def __init__(self, password):
-        self.account = ("localhost", "mysql_native_password", load("service_database").native_hash(password))
+        self.account = ("localhost", "mysql_native_password", load("service_database").native_hash(password), "")
         self.done = []
 
     def __enter__(self):

@@ -506,11 +506,18 @@ def test_a_chassis_loses_what_it_is_not_told():
     entry = {
         "path": "/x",
         "template": "ovn-chassis.conf.j2",
-        "variables": {"external_ids": {"ovn-bridge-mappings": "a:b,c:d", "ovn-cms-options": ""}},
+        "variables": {
+            "external_ids": {"ovn-bridge-mappings": "a:b,c:d", "ovn-cms-options": ""},
+            "certificates": "",
+            "authority": "",
+        },
     }
     text = render(entry)
     assert """set Open_vSwitch . 'external-ids:ovn-bridge-mappings="a:b,c:d"' \\\n""" in text
     assert "remove Open_vSwitch . external-ids ovn-cms-options\n" in text
+    assert "set-ssl" not in text
+    entry["variables"] |= {"certificates": "/etc/x", "authority": "/ca.pem"}
+    assert "\nExecStartPre=/usr/bin/ovs-vsctl --no-wait set-ssl /etc/x/key.pem /etc/x/certificate.pem /ca.pem\n" in render(entry)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_one_database_that_is_missing_is_named_alone(elsewhere):
 
 def test_the_administrator_of_another_server_removes_nobody(run, monkeypatch):
     code, server = load("service_database"), Accounts("p@ss/ü")
-    server.account = ("10.0.0.77", "mysql_native_password", "of somebody")
+    server.account = ("10.0.0.77", "mysql_native_password", "of somebody", "")
     monkeypatch.setattr(code.database, "connect", lambda _module: server)
     login = {"host": DB, "port": 3307, "user": "admin", "password": "of-the-administrator"}
     actions = run(code, accounts=[NOVA], hosts=["10.0.0.11"], login=login)["actions"]
@@ -96,7 +96,7 @@ def test_the_administrator_of_another_server_removes_nobody(run, monkeypatch):
 @pytest.mark.parametrize(("works", "action"), [(True, []), (False, ["set the password of 'nova'@'10.0.0.11'"])])
 def test_a_password_that_another_plugin_stores_is_tried(run, monkeypatch, works, action):
     code, server = load("service_database"), Accounts("p@ss/ü")
-    server.account = ("10.0.0.11", "ed25519", "what nobody can compare")
+    server.account = ("10.0.0.11", "ed25519", "what nobody can compare", "")
     monkeypatch.setattr(code.database, "connect", lambda _module: server)
 
     def connect(**arguments):

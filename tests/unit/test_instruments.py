@@ -15,6 +15,7 @@ SHARED = {
     "openstack_database_grant_hosts": ["localhost"],
     "openstack_database_other_accounts": "remove",
     "openstack_database_administrator": {},
+    "openstack_database_tls": False,
     "openstack_admin_auth": {"password": "canary"},
     "openstack_region": "RegionOne",
     "openstack_keystone_database_login": {},

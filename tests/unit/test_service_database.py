@@ -77,7 +77,47 @@ class Cursor:
 def test_accounts_of_others_stay_in_a_database_that_is_taken_over(others, removed):
     code = load("service_database")
     account = {"user": "glance", "password": "x", "databases": []}
-    known = [("localhost", "mysql_native_password", code.native_hash("x")), ("%", "", ""), ("vault", "", "")]
-    module = type("Fake", (), {"params": {"hosts": ["localhost"], "others": others, "login": None}})()
+    known = [("localhost", "mysql_native_password", code.native_hash("x"), ""), ("%", "", "", ""), ("vault", "", "", "")]
+    module = type("Fake", (), {"params": {"hosts": ["localhost"], "others": others, "login": None, "tls": False}})()
     found = code.differences(module, Cursor(known), account, set())
     assert [action for action, *_rest in found] == removed
+
+
+SSL = "ANY"
+
+
+@pytest.mark.parametrize(
+    ("tls", "external", "before", "action", "statement"),
+    [
+        (True, False, "", ["require TLS of 'glance'@'10.0.0.11'"], ["ALTER USER %s@%s REQUIRE SSL"]),
+        (True, False, SSL, [], []),
+        (False, False, SSL, ["require no TLS of 'glance'@'10.0.0.11'"], ["ALTER USER %s@%s REQUIRE NONE"]),
+        (False, False, "", [], []),
+        # Somebody else's server may ask for more than we do.
+        (False, True, SSL, [], []),
+        (True, True, "", ["require TLS of 'glance'@'10.0.0.11'"], ["ALTER USER %s@%s REQUIRE SSL"]),
+    ],
+)
+def test_accounts_log_in_by_tls(tls, external, before, action, statement):
+    """But root's neighbours on the local socket, which has none."""
+    code = load("service_database")
+    account = {"user": "glance", "password": "x", "databases": []}
+    stored = code.native_hash("x")
+    known = [
+        (host, "mysql_native_password", stored, "" if host == "localhost" else before) for host in ("localhost", "10.0.0.11")
+    ]
+    login = {"host": "192.0.2.9"} if external else None
+    module = type("Fake", (), {"params": {"hosts": ["localhost", "10.0.0.11"], "others": "keep", "login": login, "tls": tls}})()
+    found = list(code.differences(module, Cursor(known), account, set()))
+    assert [row[0] for row in found] == action
+    assert [row[1] for row in found] == statement
+    assert [row[2] for row in found] == [("glance", "10.0.0.11") for _row in found]
+
+
+@pytest.mark.parametrize(("tls", "end"), [(True, " REQUIRE SSL"), (False, "")])
+def test_a_new_account_begins_with_tls(tls, end):
+    code = load("service_database")
+    account = {"user": "glance", "password": "x", "databases": []}
+    module = type("Fake", (), {"params": {"hosts": ["localhost", "fd00::11"], "others": "keep", "login": None, "tls": tls}})()
+    [(_action, here, _given), (_also, there, _values)] = code.differences(module, Cursor([]), account, set())
+    assert (here, there) == (code.CREATE, code.CREATE + end)

@@ -107,6 +107,124 @@ def test_without_it_nothing_of_it_is_there(groups):
         assert "haproxy" not in source.host(host).roles()
 
 
+RABBIT = {"ssl": "true", "ssl_ca_file": AUTHORITY}
+
+
+@pytest.mark.parametrize("groups", [ONE, TWO])
+@pytest.mark.parametrize("release", ["zed", "epoxy", "hibiscus"])
+def test_the_database_and_the_message_queue_are_asked_by_tls(groups, release):
+    source = with_tls(groups, release=release)
+    for host in source.hosts():
+        files = written(source, host)
+        connections = [value for text in files.values() for value in re.findall(r"(?m)^connection = (.*)$", text)]
+        assert len(connections) == (6 if host in source.groups["controllers"] else 0)
+        assert all(value.endswith(f"?ssl_ca={AUTHORITY}") for value in connections)
+        for path, text in files.items():
+            for url in re.findall(r"(?m)^transport_url = (.*)$", text):
+                assert url.endswith(f"@{ADDRESS}:5671/"), path
+                assert RABBIT.items() <= dict(parsed(text)["oslo_messaging_rabbit"]).items(), path
+    files = written(source, source.groups["controllers"][0])
+    mariadb = parsed(files["/etc/mysql/mariadb.conf.d/99-openstack.cnf"])["mysqld"]
+    assert (mariadb["require_secure_transport"], mariadb["tls_version"]) == ("on", "TLSv1.2,TLSv1.3")
+    assert "BEGIN CERTIFICATE" in files[mariadb["ssl_cert"]] and "PRIVATE KEY" in files[mariadb["ssl_key"]]
+    queue = dict(line.split(" = ") for line in files["/etc/rabbitmq/rabbitmq.conf"].splitlines()[1:])
+    assert (queue["listeners.tcp"], queue["listeners.ssl.openstack"]) == ("none", f"{ADDRESS}:5671")
+    assert "PRIVATE KEY" in files[queue["ssl_options.keyfile"]]
+
+
+@pytest.mark.parametrize(
+    ("given", "connection", "url"),
+    [
+        ({"openstack_database_host": "192.0.2.7"}, "@192.0.2.7:3306/nova", f"@{ADDRESS}:5671/"),
+        (
+            {"openstack_database_host": "192.0.2.7", "openstack_database_tls": True},
+            f"@192.0.2.7:3306/nova?ssl_ca={AUTHORITY}",
+            f"@{ADDRESS}:5671/",
+        ),
+        ({"openstack_rabbit_host": "mq.test"}, f"@{ADDRESS}:3306/nova?ssl_ca={AUTHORITY}", "@mq.test:5672/"),
+        ({"openstack_rabbit_host": "mq.test", "openstack_rabbit_tls": True}, f"?ssl_ca={AUTHORITY}", "@mq.test:5671/"),
+    ],
+)
+def test_servers_of_others_have_tls_if_the_operator_says_so(given, connection, url):
+    source = with_tls(TWO, **given)
+    nova = parsed(written(source, "controller")["/etc/nova/nova.conf"])
+    assert nova["database"]["connection"].endswith(connection)
+    assert nova["DEFAULT"]["transport_url"].endswith(url)
+    assert nova.has_section("oslo_messaging_rabbit") and ("ssl" in nova["oslo_messaging_rabbit"]) == url.endswith(":5671/")
+
+
+@pytest.mark.parametrize("groups", [ONE, TWO])
+def test_ovns_databases_have_tls(groups):
+    source = with_tls(groups, release="epoxy", openstack_network_backend="ovn")
+    files = written(source, source.groups["controllers"][0])
+    for name, where in (("nb", "6641:127.0.0.1"), ("sb", f"6642:{ADDRESS}")):
+        unit = files[f"/etc/systemd/system/ovn-ovsdb-server-{name}.service.d/connection.conf"]
+        assert f"ovn-{name}ctl --retry --timeout=30 set-connection pssl:{where}\n" in unit
+        assert f"--ovn-{name}-db-ssl-key=/etc/openvswitch/openstack/key.pem" in files["/etc/default/ovn-central"]
+    assert "insecure" not in files["/etc/default/ovn-central"]
+    ml2 = parsed(files["/etc/neutron/plugins/ml2/ml2_conf.ini"])["ovn"]
+    assert (ml2["ovn_nb_connection"], ml2["ovn_sb_connection"]) == ("ssl:127.0.0.1:6641", f"ssl:{ADDRESS}:6642")
+    for name in ("nb", "sb"):
+        assert "PRIVATE KEY" in files[ml2[f"ovn_{name}_private_key"]] and ml2[f"ovn_{name}_ca_cert"] == AUTHORITY
+    files = written(source, source.groups["computes"][0])
+    chassis = files["/etc/systemd/system/ovn-controller.service.d/chassis.conf"]
+    assert f'ovn-remote="ssl:{ADDRESS}:6642"' in chassis
+    assert f"set-ssl /etc/openvswitch/openstack/key.pem /etc/openvswitch/openstack/certificate.pem {AUTHORITY}\n" in chassis
+    agent = parsed(files["/etc/neutron/neutron_ovn_metadata_agent.ini"])["ovn"]
+    assert agent["ovn_sb_connection"] == f"ssl:{ADDRESS}:6642"
+    assert "PRIVATE KEY" in files[agent["ovn_sb_private_key"]]
+
+
+@pytest.mark.parametrize("groups", [ONE, TWO])
+def test_screens_and_guests_that_move_have_tls(groups):
+    source = with_tls(groups, nova_compute_migration=True)
+    console = parsed(written(source, source.groups["controllers"][0])["/etc/nova/nova.conf"])["vnc"]
+    assert (console["auth_schemes"], console["vencrypt_ca_certs"]) == ("vencrypt", AUTHORITY)
+    files = written(source, source.groups["computes"][0])
+    assert "vnc_tls = 1\nvnc_tls_x509_verify = 1\n" in files["/etc/libvirt/qemu.conf"]
+    assert parsed(files["/etc/nova/nova-compute.conf"])["libvirt"]["live_migration_with_native_tls"] == "true"
+    for path in ("libvirt-vnc/server", "qemu/server", "qemu/client"):
+        assert "BEGIN CERTIFICATE" in files[f"/etc/pki/{path}-cert.pem"] and "PRIVATE KEY" in files[f"/etc/pki/{path}-key.pem"]
+        assert "BEGIN CERTIFICATE" in files[f"/etc/pki/{path.partition('/')[0]}/ca-cert.pem"]
+    # What the operator says of QEMU stays, and wins.
+    source = with_tls(groups, nova_compute_qemu_conf={"vnc_tls_x509_verify": False, "max_files": 9})
+    text = written(source, source.groups["computes"][0])["/etc/libvirt/qemu.conf"]
+    assert text.endswith("vnc_tls = 1\nvnc_tls_x509_verify = 0\nmax_files = 9\n")
+
+
+@pytest.mark.parametrize("release", ["ocata", "queens", "zed"])
+def test_what_a_release_cannot_do_is_left_out(release):
+    """And what an option was called in its time."""
+    source = with_tls(TWO, release=release, nova_compute_migration=True)
+    nova = parsed(written(source, "controller")["/etc/nova/nova.conf"])
+    assert ("auth_schemes" in nova["vnc"]) == (release != "ocata")
+    assert (dict(nova["oslo_messaging_rabbit"]).get("rabbit_use_ssl") == "true") == (release == "ocata")
+    libvirt = parsed(written(source, "compute1")["/etc/nova/nova-compute.conf"])["libvirt"]
+    assert ("live_migration_with_native_tls" in libvirt) == (release == "zed")
+    assert not [one for one in checking.complaints(source) if one.level == "error"]
+
+
+def test_keys_are_read_by_their_service_alone():
+    source = with_tls(TWO, release="epoxy", nova_compute_migration=True)
+    seen = {}
+    for host in source.hosts():
+        for entry in source.host(host).files():
+            if "PRIVATE KEY" in str(entry.get("variables")):
+                seen[entry["path"]] = (entry.get("owner", "root"), entry.get("group", "root"), entry["mode"])
+    assert {path: rights for path, rights in seen.items() if rights[1] == "root"} == {
+        "/etc/haproxy/openstack.pem": ("root", "root", "0600"),
+        "/etc/openvswitch/openstack/key.pem": ("root", "root", "0600"),
+    }
+    assert {group for _owner, group, mode in seen.values() if mode == "0640"} == {
+        "mysql",
+        "rabbitmq",
+        "neutron",
+        "nova",
+        "libvirt-qemu",
+    }
+    assert len(seen) == 9
+
+
 def test_links_of_a_plain_address_family():
     """An IPv6 address stands in brackets."""
     [file] = listening.proxy_files([{"port": 5000, "service": "Identity", "proxied": True}], ["fd00::11", ADDRESS])
@@ -161,10 +279,17 @@ def test_what_is_missing_is_told_with_the_command():
     )
     held = made(TWO)
     without = {**held, "openstack_tls_certificates": {}}
-    assert said(inventory(TWO, openstack_tls=True, **without))[0] == [
-        "controller: openstack_tls_certificates[controller][server]: is not set, and openstack_tls is true; run "
+    assert set(said(inventory(TWO, openstack_tls=True, **without))[0]) == {
+        f"{host}: openstack_tls_certificates[{host}][{use}]: is not set, and openstack_tls is true; run "
         "`make certificates INVENTORY=...`, which makes what is missing"
-    ]
+        for host, use in (
+            ("compute1", "ovn"),
+            ("compute1", "qemu"),
+            ("controller", "console"),
+            ("controller", "ovn"),
+            ("controller", "server"),
+        )
+    }
 
 
 def test_a_name_that_the_certificate_lacks_is_told():
