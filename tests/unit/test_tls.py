@@ -159,7 +159,7 @@ def test_ovns_databases_have_tls(groups):
     files = written(source, source.groups["controllers"][0])
     for name, where in (("nb", "6641:127.0.0.1"), ("sb", f"6642:{ADDRESS}")):
         unit = files[f"/etc/systemd/system/ovn-ovsdb-server-{name}.service.d/connection.conf"]
-        assert f"ovn-{name}ctl --retry --timeout=30 set-connection pssl:{where}\n" in unit
+        assert f"ovn-{name}ctl --timeout=30 set-connection pssl:{where}\n" in unit
         assert f"--ovn-{name}-db-ssl-key=/etc/openvswitch/openstack/key.pem" in files["/etc/default/ovn-central"]
     assert "insecure" not in files["/etc/default/ovn-central"]
     ml2 = parsed(files["/etc/neutron/plugins/ml2/ml2_conf.ini"])["ovn"]
