@@ -36,7 +36,6 @@ options:
   roles: {type: list, elements: str, default: [], description: Roles of the host.}
   units: {type: list, elements: str, default: ['*'], description: Shell patterns of the units that matter.}
   migration: {type: path, required: true, description: Directory of M(migration_keys).}
-  now: {type: float, description: 'Time where Ansible runs, in seconds since 1970; clock_ahead is compared with it.'}
   leftovers: {type: list, elements: str, default: [], description: Files that packages create and nothing reads.}
 """
 
@@ -59,7 +58,7 @@ host:
     listening: {type: list, description: 'TCP ports: port, address, and name, pid and unit of their process.'}
     memory_mib: {type: int, description: Memory in MiB.}
     disk_free_mib: {type: int, description: Free space below /var in MiB.}
-    clock_ahead: {type: float, description: Seconds by which its clock is ahead of C(now).}
+    clock_ahead: {type: float, description: 'Seconds by which its clock is ahead of the clock where Ansible runs, at least.'}
     packages: {type: dict, description: Installed package to version.}
     half_installed: {type: dict, description: 'Package to the status of dpkg, where an installation has not ended.'}
     install_interrupted: {type: bool, description: Whether a run was killed while it installed packages.}
@@ -247,7 +246,6 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "key": {"type": "str", "required": True, "no_log": True},
-            "now": {"type": "float"},
             "directories": {"type": "list", "elements": "dict", "default": []},
             "leftovers": {"type": "list", "elements": "str", "default": []},
             "migration": {"type": "path", "required": True},
@@ -283,7 +281,8 @@ def main():
             "masked": [name for name, unit_state in states.items() if unit_state == "masked"],
             "listening": listening(),
             "compute_id": (files.read("/var/lib/nova/compute_id") or b"").decode("utf-8", "replace").strip(),
-            "clock_ahead": clock - module.params["now"] if module.params["now"] else 0,
+            # The action plugin compares it with the time when it asked, and when it had the answer.
+            "clock": clock,
             "memory_mib": memory_mib(),
             "disk_free_mib": disk.f_bavail * disk.f_frsize // 2**20,
             "files": file_digests(known, key),

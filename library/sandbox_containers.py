@@ -544,8 +544,11 @@ class Sandbox:
             if code != 0:
                 self.module.fail_json(msg=f"The container {name} did not start: {err.strip()}")
 
-    def wait_for_systemd(self, wait_until: float, name: str) -> str:
-        """Wait until systemd in a container has finished starting. Returns its hosts file."""
+    def wait_for_systemd(self, wait_until: float, name: str, is_new: bool) -> str:
+        """Wait until systemd in a container has finished starting. Returns its hosts file.
+
+        In a new one no unit may have failed. In one that was there, the deployment puts right what did.
+        """
         accepted = set(self.params["accepted_failed_units"])
         while True:
             _code, out, err = self.try_podman("exec", name, "sh", "-c", STATE_SCRIPT)
@@ -560,7 +563,7 @@ class Sandbox:
                     )
                 )
             units = {line.split()[0] for line in failed.splitlines() if line.strip()}
-            if state == "running" or (state == "degraded" and units <= accepted):
+            if state == "running" or (state == "degraded" and (units <= accepted or not is_new)):
                 return hosts
             if state == "degraded":
                 self.module.fail_json(
@@ -633,8 +636,8 @@ class Sandbox:
         wait_until = time.monotonic() + self.params["boot_timeout"]
         first = self.params["networks"][0]["addresses"] if self.params["networks"] else []
         wanted = dict(zip(self.params["hosts"], first, strict=False))
-        for name in self.params["containers"]:
-            lines = missing_hosts_lines(self.wait_for_systemd(wait_until, name), wanted)
+        for index, name in enumerate(self.params["containers"]):
+            lines = missing_hosts_lines(self.wait_for_systemd(wait_until, name, index in new), wanted)
             if lines:
                 result["changed"] = True
                 self.podman("exec", name, "sh", "-c", 'printf "%s\\n" "$@" >> /etc/hosts', "hosts", *lines)

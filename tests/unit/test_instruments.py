@@ -160,3 +160,12 @@ def test_what_was_started_without_waiting_is_asked_later(act):
     result, _asked = act("service_units", {}, {"changed": True, "pending": pending}, units=[{"name": "a"}])
     assert act("service_units", after(result), {}, wait_for_pending=True)[1]["units"] == pending
     assert act("service_units", {}, {}, wait_for_pending=True)[1] is None
+
+
+@pytest.mark.parametrize(("clock", "ahead"), [(1000, 0), (1029, 0), (1030, 0), (1031.5, 1.5), (999, -1), (1090, 60)])
+def test_a_clock_is_wrong_only_by_what_the_way_of_the_question_does_not_explain(act, monkeypatch, clock, ahead):
+    """A host that is busy answers late; here it takes half a minute."""
+    times = iter([1000.0, 1030.0])
+    monkeypatch.setattr("time.time", lambda: next(times))
+    result, _sent = act("host_facts", {}, {"host": {"clock": clock}}, migration="/m")
+    assert result["host"] == {"clock_ahead": ahead}

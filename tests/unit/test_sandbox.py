@@ -226,3 +226,27 @@ def test_what_cannot_be_raised_is_left_as_it_is() -> None:
 
 def test_this_process_knows_its_hard_limits() -> None:
     assert set(containers.hard_limits()) == set(containers.LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("is_new", "answer"), [(True, "In the container c these units failed: nova-api.service"), (False, "10.0.0.1 c")]
+)
+def test_a_unit_that_failed_is_a_fault_of_a_new_container_only(is_new: bool, answer: str) -> None:
+    """In one that was there, a deployment failed, and the next one puts it right."""
+
+    class Ended(Exception):
+        pass
+
+    def fail_json(msg: str) -> None:
+        raise Ended(msg)
+
+    sandbox = object.__new__(containers.Sandbox)
+    sandbox.params = {"accepted_failed_units": ["e2scrub_reap.service"], "boot_timeout": 9}
+    sandbox.module = type("Module", (), {"fail_json": staticmethod(fail_json)})()
+    told = f"10.0.0.1 c\n==\n{limits()}\n==\ndegraded\n==\nnova-api.service loaded failed\ne2scrub_reap.service loaded failed\n"
+    sandbox.try_podman = lambda *_command: (0, told, "")
+    try:
+        said = sandbox.wait_for_systemd(0, "c", is_new)
+    except Ended as ended:
+        said = str(ended)
+    assert said.startswith(answer)
