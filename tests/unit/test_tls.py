@@ -126,6 +126,7 @@ def test_the_database_and_the_message_queue_are_asked_by_tls(groups, release):
     files = written(source, source.groups["controllers"][0])
     mariadb = parsed(files["/etc/mysql/mariadb.conf.d/99-openstack.cnf"])["mysqld"]
     assert (mariadb["require_secure_transport"], mariadb["tls_version"]) == ("on", "TLSv1.2,TLSv1.3")
+    assert parsed(files["/etc/mysql/mariadb.conf.d/99-openstack.cnf"])["client"]["ssl_ca"] == AUTHORITY
     assert "BEGIN CERTIFICATE" in files[mariadb["ssl_cert"]] and "PRIVATE KEY" in files[mariadb["ssl_key"]]
     queue = dict(line.split(" = ") for line in files["/etc/rabbitmq/rabbitmq.conf"].splitlines()[1:])
     assert (queue["listeners.tcp"], queue["listeners.ssl.openstack"]) == ("none", f"{ADDRESS}:5671")
