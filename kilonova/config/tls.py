@@ -17,12 +17,15 @@ def certificate_files(
     Without a certificate there are none, and those that an earlier run wrote are taken back.
     """
     pair = certificates.get(use) or {}
-    certificate, key = names
+    rights = {"group": group, "mode": "0640" if group != "root" else "0600"}
     return [
-        _file(f"{directory}/{certificate}", pair.get("certificate", "")),
-        {**_file(f"{directory}/{key}", pair.get("key", "")), "group": group, "mode": "0640" if group != "root" else "0600"},
+        {
+            "path": f"{directory}/{name}",
+            "template": "text.j2",
+            "variables": {"text": pair.get(part, "")},
+            "optional": "text",
+            # Of the certificate, too: below /etc/nova and its like nobody else reads anything.
+            **rights,
+        }
+        for name, part in zip(names, ("certificate", "key"), strict=True)
     ]
-
-
-def _file(path: str, text: str) -> dict[str, Any]:
-    return {"path": path, "template": "text.j2", "variables": {"text": text}, "optional": "text"}
