@@ -469,7 +469,10 @@ def test_other_credentials_of_keystone_v2():
     assert read["keystone_authtoken", "username"] == "b"
 
 
-@pytest.mark.parametrize(("driver", "expected"), [("vmwareapi.VMwareVCDriver", "de"), ("libvirt.LibvirtDriver", None)])
+@pytest.mark.parametrize(
+    ("driver", "expected"),
+    [("vmwareapi.VMwareVCDriver", "de"), ("nova.virt.vmwareapi.VMwareVCDriver", "de"), ("libvirt.LibvirtDriver", None)],
+)
 def test_the_keymap_of_vmware(driver, expected):
     text = f"[DEFAULT]\ncompute_driver = {driver}\n[vnc]\nkeymap = de\n"
     read, did, _ = values(text, "queens", "zed")
@@ -480,6 +483,9 @@ def test_the_keymap_of_vmware(driver, expected):
 @pytest.mark.parametrize(("text", "old", "new", "action", "words"), [
     ("[api]\nuse_forwarded_for = true", "zed", "2024.1", "attention", "[oslo_middleware] enable_proxy_headers_parsing = true"),
     ("[api]\nuse_forwarded_for = false", "zed", "2024.1", "dropped", "HTTPProxyToWSGI"),
+    ("[DEFAULT]\nuse_forwarded_for = yes", "ocata", "2026.2", "attention", "HTTPProxyToWSGI"),
+    ("[api]\nuse_forwarded_for = true\n[oslo_middleware]\nenable_proxy_headers_parsing = true", "zed", "2024.1", "dropped",
+     "HTTPProxyToWSGI"),
     ("[placement_database]\nconnection = mysql+pymysql://a:b@c/d", "stein", "train", "attention", "placement.conf"),
     ("[placement]\nrandomize_allocation_candidates = true", "stein", "zed", "attention", "placement.conf"),
     ("[cells]\nname = a\nenable = True", "queens", "zed", "attention", "Cells v2"),
@@ -512,13 +518,21 @@ BAD = [
     ("[cinder]\ncatalog_info = volumev2:cinderv2:internalURL", "pike", "queens 2026.2", "warning", "volumev3"),
     ("[cinder]\ncatalog_info = volume:cinder:internalURL", "pike", "zed", "warning", "volumev3"),
     ("[cinder]\nendpoint_template = http://h:8776/v1/%(project_id)s", "pike", "queens", "warning", "/v3"),
+    ("[cinder]\nendpoint_template = http://h/volume/v2.0/%(project_id)s", "pike", "queens 2026.2", "warning", "/v3"),
+    ("[cinder]\nendpoint_template = http://h/volume/%(project_id)s", "pike", "zed", "warning", "/v3"),
+    ("[cinder]\nendpoint_template = http://h/v3/%(project_id)s", "pike zed", "", "warning", "/v3"),
+    ("[cinder]\nendpoint_template =", "pike zed", "", "warning", "/v3"),
     ("[upgrade_levels]\ncompute = mitaka", "", "ocata zed 2026.2", "warning", "auto"),
     ("[upgrade_levels]\nconductor = 3.0", "", "ocata zed 2026.2", "warning", "remove it"),
+    ("[upgrade_levels]\ncompute = auto", "ocata zed 2026.2", "", "warning", "calls fail"),
+    ("[upgrade_levels]\nconductor = auto", "", "ocata zed 2026.2", "warning", "calls fail"),
+    ("[upgrade_levels]\nbaseapi = auto", "", "ocata 2026.2", "warning", "calls fail"),
     ("[scheduler]\ndriver = caching_scheduler", "rocky", "stein victoria", "error", "filter_scheduler"),
     ("[scheduler]\ndriver = nova.scheduler.chance.ChanceScheduler", "", "stein", "error", "filter_scheduler"),
     ("[neutron]\nauth_type = v2password", "pike", "queens zed", "warning", "user_domain_name"),
     ("[placement]\nauth_type = v2token", "pike", "zed", "warning", "v2.0"),
     ("[neutron]\nauth_url = http://c:5000/v2.0/", "pike", "queens zed", "warning", "without the version"),
+    ("[placement]\nauth_url = http://c:5000/v2.0/tokens", "pike", "queens zed", "warning", "without the version"),
     ("[keystone_authtoken]\nwww_authenticate_uri = http://c:5000/v2.0", "", "queens zed", "warning", "without the version"),
     ("[barbican]\nauth_endpoint = http://c:5000/v2.0", "pike", "queens", "warning", "without the version"),
     ("[keystone_authtoken]\nauth_version = v2.0", "pike", "zed", "warning", "v3"),
@@ -538,6 +552,11 @@ BAD = [
     ),
     ("[database]\nconnection = mysql://u:p@h/nova", "train", "ussuri zed", "warning", "mysql+pymysql"),
     ("[api_database]\nconnection = mysql://u:p@h/nova", "train", "zed", "warning", "mysql+pymysql"),
+    ("[database]\nconnection = mysql+mysqldb://u:p@h/nova", "train", "ussuri 2026.2", "warning", "mysql+pymysql"),
+    ("[database]\nconnection = mysql+pymysql://u:p@h/nova", "train zed 2026.2", "", "warning", "mysql+pymysql"),
+    ("[database]\nslave_connection = postgres://u:p@h/nova", "wallaby", "xena zed", "error", "postgresql://"),
+    ("[api_database]\nconnection = postgres+psycopg2://u:p@h/nova", "wallaby", "zed", "error", "postgresql://"),
+    ("[database]\nconnection = postgresql://u:p@h/nova", "wallaby zed", "", "error", "SQLAlchemy"),
     ("[DEFAULT]\nforce_raw_images = false\n[libvirt]\nimages_type = rbd", "stein", "train zed", "error", "rbd"),
     ("[DEFAULT]\nforce_raw_images = false\n[libvirt]\nimages_type = qcow2", "train zed", "", "error", ""),
     ("[key_manager]\nbackend = nova.keymgr.barbican.BarbicanKeyManager", "", "queens zed", "error", "castellan"),
@@ -571,6 +590,8 @@ def test_addresses_of_glance_get_what_nova_put_before_them():
     text = "[DEFAULT]\nmy_ip = 192.0.2.1\nstate_path = https://h\n[glance]\napi_servers = $my_ip:9292,$state_path:9292\n"
     assert values(text, "ocata", "zed")[0]["glance", "api_servers"] == "http://$my_ip:9292,$state_path:9292"
     assert values("[glance]\napi_servers = 192.0.2.10:9292\n", "ocata", "pike")[1]["api_servers"] == "kept"
+    read, _, _ = values("[glance]\napi_servers = HTTPS://a,[fd00::1]:9292\n", "ocata", "zed")
+    assert read["glance", "api_servers"] == "HTTPS://a,http://[fd00::1]:9292"
     read, did, _ = values("[glance]\napi_servers = http://a,https://b\n", "ocata", "zed")
     assert did["api_servers"] == "kept"
     assert "makes every request to Glance fail" in str(validate("[glance]\napi_servers = a:9292\n", "2026.2"))
@@ -583,6 +604,8 @@ def test_values_that_have_one_right_form_are_written_so():
     assert read["DEFAULT", "compute_driver"] == "libvirt.LibvirtDriver"
     read, _, _ = values("[key_manager]\napi_class = nova.keymgr.barbican.BarbicanKeyManager\n", "ocata", "zed")
     assert read["key_manager", "backend"] == "barbican"
+    read, _, _ = values("[api_database]\nconnection = postgres+psycopg2://u:p@h/n\n", "ocata", "zed")
+    assert read["api_database", "connection"] == "postgresql+psycopg2://u:p@h/n"
     _, did, _ = values("[key_manager]\napi_class = nova.keymgr.conf_key_mgr.ConfKeyManager\n", "ocata", "zed")
     assert did["api_class"] == "renamed"
     # a list in another option, of which a filter is gone
@@ -646,6 +669,7 @@ def test_a_retired_header_goes_only_when_nothing_is_below_it():
     "[vault]\nroot_token_id = s.GEHEIM", "[vault]\napprole_role_id = GEHEIM", "[profiler]\nhmac_keys = GEHEIM,GEHEIM2",
     "[profiler]\nconnection_string = redis://GEHEIM@h", "[cache]\nbackend_argument = password:GEHEIM",
     "[neutron]\nauth_type = v3oauth1\naccess_key = GEHEIM\nconsumer_secret = GEHEIM", "[bogus]\nurl = x://u:GE/HEIM@h/",
+    "[bogus]\napikey = GEHEIM",
     "[bogus]\napi_keys = GEHEIM", "[bogus]\nadmin_pwd = GEHEIM", "[keystone_authtoken]\nadmin_token = GEHEIM",
     "[DEFAULT]\ninstance_name_template = $ldap_dns_password\nldap_dns_password = GEHEIM",
     "[DEFAULT]\nrpc_backend = GEHEIM GEHEIM",
