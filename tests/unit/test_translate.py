@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from kilonova.config import conf
 from kilonova.config.catalogue import catalogue, errors, validate
 from kilonova.config.catalogue.changes import _lives
+from kilonova.config.catalogue.check import Values
 from kilonova.config.releases import NEWEST, RELEASES, find, releases_between
 from kilonova.config.translate import main, table, translate
 
@@ -782,6 +784,59 @@ SETTING = st.one_of(
 def test_any_options_with_any_values(settings_, old, steps, between):
     text = "".join(f"[{section}]\n{between}{name} = {value}\n{between}" for (section, name), value in settings_)
     check(text, old, RELEASES[min(old.nova - 15 + steps, 19)])
+
+
+def legal(spec, default, number):
+    """A value that an option of this type takes, other than its default where there is one."""
+    kind = spec["type"]
+    if spec.get("choices"):
+        return str(next((c for c in spec["choices"] if c not in ("", None, default)), spec["choices"][0]))
+    if kind in ("Integer", "Port", "Float"):
+        low, high = spec.get("min") or 0, spec.get("max")
+        return str(next((n for n in (low + number % 7, low, high) if n is not None and (high is None or n <= high)), low))
+    if kind == "List":
+        text = legal(spec.get("item", {"type": "String"}), None, number)
+        return f"[{text}]" if spec.get("bounds") else text
+    kinds = {
+        "Boolean": "false" if default is True else "true",
+        "IPAddress": "192.0.2.7",
+        "URI": "http://192.0.2.7/",
+        "Dict": "a:b",
+    }
+    return kinds.get(kind, f"text{number}")
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.randoms(use_true_random=False), st.sampled_from(RELEASES), st.integers(0, 19))
+def test_what_counted_still_counts_or_is_pointed_out(random, old, steps):
+    """Any options of a release, under any of their names, with values that they take: none is lost or other, unsaid."""
+    new = RELEASES[min(old.nova - 15 + steps, 19)]
+    options = [o for s, known in catalogue(old).sections.items() if s[0] != "{" and s[-1] != "*" for o in known.values()]
+    lines = []
+    for number, option in enumerate(random.sample(options, 30)):
+        names = [(option.section, option.dest), *(a for a in option.aliases if a[0][-1] != "*")]
+        for section, name in random.sample(names, random.randint(1, min(2, len(names)))):
+            lines.append((section, name, legal(option.spec, option.default, number)))
+    random.shuffle(lines)
+    wrong = {(f.section, f.option) for f in errors(validate("".join(f"[{s}]\n{n} = {v}\n" for s, n, v in lines), old))}
+    text = "".join(f"[{s}]\n{n} = {v}\n" for s, n, v in lines if (s, n) not in wrong)
+    result = check(text, old, new)
+    items = conf.read(text).items
+    before, after = Values(catalogue(old), items), Values(catalogue(new), conf.read(result.text).items)
+    for record, item in zip(result.records, items, strict=True):
+        option = catalogue(old).resolve(item.section, item.name)[0]
+        names = [(option.section, option.dest), *option.aliases]
+        counts = (item.section, item.name) == next(name for name in names if name in before.set)
+        if option.multi or not counts or before.set[item.section, item.name] != item.value or record.action == "attention":
+            continue
+        if record.new_option == "transport_url" != item.name:
+            continue  # one of its parts
+        if record.new_option:
+            now = catalogue(new).get(record.new_section, record.new_option)
+            assert after.effective(now) == item.value, record
+        elif "is read before it" in record.reason:
+            winner = re.findall(r"\[(\S+)\] (\S+) in the same file", record.reason)[-1]
+            assert catalogue(old).resolve(*winner)[0] is not option, record  # another option, of which it was only later an alias
 
 
 @given(st.text(), st.sampled_from(RELEASES))
