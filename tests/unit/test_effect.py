@@ -11,7 +11,7 @@ from ansible.vars.manager import VariableManager
 from test_generate import ONE, SECRETS, TREE, TWO, inventory, run, texts
 
 from kilonova.config import checking, config_files, declared, inventories, sources
-from kilonova.config.catalogue import catalogue, grammar, validate
+from kilonova.config.catalogue import catalogue, errors, grammar, validate
 from kilonova.config.config_files import ROLES
 from kilonova.config.inventories import Inventory
 from kilonova.config.overrides import with_overrides
@@ -334,6 +334,24 @@ def test_values_that_nova_parses_itself(section, name, right, wrong):
     for value in wrong:
         found = validate(f"{more}[{section}]\n{name} = {value}\n", "epoxy", file=file)
         assert [f.level for f in found] == ["error"] and ";" in found[0].message, value
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("['ComputeFilter', 'ImagePropertiesFilter']", False),
+        ('["ComputeFilter"]', False),
+        ("[]", False),
+        ("ComputeFilter,ImagePropertiesFilter", True),
+        ("", True),
+    ],
+)
+def test_the_text_of_a_list_is_none(text, right):
+    """As a template makes it that turns a list into a text."""
+    for release, section, name in (("zed", "filter_scheduler", "enabled_filters"), ("epoxy", "libvirt", "cpu_models")):
+        assert (errors(validate(f"[{section}]\n{name} = {text}\n", release)) == []) is right
+    assert errors(validate("[cache]\nmemcache_servers = [fd00::1]:11211,[fd00::2]\n", "zed")) == []
+    assert errors(validate("[DEFAULT]\nenabled_import_methods = [web-download]\n", "zed", file="glance-api.conf")) == []
 
 
 def test_older_names_have_the_same_grammar():

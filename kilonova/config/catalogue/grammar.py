@@ -130,11 +130,17 @@ def _json(value: Any) -> str:
 # ------------------------------------------------------------------------------------------------------------- reading
 
 
+# A list that Python or YAML wrote: an address of IPv6 has no quotes.
+_LITERAL = re.compile(r"""\s*\[\s*(["'].*)?\]\s*$""", re.DOTALL)
+
+
 def wrong(option: Option, text: str, release: Release) -> str | None:
     """Return what is wrong with the text of one value by Nova's own grammar, and the remedy; None when nothing is.
 
     `text` is what oslo.config's type has accepted.
     """
+    if option.spec["type"] == "List" and not option.spec.get("bounds") and _LITERAL.match(text):
+        return "is the text of a list, of which brackets and quotes would be a part of the elements; write a list in YAML, or A,B"
     name = form(option)
     if not name or not text.strip():
         return None
