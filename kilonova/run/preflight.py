@@ -104,9 +104,6 @@ def check_addresses(hosts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
             if address.is_unspecified or address.is_loopback or address.is_multicast:
                 what = "is not an address that other hosts can reach"
                 problems.append(Problem(host, variable, str(value), what, "set the host's address on that network"))
-            elif str(address) != str(value) and not getattr(address, "ipv4_mapped", None):
-                remedy = f"write {address}"
-                problems.append(Problem(host, variable, str(value), "is not the usual form of this address", remedy))
             elif seen.setdefault(address, host) != host:
                 what = f"is also an address of {seen[address]}"
                 problems.append(Problem(host, variable, str(value), what, "give each host its own address"))
