@@ -354,6 +354,11 @@ def test_the_text_of_a_list_is_none(text, right):
     assert errors(validate("[DEFAULT]\nenabled_import_methods = [web-download]\n", "zed", file="glance-api.conf")) == []
 
 
+def test_json_that_is_nested_without_end_is_refused():
+    for name in ("alias", "device_spec"):
+        assert "is not JSON" in validate(f"[pci]\n{name} = {'[' * 100_000}\n", "epoxy")[-1].message
+
+
 def test_older_names_have_the_same_grammar():
     assert "is not JSON" in validate("[pci]\npassthrough_whitelist = x\n", "yoga")[-1].message
     assert "is not a set of CPUs" in validate("[DEFAULT]\nvcpu_pin_set = 4..5\n", "zed")[-1].message

@@ -154,7 +154,7 @@ def wrong(option: Option, text: str, release: Release) -> str | None:
 def _decoded(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         what = "is not JSON, and Nova reads it as JSON; write a mapping in YAML"
         raise ValueError(f'{what}, or text such as {{"vendor_id": "8086", "product_id": "154d"}}') from None
 
