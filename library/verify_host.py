@@ -140,6 +140,7 @@ def facts():
         "cinder-common",
         "libvirt-daemon",
         "qemu-system-x86",
+        "qemu-system-arm",
         "openvswitch-switch",
         "mariadb-server",
         "rabbitmq-server",

@@ -12,6 +12,7 @@ from typing import Any
 
 from kilonova.config import catalogue, conf, config_files, declared, generate, inventories, listening, overrides, plain
 from kilonova.config.catalogue import grammar
+from kilonova.config.catalogue.check import Unresolved, Values
 from kilonova.problems import some
 from kilonova.run import preflight
 
@@ -45,12 +46,7 @@ def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[
         known = entry.get("layers") is not None and plain.section_of(path)
         wrong = plain.check(path, config_files.sections_of(entry)) if known else ()
         return [*found, *(Complaint(host, f"{path} {what}") for what in wrong)]
-    source: Any = text
-    if text is None:
-        source = {
-            section: {option: value for option, (value, _layer) in options.items()}
-            for section, options in config_files.sections_of(entry).items()
-        }
+    source: Any = _plain(entry) if text is None else text
     for finding in _findings(entry["path"], source, wanted):
         name = f"[{finding.section}]" + (f" {finding.option}" if finding.option else "")
         if finding.level == "warning" and name in wanted.get("accepted", ()):
@@ -58,6 +54,14 @@ def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[
         value = f" = {finding.value}" if finding.value else ""
         found.append(Complaint(host, f"{entry['path']} {name}{value}: {finding.message}", finding.level))
     return found
+
+
+def _plain(entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Section -> option -> value of a file."""
+    return {
+        section: {option: value for option, (value, _layer) in options.items()}
+        for section, options in config_files.sections_of(entry).items()
+    }
 
 
 def _findings(path: str, source: Any, wanted: Mapping[str, Any]) -> list[catalogue.Finding]:
@@ -149,7 +153,7 @@ def check_host(host: inventories.Host, entries: Iterable[Mapping[str, Any]]) -> 
     names = _overridden(files.values()) | grammar.related()
     merged = {path: _resolved_layers(entry, names) for path, entry in files.items()}
     usual = _usual(files.values(), names)
-    found = [complaint for path, options in merged.items() for complaint in _check_kept_twice(host, path, options, usual)]
+    found = [complaint for path, options in merged.items() for complaint in _check_kept_twice(host, files[path], options, usual)]
     for unit, paths in _reading_orders(host, files).items():
         read = {path: merged[path] for path in paths}
         found += [Complaint(host.name, what) for what in _lost(unit, read, files)]
@@ -274,8 +278,22 @@ def _lost(unit: str, read: Mapping[str, Sets], files: Mapping[str, Mapping[str, 
                 yield f"{path} [{section}] {name}, of {variable}: {what}; {remedy}"
 
 
-def _check_kept_twice(host: inventories.Host, path: str, sets: Sets, usual: Mapping[tuple[str, str], Any]) -> Iterator[Complaint]:
+def _meant(entry: Mapping[str, Any], section: str, value: Any) -> Any:
+    """Return an option's value with its references replaced, as its service reads it; as it is when they cannot be."""
+    known = config_files.catalogue_of(entry)
+    if known is None or not isinstance(value, str) or "$" not in value:
+        return value
+    try:
+        return Values(known, conf.items(_plain(entry))).substituted(value, section)
+    except Unresolved:
+        return value
+
+
+def _check_kept_twice(
+    host: inventories.Host, entry: Mapping[str, Any], sets: Sets, usual: Mapping[tuple[str, str], Any]
+) -> Iterator[Complaint]:
     """Yield overrides of what something else knows too, and so would know otherwise; `usual` is what our own layers set."""
+    path = str(entry["path"])
     for row in _kept_twice():
         if not re.search(row.get("files") or service_directories(), path):
             continue
@@ -287,7 +305,8 @@ def _check_kept_twice(host: inventories.Host, path: str, sets: Sets, usual: Mapp
                     if not overrides.is_override(layer):
                         continue
                     before = usual.get((section, name), row.get("default"))
-                    same = [conf.text(one) for one in (value, before) if isinstance(one, (str, int, float))]
+                    meant = _meant(entry, section, value)
+                    same = [conf.text(one) for one in (meant, before) if isinstance(one, (str, int, float))]
                     if value == before or (len(same) == 2 and same[0] == same[1]):
                         continue
                     secret = value is None or catalogue.is_secret(name)
@@ -327,13 +346,9 @@ def _open_caches(host: str, entry: Mapping[str, Any]) -> list[Complaint]:
     """What a file's services would unpickle although other hosts can write it; an override may say so."""
     if entry.get("layers") is None or entry.get("template"):
         return []
-    plain = {
-        section: {option: value for option, (value, _layer) in options.items()}
-        for section, options in config_files.sections_of(entry).items()
-    }
     return [
         Complaint(host, f"{entry['path']} [{section}] {option} = {value}: {preflight.OPEN_CACHE}")
-        for section, option, value in listening.open_caches(plain)
+        for section, option, value in listening.open_caches(_plain(entry))
     ]
 
 

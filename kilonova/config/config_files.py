@@ -22,6 +22,7 @@ share it. All data is of built-in types: what comes from Ansible's templar passe
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache, lru_cache
@@ -142,7 +143,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["oslo_value"] = conf.quote
     environment.filters["ini_value"] = _ini_value
-    environment.filters["libvirt_value"] = _libvirt_value
+    environment.filters["libvirt_setting"] = _libvirt_setting
     environment.filters["shell"] = shlex.quote
     environment.filters["to_yaml"] = lambda data: yaml.safe_dump(
         # Never folded: a line that continues a secret would not be hidden from a diff (mask). What is not ASCII is escaped,
@@ -166,6 +167,17 @@ def _ini_value(value: Any) -> str:
     return text
 
 
+def _libvirt_setting(value: Any, name: Any) -> str:
+    """A line of libvirt's own configuration files; ValueError names the setting, never the value."""
+    # With any other name, libvirt does not read the file, and does not start.
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", str(name), re.ASCII):
+        raise ValueError(f"{str(name)!r} is not a name of a setting; write letters, digits and underscores, e.g. vnc_tls")
+    try:
+        return f"{name} = {_libvirt_value(value)}"
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 def _libvirt_value(value: Any) -> str:
     """A value as libvirt's own configuration files write it: a number, a quoted text, or a list of these."""
     if isinstance(value, bool):
@@ -180,7 +192,7 @@ def _libvirt_value(value: Any) -> str:
     # libvirt knows no escapes.
     quote = next((mark for mark in "\"'" if mark not in text), None)
     if quote is None:
-        raise ValueError("a text with both kinds of quotes cannot stand in libvirt's configuration")
+        raise ValueError("a text with both kinds of quotes cannot stand in libvirt's files; leave one kind out")
     return f"{quote}{text}{quote}"
 
 

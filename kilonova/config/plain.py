@@ -92,6 +92,10 @@ _FORMS = {
     SWITCH: re.compile(r"true|false|on|off|1|0|yes|no", re.IGNORECASE),
     SIZE: re.compile(r"[0-9]+[KMGTPE]?", re.IGNORECASE),
 }
+# What makes uWSGI listen: addresses and ports are arguments of the unit.
+LISTENS = re.compile(r"((https?|http11|uwsgi|puwsgi|fastcgi|scgi|ssl|raw)-)?socket|https?2?")
+# Options of MariaDB of which every line counts; of the others only the last one does.
+REPEATED = re.compile(r"(loose-)?(replicate|binlog)-.*(db|table)|(loose-)?plugin-load-add|(loose-)?ignore-db-dirs?")
 ENDS = {"-uwsgi.ini": "uwsgi", ".cnf": "mysqld"}
 """End of a file's name -> its section."""
 
@@ -127,6 +131,11 @@ def _option(section: str, option: str, value: Any, layer: str) -> Iterator[str]:
     for item in value if isinstance(value, (list, tuple)) else [value]:
         if kind and not _FORMS[kind].fullmatch(str(item)):
             yield f"{item} is not {kind}"
+    if layer.startswith("override") and section == "uwsgi" and LISTENS.fullmatch(name):
+        yield "the unit says where its API listens, and what else knows the port; set openstack_api_addresses, or leave it out"
+        return
+    if section == "mysqld" and isinstance(value, (list, tuple)) and len(value) > 1 and not REPEATED.fullmatch(name):
+        yield "is a list, and MariaDB would read the last element only; write one text, with commas if it may be several"
     prefixed = name.startswith(("loose-", "skip-", "disable-", "enable-"))
     if name in names()[section] or prefixed or not layer.startswith("override"):
         return

@@ -187,10 +187,11 @@ def _wrong_keys(root: Any, file: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _names() -> list[str]:
-    """Variables whose mappings are an operator's overrides."""
+    """Variables whose mappings are written into a file: overrides, policies, and what is in files that are made whole."""
     from kilonova.run import variables
 
-    return [name for options in variables.specs().values() for name in options if name.endswith("_overrides")]
+    names = [name for options in variables.specs().values() for name, spec in options.items() if spec.get("type") == "dict"]
+    return [name for name in names if name.endswith(("_overrides", "_policy", "_conf", "_vendordata"))]
 
 
 def check_overrides(inventory: inventories.Inventory, hosts: Iterable[str] | None = None) -> list[Problem]:

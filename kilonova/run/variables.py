@@ -568,12 +568,13 @@ OPTIONS = {
 }
 # The only section of files that have none.
 ONE_SECTION = {"rabbitmq.conf": "DEFAULT", "memcached.conf": "DEFAULT"}
-# Options that other variables set, and others must know the value of.
+# Options that other variables set, and others must know the value of; those without a variable are fixed.
 OWNED = {
     "99-openstack.cnf": {
         "bind-address": "mysql_bind_address",
         "bind_address": "mysql_bind_address",
         "port": "openstack_database_port",
+        "socket": "",
     },
     "rabbitmq.conf": dict.fromkeys(
         ("listeners.tcp.openstack", "listeners.ssl.openstack"), "rabbitmq_bind_address and openstack_rabbit_port"
@@ -649,6 +650,8 @@ def _check_options(name: str, file: str, section: str, options: Any) -> Iterator
         where = f"{file} [{section}]"
         if not re.fullmatch(OPTIONS[file], str(key)):
             yield name, f"{where} {str(key)!r}", "is not a valid option name", "write one as its documentation has it"
+        elif OWNED[file].get(key) == "":
+            yield name, f"{where} {key}: {item}", "is fixed, because this run logs in there as root", "leave it out"
         elif key in OWNED[file]:
             yield name, f"{where} {key}: {item}", f"is set by {OWNED[file][key]}, as services must know it", "set that instead"
         elif isinstance(item, Mapping):

@@ -240,3 +240,11 @@ def test_a_file_of_the_same_content_is_checked_once(monkeypatch):
     assert asked.count("neutron.conf") == 2
     assert asked.count("neutron_ovn_metadata_agent.ini") == 1
     assert asked.count("nova.conf") == 31
+
+
+@pytest.mark.parametrize("file", ["glance-api.conf", "keystone.conf", "neutron.conf"])
+def test_what_is_known_of_a_librarys_values_holds_for_every_service(file):
+    text = "[oslo_messaging_notifications]\ndriver = nova.openstack.common.notifier.rpc_notifier\n"
+    assert "no such notification driver" in only(file, text).message
+    assert "no such notification driver" in only(file, text, "2026.1").message
+    assert validate("[oslo_messaging_notifications]\ndriver = messagingv2\n", "zed", None, file) == []

@@ -541,5 +541,14 @@ def test_a_value_of_libvirts_own_files(value, text):
 @pytest.mark.parametrize("value", [{"a": 1}, "a\nb", "both ' and \"", 1.5])
 def test_a_value_that_libvirts_own_files_cannot_hold(value):
     entry = {"path": "/etc/libvirt/qemu.conf", "template": "libvirt.conf.j2", "variables": {"settings": {"name": value}}}
-    with pytest.raises(ValueError, match=r"/etc/libvirt/qemu\.conf"):
+    with pytest.raises(ValueError, match=r"/etc/libvirt/qemu\.conf: name: .* cannot stand in .*; "):
         render(entry)
+
+
+@pytest.mark.parametrize("name", ["vnc tls", "vnc-tls", "vnc_tls = 1\nuser", "1", "", "#a", "vnc_tls\n"])
+def test_a_name_that_libvirt_could_not_read(name):
+    """It would not start again."""
+    entry = {"path": "/etc/libvirt/libvirtd.conf", "template": "libvirt.conf.j2", "variables": {"settings": {name: "S3cret"}}}
+    with pytest.raises(ValueError, match=r"/etc/libvirt/libvirtd\.conf: '.*' is not a name of a setting; write ") as said:
+        render(entry)
+    assert "S3cret" not in str(said.value)

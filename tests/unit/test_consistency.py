@@ -67,6 +67,15 @@ def test_right(groups, given):
     assert said(groups, **given) == []
 
 
+@pytest.mark.parametrize("address", ["FD00:000a::0011", "fd00:a:0:0::11", "fd00:a::11"])
+def test_an_address_of_ipv6_may_be_spelt_otherwise(address):
+    """MariaDB compares an account's host with the usual form."""
+    hosts = {"controller": {"openstack_management_address": address}, "compute1": {"openstack_management_address": "FD00:A::31"}}
+    assert said(hosts=hosts) == []
+    found = inventory(TWO, hosts=hosts).host("controller").find("openstack_database_grant_hosts")
+    assert list(map(str, found)) == ["localhost", "fd00:a::11"]
+
+
 @pytest.mark.parametrize("address", ["198.51.100.1/24", "2001:db8::1/64", "198.51.100.0/31", "10.0.0.11/24"])
 def test_a_bridge_has_an_address_on_one_host(address):
     assert said(ONE, **bridge(addresses=[address])) == []

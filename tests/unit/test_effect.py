@@ -11,7 +11,7 @@ from ansible.vars.manager import VariableManager
 from test_generate import ONE, SECRETS, TREE, TWO, inventory, run, texts
 
 from kilonova.config import checking, config_files, declared, inventories, sources
-from kilonova.config.catalogue import catalogue, grammar, validate
+from kilonova.config.catalogue import catalogue, errors, grammar, validate
 from kilonova.config.config_files import ROLES
 from kilonova.config.inventories import Inventory
 from kilonova.config.overrides import with_overrides
@@ -103,6 +103,21 @@ def test_a_list_or_mapping_that_the_option_does_not_take_is_refused(section, opt
     assert len(told) == 1, told
     assert words in told[0] and f"option {next(iter(options))} of [{section}]" in told[0] and "nova_compute_overrides" in told[0]
     assert "S3cret" not in told[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sql_mode": ["STRICT_TRANS_TABLES", "NO_ZERO_DATE"]}, "would read the last element only"),
+        ({"init_connect": ["a", "b"]}, "would read the last element only"),
+        ({"sql_mode": "STRICT_TRANS_TABLES,NO_ZERO_DATE"}, ""),
+        ({"sql_mode": ["STRICT_TRANS_TABLES"]}, ""),
+        ({"replicate-do-db": ["a", "b"], "binlog_ignore_db": ["c", "d"], "plugin-load-add": ["e", "f"]}, ""),
+    ],
+)
+def test_a_list_of_which_mariadb_reads_the_last_element_is_refused(options, words):
+    told = said(inventory(mysql_overrides={"99-openstack.cnf": {"mysqld": options}}))
+    assert [words in line for line in told] == [True] * bool(words), told
 
 
 @pytest.mark.parametrize("value", [[["mysql://u:S3cret@h/"]], [{"a": "S3cret"}], {"a": "S3cret"}])
@@ -304,15 +319,44 @@ def test_on_one_host_a_change_of_the_controllers_file_restarts_the_compute_servi
         ("DEFAULT", "instance_name_template", ["instance-%08x", "i-%(uuid)s"], ["%(uuid", "i-%y"]),
         ("DEFAULT", "default_log_levels", ["sqlalchemy=WARN,amqp=10"], ["sqlalchemy", "amqp=loud"]),
         ("api", "vendordata_dynamic_targets", ["a@http://u@h/"], ["http://h/"]),
+        ("ml2_type_vlan", "network_vlan_ranges", ["provider", "a:1:4094, b"], ["provider:100", "a:5:4", "a:1:4095", "a:0:3"]),
+        ("ml2_type_geneve", "vni_ranges", ["1:1000,2000:3000"], ["1000", "3:2", "a:b", "0:5", "1:16777216"]),
+        ("ml2_type_vxlan", "vni_ranges", ["1:16777215"], ["1-5"]),
+        ("ml2_type_gre", "tunnel_id_ranges", ["1:2"], ["2"]),
     ],
 )
 def test_values_that_nova_parses_itself(section, name, right, wrong):
     more = "[devices]\nenabled_mdev_types = nvidia-35\n" if section.startswith("mdev") else ""
+    file = "ml2_conf.ini" if section.startswith("ml2") else "nova.conf"
     for value in right:
-        assert [f for f in validate(f"{more}[{section}]\n{name} = {value}\n", "epoxy") if f.level == "error"] == [], value
+        found = validate(f"{more}[{section}]\n{name} = {value}\n", "epoxy", file=file)
+        assert [f for f in found if f.level == "error"] == [], value
     for value in wrong:
-        found = validate(f"{more}[{section}]\n{name} = {value}\n", "epoxy")
+        found = validate(f"{more}[{section}]\n{name} = {value}\n", "epoxy", file=file)
         assert [f.level for f in found] == ["error"] and ";" in found[0].message, value
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("['ComputeFilter', 'ImagePropertiesFilter']", False),
+        ('["ComputeFilter"]', False),
+        ("[]", False),
+        ("ComputeFilter,ImagePropertiesFilter", True),
+        ("", True),
+    ],
+)
+def test_the_text_of_a_list_is_none(text, right):
+    """As a template makes it that turns a list into a text."""
+    for release, section, name in (("zed", "filter_scheduler", "enabled_filters"), ("epoxy", "libvirt", "cpu_models")):
+        assert (errors(validate(f"[{section}]\n{name} = {text}\n", release)) == []) is right
+    assert errors(validate("[cache]\nmemcache_servers = [fd00::1]:11211,[fd00::2]\n", "zed")) == []
+    assert errors(validate("[DEFAULT]\nenabled_import_methods = [web-download]\n", "zed", file="glance-api.conf")) == []
+
+
+def test_json_that_is_nested_without_end_is_refused():
+    for name in ("alias", "device_spec"):
+        assert "is not JSON" in validate(f"[pci]\n{name} = {'[' * 100_000}\n", "epoxy")[-1].message
 
 
 def test_older_names_have_the_same_grammar():
@@ -325,8 +369,9 @@ def test_every_row_of_the_grammar_names_an_option_and_its_source():
     releases = [catalogue(name) for name in ("ocata", "zed", "epoxy", "hibiscus")]
     for row in data["values"]:
         assert row["source"] and row["form"] in grammar._FORMS
+        known = [catalogue("epoxy", row["file"])] if "file" in row else [*releases, catalogue("yoga")]
         for name in row["names"]:
-            assert any(name in cat.sections.get(row["section"], {}) for cat in [*releases, catalogue("yoga")]), row
+            assert any(name in cat.sections.get(row["section"], {}) for cat in known), row
     for row in data["relations"]:
         assert row["source"]
         for asked in (*row["if"], *row.get("unless", {})):
@@ -357,11 +402,22 @@ def test_every_row_of_the_grammar_names_an_option_and_its_source():
             },
             "exclude each other",
         ),
+        (
+            {"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"reserved_host_cpus": 2}, "compute": {"cpu_shared_set": "0"}}}},
+            "exclude each other",
+        ),
+        (overrides("compute", cpu_dedicated_set="4-7", cpu_shared_set="0-4"), "have a CPU in common"),
+        (overrides("compute", cpu_dedicated_set="0", cpu_shared_set="0-3,^1"), "have a CPU in common"),
     ],
 )
 def test_options_that_cannot_stand_together(variables, words):
     told = said(inventory(release="epoxy", **variables))
     assert len(told) == 1 and words in told[0] and told[0].startswith(f"compute1: {SECOND} [")
+
+
+@pytest.mark.parametrize(("dedicated", "shared"), [("4-7", "0-3"), ("0-7,^2", "2"), ("4-7", None)])
+def test_sets_of_cpus_that_have_none_in_common_are_right(dedicated, shared):
+    assert said(inventory(release="epoxy", **overrides("compute", cpu_dedicated_set=dedicated, cpu_shared_set=shared))) == []
 
 
 @pytest.mark.parametrize(
@@ -422,7 +478,19 @@ def test_a_section_with_a_line_break_is_refused():
             overrides("ovn", "neutron_ovn", "neutron_ovn_metadata_agent.ini", ovn_sb_connection="tcp:h:1"),
             "set openstack_controller_address",
         ),
-        (overrides("DEFAULT", "glance", "glance-api.conf", bind_port=9393), "the port is fixed"),
+        (overrides("DEFAULT", "glance", "glance-api.conf", bind_port=9393), "answers; leave it out; the port is fixed"),
+        (overrides("placement", project_name="other"), "the user's project and domains are fixed"),
+        (overrides("keystone_authtoken", "placement", "placement.conf", user_domain_name="Other"), "and domains are fixed"),
+        (overrides("neutron", ovs_bridge="br-x"), "the bridge is br-int"),
+        (
+            {
+                "openstack_network_backend": "openvswitch",
+                **overrides("ovs", "neutron_openvswitch", "openvswitch_agent.ini", integration_bridge="br-x"),
+            },
+            "the bridge is br-int",
+        ),
+        (overrides("uwsgi", "keystone", "keystone-uwsgi.ini", **{"http-socket": "0.0.0.0:5001"}), "set openstack_api_addresses"),
+        (overrides("uwsgi", "placement", "placement-api-uwsgi.ini", https=":5001"), "set openstack_api_addresses"),
     ],
 )
 def test_what_others_know_too_is_refused_with_the_variable(variables, words):
@@ -433,6 +501,13 @@ def test_what_others_know_too_is_refused_with_the_variable(variables, words):
 def test_the_same_value_is_no_change():
     same = overrides("DEFAULT", my_ip="10.0.0.12", state_path="/var/lib/nova", instances_path="/var/lib/nova/instances")
     assert said(inventory(release="epoxy", **same)) == []
+    same = {
+        **overrides("DEFAULT", instances_path="$state_path/instances"),
+        **overrides("vnc", "nova_controller", novncproxy_host="${my_ip}"),
+    }
+    assert said(inventory(release="epoxy", **same)) == []
+    told = said(inventory(release="epoxy", **overrides("DEFAULT", instances_path="$state_path/elsewhere")))
+    assert len(told) == 1 and "mount a file system" in told[0]
 
 
 @pytest.mark.parametrize("where", ["all", "controller"])
@@ -496,6 +571,18 @@ def test_overrides_that_replace_others_are_refused(files, first, second, tmp_pat
     line = str(found[0])
     assert "compute1: nova_compute_overrides: is set in " in line and "nova.conf [libvirt] images_type is lost" in line
     assert line.index(first) < line.index(second)
+
+
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [("nova_controller_policy", "controller"), ("nova_compute_qemu_conf", "compute1"), ("openstack_vendordata", "controller")],
+)
+def test_other_mappings_that_are_written_into_a_file_are_no_different(name, lost, tmp_path):
+    """A rule that restricts an API must not be lost because another group has one."""
+    group = "group_vars__controllers" if lost == "controller" else "group_vars__computes"
+    directory = write(tmp_path / "inventory", group_vars__all={name: {"a": "1", "b": "2"}}, **{group: {name: {"b": "3"}}})
+    (found,) = sources.check_overrides(of_directory(directory))
+    assert str(found).startswith(f"{lost}: {name}: is set in ") and ": a is lost; " in str(found)
 
 
 @pytest.mark.parametrize(

@@ -826,6 +826,17 @@ def test_rules_of_a_policy_are_written(variable, path):
     assert ("controller", path) not in texts(inventory())
 
 
+def test_libvirts_own_files_are_written_from_variables():
+    """On compute nodes alone, whole, and only where something is set."""
+    qemu, libvirtd = "/etc/libvirt/qemu.conf", "/etc/libvirt/libvirtd.conf"
+    assert not {path for _host, path in texts(inventory())} & {qemu, libvirtd}
+    made = texts(inventory(nova_compute_qemu_conf={"vnc_tls": True, "vnc_tls_x509_cert_dir": "/etc/pki/qemu"}))
+    assert made["compute1", qemu].splitlines()[1:] == ["vnc_tls = 1", 'vnc_tls_x509_cert_dir = "/etc/pki/qemu"']
+    assert not {("controller", qemu), ("compute1", libvirtd)} & set(made)
+    made = texts(inventory(ONE, nova_compute_libvirtd_conf={"max_clients": 99}))
+    assert made["allinone", libvirtd].splitlines()[1:] == ["max_clients = 99"]
+
+
 def test_vendor_data_is_where_it_is_read():
     data = {"site": {"dns": ["192.0.2.53"], "name": 'Zürich "1"'}}
     path = "/etc/nova/vendor_data.json"

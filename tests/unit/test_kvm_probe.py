@@ -60,3 +60,12 @@ def test_a_machine_that_is_not_known_has_no_kvm_for_us(kvm, monkeypatch):
 def test_every_machine_that_is_allowed_has_a_guest():
     shared = yaml.safe_load((ROLES / "openstack" / "vars" / "main" / "main.yml").read_text())
     assert set(shared["openstack_architectures"]) == set(load("kvm_probe").GUESTS)
+
+
+def test_every_machine_gets_what_its_guests_run_with():
+    """nova-compute-kvm is one package for all machines, and needs the emulator of x86_64 only."""
+    shared = yaml.safe_load((ROLES / "openstack/vars/main/main.yml").read_text(encoding="utf-8"))
+    packages = {machine: row["packages"] for machine, row in shared["openstack_architectures"].items()}
+    assert packages == {"x86_64": [], "aarch64": ["qemu-system-arm", "qemu-efi-aarch64"]}
+    (task, *_others) = yaml.safe_load((ROLES / "nova_compute/tasks/main.yml").read_text(encoding="utf-8"))
+    assert "+ openstack_host_architecture.packages" in task["openstack_packages"]["names"]

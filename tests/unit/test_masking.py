@@ -1,5 +1,7 @@
 """Secrets in what programs say: lines of logs, and tracebacks (test_config_files.py has those of files)."""
 
+import time
+
 import pytest
 from harness import load
 
@@ -45,6 +47,14 @@ def test_there_is_one_word_for_what_is_hidden():
         catalogue.mask("DEFAULT", "url", "a://b:canary@c"),
     ]
     assert said == [f"password = {HIDDEN}", f"password = {HIDDEN}", f"a://b:{HIDDEN}@c", HIDDEN, f"a://b:{HIDDEN}@c"]
+
+
+@pytest.mark.parametrize("text", ["http://a:9292,", "a://u:canary@h,", "://a:"])
+def test_many_urls_are_read_once(text):
+    began = time.monotonic()
+    shown = without_passwords("x://u:canary@h " + text * 20_000)
+    assert time.monotonic() - began < 5  # minutes, once
+    assert "canary" not in shown
 
 
 def test_a_traceback_loses_its_password():

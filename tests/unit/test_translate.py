@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from kilonova.config import conf
 from kilonova.config.catalogue import catalogue, errors, validate
 from kilonova.config.catalogue.changes import _lives
+from kilonova.config.catalogue.check import Values
 from kilonova.config.releases import NEWEST, RELEASES, find, releases_between
 from kilonova.config.translate import main, table, translate
 
@@ -469,7 +471,10 @@ def test_other_credentials_of_keystone_v2():
     assert read["keystone_authtoken", "username"] == "b"
 
 
-@pytest.mark.parametrize(("driver", "expected"), [("vmwareapi.VMwareVCDriver", "de"), ("libvirt.LibvirtDriver", None)])
+@pytest.mark.parametrize(
+    ("driver", "expected"),
+    [("vmwareapi.VMwareVCDriver", "de"), ("nova.virt.vmwareapi.VMwareVCDriver", "de"), ("libvirt.LibvirtDriver", None)],
+)
 def test_the_keymap_of_vmware(driver, expected):
     text = f"[DEFAULT]\ncompute_driver = {driver}\n[vnc]\nkeymap = de\n"
     read, did, _ = values(text, "queens", "zed")
@@ -480,6 +485,9 @@ def test_the_keymap_of_vmware(driver, expected):
 @pytest.mark.parametrize(("text", "old", "new", "action", "words"), [
     ("[api]\nuse_forwarded_for = true", "zed", "2024.1", "attention", "[oslo_middleware] enable_proxy_headers_parsing = true"),
     ("[api]\nuse_forwarded_for = false", "zed", "2024.1", "dropped", "HTTPProxyToWSGI"),
+    ("[DEFAULT]\nuse_forwarded_for = yes", "ocata", "2026.2", "attention", "HTTPProxyToWSGI"),
+    ("[api]\nuse_forwarded_for = true\n[oslo_middleware]\nenable_proxy_headers_parsing = true", "zed", "2024.1", "dropped",
+     "HTTPProxyToWSGI"),
     ("[placement_database]\nconnection = mysql+pymysql://a:b@c/d", "stein", "train", "attention", "placement.conf"),
     ("[placement]\nrandomize_allocation_candidates = true", "stein", "zed", "attention", "placement.conf"),
     ("[cells]\nname = a\nenable = True", "queens", "zed", "attention", "Cells v2"),
@@ -512,13 +520,21 @@ BAD = [
     ("[cinder]\ncatalog_info = volumev2:cinderv2:internalURL", "pike", "queens 2026.2", "warning", "volumev3"),
     ("[cinder]\ncatalog_info = volume:cinder:internalURL", "pike", "zed", "warning", "volumev3"),
     ("[cinder]\nendpoint_template = http://h:8776/v1/%(project_id)s", "pike", "queens", "warning", "/v3"),
+    ("[cinder]\nendpoint_template = http://h/volume/v2.0/%(project_id)s", "pike", "queens 2026.2", "warning", "/v3"),
+    ("[cinder]\nendpoint_template = http://h/volume/%(project_id)s", "pike", "zed", "warning", "/v3"),
+    ("[cinder]\nendpoint_template = http://h/v3/%(project_id)s", "pike zed", "", "warning", "/v3"),
+    ("[cinder]\nendpoint_template =", "pike zed", "", "warning", "/v3"),
     ("[upgrade_levels]\ncompute = mitaka", "", "ocata zed 2026.2", "warning", "auto"),
     ("[upgrade_levels]\nconductor = 3.0", "", "ocata zed 2026.2", "warning", "remove it"),
+    ("[upgrade_levels]\ncompute = auto", "ocata zed 2026.2", "", "warning", "calls fail"),
+    ("[upgrade_levels]\nconductor = auto", "", "ocata zed 2026.2", "warning", "calls fail"),
+    ("[upgrade_levels]\nbaseapi = auto", "", "ocata 2026.2", "warning", "calls fail"),
     ("[scheduler]\ndriver = caching_scheduler", "rocky", "stein victoria", "error", "filter_scheduler"),
     ("[scheduler]\ndriver = nova.scheduler.chance.ChanceScheduler", "", "stein", "error", "filter_scheduler"),
     ("[neutron]\nauth_type = v2password", "pike", "queens zed", "warning", "user_domain_name"),
     ("[placement]\nauth_type = v2token", "pike", "zed", "warning", "v2.0"),
     ("[neutron]\nauth_url = http://c:5000/v2.0/", "pike", "queens zed", "warning", "without the version"),
+    ("[placement]\nauth_url = http://c:5000/v2.0/tokens", "pike", "queens zed", "warning", "without the version"),
     ("[keystone_authtoken]\nwww_authenticate_uri = http://c:5000/v2.0", "", "queens zed", "warning", "without the version"),
     ("[barbican]\nauth_endpoint = http://c:5000/v2.0", "pike", "queens", "warning", "without the version"),
     ("[keystone_authtoken]\nauth_version = v2.0", "pike", "zed", "warning", "v3"),
@@ -538,6 +554,11 @@ BAD = [
     ),
     ("[database]\nconnection = mysql://u:p@h/nova", "train", "ussuri zed", "warning", "mysql+pymysql"),
     ("[api_database]\nconnection = mysql://u:p@h/nova", "train", "zed", "warning", "mysql+pymysql"),
+    ("[database]\nconnection = mysql+mysqldb://u:p@h/nova", "train", "ussuri 2026.2", "warning", "mysql+pymysql"),
+    ("[database]\nconnection = mysql+pymysql://u:p@h/nova", "train zed 2026.2", "", "warning", "mysql+pymysql"),
+    ("[database]\nslave_connection = postgres://u:p@h/nova", "wallaby", "xena zed", "error", "postgresql://"),
+    ("[api_database]\nconnection = postgres+psycopg2://u:p@h/nova", "wallaby", "zed", "error", "postgresql://"),
+    ("[database]\nconnection = postgresql://u:p@h/nova", "wallaby zed", "", "error", "SQLAlchemy"),
     ("[DEFAULT]\nforce_raw_images = false\n[libvirt]\nimages_type = rbd", "stein", "train zed", "error", "rbd"),
     ("[DEFAULT]\nforce_raw_images = false\n[libvirt]\nimages_type = qcow2", "train zed", "", "error", ""),
     ("[key_manager]\nbackend = nova.keymgr.barbican.BarbicanKeyManager", "", "queens zed", "error", "castellan"),
@@ -571,6 +592,8 @@ def test_addresses_of_glance_get_what_nova_put_before_them():
     text = "[DEFAULT]\nmy_ip = 192.0.2.1\nstate_path = https://h\n[glance]\napi_servers = $my_ip:9292,$state_path:9292\n"
     assert values(text, "ocata", "zed")[0]["glance", "api_servers"] == "http://$my_ip:9292,$state_path:9292"
     assert values("[glance]\napi_servers = 192.0.2.10:9292\n", "ocata", "pike")[1]["api_servers"] == "kept"
+    read, _, _ = values("[glance]\napi_servers = HTTPS://a,[fd00::1]:9292\n", "ocata", "zed")
+    assert read["glance", "api_servers"] == "HTTPS://a,http://[fd00::1]:9292"
     read, did, _ = values("[glance]\napi_servers = http://a,https://b\n", "ocata", "zed")
     assert did["api_servers"] == "kept"
     assert "makes every request to Glance fail" in str(validate("[glance]\napi_servers = a:9292\n", "2026.2"))
@@ -583,6 +606,8 @@ def test_values_that_have_one_right_form_are_written_so():
     assert read["DEFAULT", "compute_driver"] == "libvirt.LibvirtDriver"
     read, _, _ = values("[key_manager]\napi_class = nova.keymgr.barbican.BarbicanKeyManager\n", "ocata", "zed")
     assert read["key_manager", "backend"] == "barbican"
+    read, _, _ = values("[api_database]\nconnection = postgres+psycopg2://u:p@h/n\n", "ocata", "zed")
+    assert read["api_database", "connection"] == "postgresql+psycopg2://u:p@h/n"
     _, did, _ = values("[key_manager]\napi_class = nova.keymgr.conf_key_mgr.ConfKeyManager\n", "ocata", "zed")
     assert did["api_class"] == "renamed"
     # a list in another option, of which a filter is gone
@@ -646,6 +671,7 @@ def test_a_retired_header_goes_only_when_nothing_is_below_it():
     "[vault]\nroot_token_id = s.GEHEIM", "[vault]\napprole_role_id = GEHEIM", "[profiler]\nhmac_keys = GEHEIM,GEHEIM2",
     "[profiler]\nconnection_string = redis://GEHEIM@h", "[cache]\nbackend_argument = password:GEHEIM",
     "[neutron]\nauth_type = v3oauth1\naccess_key = GEHEIM\nconsumer_secret = GEHEIM", "[bogus]\nurl = x://u:GE/HEIM@h/",
+    "[bogus]\napikey = GEHEIM",
     "[bogus]\napi_keys = GEHEIM", "[bogus]\nadmin_pwd = GEHEIM", "[keystone_authtoken]\nadmin_token = GEHEIM",
     "[DEFAULT]\ninstance_name_template = $ldap_dns_password\nldap_dns_password = GEHEIM",
     "[DEFAULT]\nrpc_backend = GEHEIM GEHEIM",
@@ -758,6 +784,59 @@ SETTING = st.one_of(
 def test_any_options_with_any_values(settings_, old, steps, between):
     text = "".join(f"[{section}]\n{between}{name} = {value}\n{between}" for (section, name), value in settings_)
     check(text, old, RELEASES[min(old.nova - 15 + steps, 19)])
+
+
+def legal(spec, default, number):
+    """A value that an option of this type takes, other than its default where there is one."""
+    kind = spec["type"]
+    if spec.get("choices"):
+        return str(next((c for c in spec["choices"] if c not in ("", None, default)), spec["choices"][0]))
+    if kind in ("Integer", "Port", "Float"):
+        low, high = spec.get("min") or 0, spec.get("max")
+        return str(next((n for n in (low + number % 7, low, high) if n is not None and (high is None or n <= high)), low))
+    if kind == "List":
+        text = legal(spec.get("item", {"type": "String"}), None, number)
+        return f"[{text}]" if spec.get("bounds") else text
+    kinds = {
+        "Boolean": "false" if default is True else "true",
+        "IPAddress": "192.0.2.7",
+        "URI": "http://192.0.2.7/",
+        "Dict": "a:b",
+    }
+    return kinds.get(kind, f"text{number}")
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.randoms(use_true_random=False), st.sampled_from(RELEASES), st.integers(0, 19))
+def test_what_counted_still_counts_or_is_pointed_out(random, old, steps):
+    """Any options of a release, under any of their names, with values that they take: none is lost or other, unsaid."""
+    new = RELEASES[min(old.nova - 15 + steps, 19)]
+    options = [o for s, known in catalogue(old).sections.items() if s[0] != "{" and s[-1] != "*" for o in known.values()]
+    lines = []
+    for number, option in enumerate(random.sample(options, 30)):
+        names = [(option.section, option.dest), *(a for a in option.aliases if a[0][-1] != "*")]
+        for section, name in random.sample(names, random.randint(1, min(2, len(names)))):
+            lines.append((section, name, legal(option.spec, option.default, number)))
+    random.shuffle(lines)
+    wrong = {(f.section, f.option) for f in errors(validate("".join(f"[{s}]\n{n} = {v}\n" for s, n, v in lines), old))}
+    text = "".join(f"[{s}]\n{n} = {v}\n" for s, n, v in lines if (s, n) not in wrong)
+    result = check(text, old, new)
+    items = conf.read(text).items
+    before, after = Values(catalogue(old), items), Values(catalogue(new), conf.read(result.text).items)
+    for record, item in zip(result.records, items, strict=True):
+        option = catalogue(old).resolve(item.section, item.name)[0]
+        names = [(option.section, option.dest), *option.aliases]
+        counts = (item.section, item.name) == next(name for name in names if name in before.set)
+        if option.multi or not counts or before.set[item.section, item.name] != item.value or record.action == "attention":
+            continue
+        if record.new_option == "transport_url" != item.name:
+            continue  # one of its parts
+        if record.new_option:
+            now = catalogue(new).get(record.new_section, record.new_option)
+            assert after.effective(now) == item.value, record
+        elif "is read before it" in record.reason:
+            winner = re.findall(r"\[(\S+)\] (\S+) in the same file", record.reason)[-1]
+            assert catalogue(old).resolve(*winner)[0] is not option, record  # another option, of which it was only later an alias
 
 
 @given(st.text(), st.sampled_from(RELEASES))

@@ -18,7 +18,7 @@ Holds = Callable[[Sequence[str]], bool]
 
 
 # An option of these sections is a library's, and is renamed or dropped for all services alike.
-LIBRARIES = ("keystone_authtoken", "oslo_messaging_rabbit", "oslo_policy")
+LIBRARIES = ("keystone_authtoken", "oslo_messaging_notifications", "oslo_messaging_rabbit", "oslo_middleware", "oslo_policy")
 
 
 def is_about(row: Mapping[str, Any], file: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +130,17 @@ def _json(value: Any) -> str:
 # ------------------------------------------------------------------------------------------------------------- reading
 
 
+# A list that Python or YAML wrote: an address of IPv6 has no quotes.
+_LITERAL = re.compile(r"""\s*\[\s*(["'].*)?\]\s*$""", re.DOTALL)
+
+
 def wrong(option: Option, text: str, release: Release) -> str | None:
     """Return what is wrong with the text of one value by Nova's own grammar, and the remedy; None when nothing is.
 
     `text` is what oslo.config's type has accepted.
     """
+    if option.spec["type"] == "List" and not option.spec.get("bounds") and _LITERAL.match(text):
+        return "is the text of a list, of which brackets and quotes would be a part of the elements; write a list in YAML, or A,B"
     name = form(option)
     if not name or not text.strip():
         return None
@@ -148,7 +154,7 @@ def wrong(option: Option, text: str, release: Release) -> str | None:
 def _decoded(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         what = "is not JSON, and Nova reads it as JSON; write a mapping in YAML"
         raise ValueError(f'{what}, or text such as {{"vendor_id": "8086", "product_id": "154d"}}') from None
 
@@ -205,6 +211,11 @@ def _device_spec(text: str, _release: Release) -> None:
 
 
 def _cpu_set(text: str, _release: Release) -> None:
+    _cpus(text)
+
+
+def _cpus(text: str) -> set[int]:
+    """The CPUs of a set."""
     chosen: set[int] = set()
     refused: set[int] = set()
     for rule in filter(None, map(str.strip, text.split(","))):
@@ -216,6 +227,7 @@ def _cpu_set(text: str, _release: Release) -> None:
         (refused if match[1] else chosen).update(range(int(match[2]), int(match[3] or match[2]) + 1))
     if not chosen - refused:
         raise ValueError("leaves no CPU; write e.g. 4-12,^8,15")
+    return chosen - refused
 
 
 _PAGES = "is not a reservation of huge pages; write node, size and count, e.g. node:0,size:2048,count:64"
@@ -296,6 +308,21 @@ def _vendordata_targets(text: str, _release: Release) -> None:
     _each(text, r"[^@\s]+@\S+", "has no name before its URL, and Nova skips it; write name@URL")
 
 
+def _vlan_ranges(text: str, _release: Release) -> None:
+    _ranges(text, r"[^:\s]+(?::(\d+):(\d+))?", 4094, "is not a physical network with its VLANs; write e.g. provider:100:199")
+
+
+def _tunnel_ranges(text: str, _release: Release) -> None:
+    _ranges(text, r"(\d+):(\d+)", 2**24 - 1, "is not a range of network identifiers; write first:last, e.g. 1:1000")
+
+
+def _ranges(text: str, pattern: str, most: int, what: str) -> None:
+    for number, element in enumerate(map(str.strip, text.split(",")), start=1):
+        match = re.fullmatch(pattern, element, re.ASCII)
+        if element and not (match and (match[1] is None or 1 <= int(match[1]) <= int(match[2]) <= most)):
+            raise ValueError(f"element {number} {what}")
+
+
 _FORMS: dict[str, Callable[[str, Release], None]] = {
     "pci_alias": _alias,
     "pci_device_spec": _device_spec,
@@ -310,6 +337,8 @@ _FORMS: dict[str, Callable[[str, Release], None]] = {
     "name_template": _name_template,
     "log_levels": _log_levels,
     "vendordata_targets": _vendordata_targets,
+    "vlan_ranges": _vlan_ranges,
+    "tunnel_ranges": _tunnel_ranges,
 }
 
 
@@ -328,13 +357,24 @@ def conflicts(values: Mapping[str, str]) -> Iterator[str]:
     for row in _data()["relations"]:
         asked, unless = row["if"], row.get("unless", {})
         if all(_holds(values.get(name), wanted) for name, wanted in asked.items()) and not (
-            unless and all(_holds(values.get(name), wanted) for name, wanted in unless.items())
+            (unless and all(_holds(values.get(name), wanted) for name, wanted in unless.items()))
+            or ("share_cpus" in row and not _share_cpus(values[name] for name in asked))
         ):
             yield f"{next(iter(asked))}: {row['what']}; {row['remedy']}"
 
 
+def _share_cpus(texts: Iterable[str]) -> bool:
+    """Whether one CPU is in all of these sets; what is no set is told elsewhere."""
+    try:
+        return bool(set.intersection(*map(_cpus, texts)))
+    except ValueError:
+        return False
+
+
 def _holds(text: str | None, wanted: bool | str) -> bool:
     """Whether a value is what a relation requires; an unset one is neither true nor false."""
+    if wanted == "set":  # 0 is a CPU
+        return bool(text and text.strip())
     if isinstance(wanted, str):
         return text == wanted
     said = "" if text is None else text.strip().lower()

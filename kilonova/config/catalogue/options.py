@@ -84,7 +84,7 @@ def package(release: Release, file: str = NOVA) -> str:
 # ------------------------------------------------------------------------------------------------------------ secrets
 
 _SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase|code|$)|pwd|secret|token(_id|s)?$|(^|_)keys?$|credential|(^|_)connection(_string)?$|transport_url"
+    r"pass(word|wd|phrase|code|$)|pwd|secret|token(_id|s)?$|(^|_|api)keys?$|credential|(^|_)connection(_string)?$|transport_url"
     # osprofiler's keys, Vault's roles, what OpenID Connect and OAuth log in with, and what is handed to a cache's backend
     r"|hmac|role_id$|^assertion$|^code$|backend_argument",
     re.I,
