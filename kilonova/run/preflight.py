@@ -19,7 +19,7 @@ SHORTEST = 16
 # A long secret must have this many different characters; 0000000000000000 is not a secret.
 DIFFERENT = 6
 OPEN_CACHE = (
-    "is not on the loopback interface, and anyone who can write to memcached can run code in the services that read it; "
+    "is not on the loopback interface, and anyone who can write to it can run code in the services that read it; "
     "write 127.0.0.1:11211"
 )
 SECRETS_REMEDY = "run `make secrets INVENTORY=...`, which writes a strong one, or set it in group_vars/all/secrets.yml"
@@ -94,6 +94,8 @@ def check_addresses(hosts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
                 if variable == "openstack_management_address":
                     what, remedy = "is not set", "set it in the inventory to the host's address on the management network"
                     problems.append(Problem(host, variable, "", what, remedy))
+                elif value == "":
+                    problems.append(Problem(host, variable, "", "is empty", "write an address, or remove the line"))
                 continue
             try:
                 address = ipaddress.ip_address(str(value))
@@ -124,7 +126,7 @@ def check_tls(hosts: Mapping[str, Mapping[str, Any]], is_own: Callable[[str], bo
             remedy = "set http, or set openstack_internal_host to the host that terminates TLS in front of it"
             what = what.format(f"openstack_internal_host ({internal})")
             problems.append(Problem(host, "openstack_internal_scheme", scheme, what, remedy))
-        elif url.startswith("https:") and is_own(_host_of(url)):
+        elif url.lower().startswith("https:") and is_own(_host_of(url)):
             remedy = "write http, or the host that terminates TLS in front of it"
             problems.append(Problem(host, "openstack_auth_url", url, what.format(_host_of(url)), remedy))
     return problems
