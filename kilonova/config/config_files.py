@@ -22,6 +22,7 @@ share it. All data is of built-in types: what comes from Ansible's templar passe
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache, lru_cache
@@ -143,6 +144,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["oslo_value"] = conf.quote
     environment.filters["ini_value"] = _ini_value
+    environment.filters["libvirt_name"] = _libvirt_name
     environment.filters["libvirt_value"] = _libvirt_value
     environment.filters["shell"] = shlex.quote
     environment.filters["bool"] = boolean
@@ -166,6 +168,13 @@ def _ini_value(value: Any) -> str:
     if any(character in text for character in "\n\r\0"):
         raise ValueError("a line break or NUL cannot stand in a configuration value; write it on one line")
     return text
+
+
+def _libvirt_name(name: Any) -> str:
+    """The name of a setting of libvirt's own files."""
+    if not isinstance(name, str) or not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise ValueError(f"{name!r} is not the name of a setting of libvirt; write one of small letters, digits and underscores")
+    return name
 
 
 def _libvirt_value(value: Any) -> str:

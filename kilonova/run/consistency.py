@@ -346,13 +346,13 @@ def _networks_of_overrides(inventory: inventories.Inventory, hosts: Iterable[str
             ("/linuxbridge_agent.ini", "linux_bridge", "physical_interface_mappings"),
             ("/linuxbridge_agent.ini", "linux_bridge", "bridge_mappings"),
         ):
-            known |= {pair.partition(":")[0] for pair in _items(_written(inventory.host(name), end, section).get(option))}
+            known |= {pair.partition(":")[0] for pair in _items((_written(inventory.host(name), end, section) or {}).get(option))}
     own = map(str, _value(controller, "neutron_controller_flat_networks", []))
     for section, option, ours in (
         ("ml2_type_flat", "flat_networks", {*own, "*"}),
         ("ml2_type_vlan", "network_vlan_ranges", set()),
     ):
-        for text in _items(_written(controller, "/ml2_conf.ini", section).get(option)):
+        for text in _items((_written(controller, "/ml2_conf.ini", section) or {}).get(option)):
             network = text.partition(":")[0]
             if network not in known | ours:
                 what = "is not in any host's openstack_bridge_mappings"
@@ -383,20 +383,20 @@ def _ports(host: inventories.Host) -> Iterator[Wrong]:
             what = f"is the port of {taken[port]} on this host, and {unit} needs its own port"
             yield variable, str(port), what, "set another port"
         taken.setdefault(port, unit)
-    for option, value in _written(host, "/rabbitmq.conf", "DEFAULT").items():
+    for option, value in (_written(host, "/rabbitmq.conf", "DEFAULT") or {}).items():
         port = str(value).rpartition(":")[2]
         if option.startswith("listeners.") and option != "listeners.tcp.openstack" and port.isdecimal() and int(port) in taken:
             what = f"is the port of {taken[int(port)]} on this host, and a listener needs its own port"
             yield "rabbitmq_overrides", f"rabbitmq.conf [DEFAULT] {option}: {value}", what, "set another port"
 
 
-def _written(host: inventories.Host, end: str, *sections: str) -> dict[str, Any]:
-    """What sections of the host's file whose path has this end say, option by option; nothing if there is no such file."""
+def _written(host: inventories.Host, end: str, *sections: str) -> dict[str, Any] | None:
+    """What sections of the host's file whose path has this end say, option by option; None if the file cannot be made."""
     try:
         entry = next((entry for entry in host.files() if str(entry["path"]).endswith(end)), None)
         found = config_files.sections_of(entry) if entry else {}
     except (ValueError, KeyError):
-        return {}  # the file's own check says why
+        return None  # the file's own check says why
     return {option: value for section in sections for option, (value, _layer) in found.get(section, {}).items()}
 
 
@@ -433,11 +433,13 @@ def _connections(host: inventories.Host) -> Iterator[Wrong]:
         return
     workers = int(_value(host, "openstack_workers", 1))
     written = _written(host, "/99-openstack.cnf", "mysqld", "server", "mariadb", "mariadbd")
+    if written is None:
+        return
     # MariaDB takes dashes and underscores for the same, and the last line counts.
     texts = [str(value) for name, value in written.items() if name.replace("-", "_") == "max_connections"]
-    most = [int(text) for text in texts if text.isdecimal()]
-    if len(most) < len(texts):
+    if not all(text.isdecimal() for text in texts):
         return  # the file's own check says why
+    most = [int(text) for text in texts]
     most = most[-1] if most else MARIADB_CONNECTIONS
     needed = POOL * SERVICES * workers
     if most < needed:
@@ -510,6 +512,8 @@ def _urls(host: inventories.Host) -> Iterator[Wrong]:
         text = str(_value(host, variable, ""))
         parts = urlsplit(text)
         shown = _without_login(text)
+        if not text:  # only the host knows it
+            continue
         if "@" in parts.netloc:
             yield variable, shown, "contains a user or password", "remove it; services log in with their own accounts"
         elif not parts.path.rstrip("/").endswith("/v3") or parts.query or "#" in text:
@@ -523,6 +527,8 @@ def _urls(host: inventories.Host) -> Iterator[Wrong]:
     for variable in PUBLIC:
         text = str(_value(host, variable, ""))
         parts = urlsplit(text)
+        if not text:
+            continue
         if "@" in parts.netloc:
             yield variable, _without_login(text), "contains a user or password", "remove it; users log in with their own accounts"
         elif parts.query or "#" in text:
@@ -664,7 +670,7 @@ def unreachable(address: Any) -> str:
 
 def _overlay(inventory: inventories.Inventory, controller: inventories.Host, hosts: Iterable[str]) -> Iterator[tuple[str, Wrong]]:
     """The ends of all tunnels have the version that the server expects ([ml2] overlay_ip_version); with the host."""
-    wanted = str(_written(controller, "/ml2_conf.ini", "ml2").get("overlay_ip_version", 4))
+    wanted = str((_written(controller, "/ml2_conf.ini", "ml2") or {}).get("overlay_ip_version", 4))
     for name in hosts:
         text = _value(inventory.host(name), "openstack_tunnel_address")
         address = _ip(text)

@@ -98,6 +98,8 @@ def check_addresses(hosts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
                     problems.append(Problem(host, variable, "", "is empty", "write an address, or remove the line"))
                 continue
             try:
+                if "%" in str(value):  # an interface of this host means nothing to others
+                    raise ValueError
                 address = ipaddress.ip_address(str(value))
             except ValueError:
                 remedy = "write an address such as 10.0.0.11, without a prefix length"

@@ -254,7 +254,7 @@ def units(host: inventories.Host) -> dict[str, tuple[str, int] | None]:
             for unit in host.find(name):
                 if not unit.get("runs", True):
                     continue
-                answers = str(unit.get("answers") or "")
+                answers = "" if inventories.first_undefined(unit) else str(unit.get("answers") or "")
                 parts = urlsplit(answers if "://" in answers else f"//{answers}")
                 port = re.search(r":([0-9]+)(?:/[^:]*)?$", answers)  # an IPv6 address may be written without brackets
                 found[unit["name"]] = (parts.hostname or "*", int(port[1])) if port else found.get(unit["name"])
@@ -278,7 +278,7 @@ def specs() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _is_address(text: str) -> bool:
-    return addresses_.parsed(text) is not None
+    return addresses_.parsed(text) is not None and "%" not in text
 
 
 def _is_host(text: str) -> bool:
@@ -343,7 +343,7 @@ FORMS: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
     ("_vni_ranges", _is_range, "is not a range of network identifiers", "write first:last between 1 and 16777215, e.g. 1:1000"),
     (
         "_region",
-        lambda text: bool(re.fullmatch(r"[\w.-]+", text)),
+        lambda text: bool(re.fullmatch(r"[\w.-]{1,255}", text, re.ASCII)),
         "is not a valid region name",
         "write letters, digits, dots, dashes and underscores, e.g. RegionOne",
     ),
@@ -507,7 +507,8 @@ def _reading(host: inventories.Host, name: str) -> tuple[Any, list[Wrong]]:
     if facts:
         what = f"uses {' and '.join(facts)}, and runs do not gather facts"
         return None, [(name, "", what, f"write the value itself{place()}")]
-    if inventories.needs_host(undefined):
+    # Of what the inventory has itself, only what names a host's report has to wait for it.
+    if inventories.needs_host(undefined) and (not host.is_set(name) or "openstack_host" in f"{host.raw(name)} {undefined}"):
         return missing, []
     return None, [(name, "", f"cannot be read: {undefined}", f"define it, or correct the template{place()}")]
 

@@ -536,3 +536,11 @@ def test_a_value_that_libvirts_own_files_cannot_hold(value):
     entry = {"path": "/etc/libvirt/qemu.conf", "template": "libvirt.conf.j2", "variables": {"settings": {"name": value}}}
     with pytest.raises(ValueError, match=r"/etc/libvirt/qemu\.conf"):
         render(entry)
+
+
+@pytest.mark.parametrize("name", ["user\nroot", "user = x", "Max_core", "", "#user", 5, True])
+def test_a_name_of_libvirts_files_is_one(name):
+    """libvirt's own names are of small letters; any other could be a line of its own."""
+    entry = {"path": "/etc/libvirt/qemu.conf", "template": "libvirt.conf.j2", "variables": {"settings": {name: 1}}}
+    with pytest.raises(ValueError, match=r"/etc/libvirt/qemu\.conf: .* is not the name of a setting of libvirt"):
+        render(entry)

@@ -144,7 +144,7 @@ def test_addresses_of_their_own_are_right():
                 {MANAGEMENT: value},
                 f"b: {MANAGEMENT} = {value}: is not an IP address; write an address such as 10.0.0.11, without a prefix length",
             )
-            for value in ("10.0.0.11/24", "10.0.0.256", "controller", "10.0.0.012")
+            for value in ("10.0.0.11/24", "10.0.0.256", "controller", "10.0.0.012", "fd00::11%eth0")
         ),
         *(
             (
