@@ -23,6 +23,8 @@ OPEN_CACHE = (
     "write 127.0.0.1:11211"
 )
 SECRETS_REMEDY = "run `make secrets INVENTORY=...`, which writes a strong one, or set it in group_vars/all/secrets.yml"
+# That writes only what is missing.
+REPLACED = "remove it and run `make secrets INVENTORY=...`, which writes a strong one"
 
 
 def check_groups(groups: Mapping[str, Sequence[str]]) -> list[Problem]:
@@ -153,7 +155,7 @@ def check_secrets(values: Mapping[str, Any], descriptions: Mapping[str, str], wh
             problems.append(Problem(where, name, "", f"is not set ({description})", SECRETS_REMEDY))
             continue
         if not isinstance(value, (str, int, float)) or isinstance(value, bool):
-            problems.append(Problem(where, name, "", "is not a text", "write one in quotes, or " + SECRETS_REMEDY))
+            problems.append(Problem(where, name, "", "is not a text", "write one in quotes, or " + REPLACED))
             continue
         text = str(value)
         impossible = next((what for part, what in IMPOSSIBLE.items() if part in text), None)
@@ -162,12 +164,12 @@ def check_secrets(values: Mapping[str, Any], descriptions: Mapping[str, str], wh
             problems.append(Problem(where, name, "", what, "choose another value"))
         elif len(text) < SHORTEST:
             what = f"is weak ({len(text)} characters)"
-            problems.append(Problem(where, name, "", what, f"use at least {SHORTEST} characters, or {SECRETS_REMEDY}"))
+            problems.append(Problem(where, name, "", what, f"use at least {SHORTEST} characters, or {REPLACED}"))
         elif len(set(text)) < DIFFERENT:
             what = f"is weak ({len(set(text))} different characters)"
-            problems.append(Problem(where, name, "", what, SECRETS_REMEDY))
+            problems.append(Problem(where, name, "", what, REPLACED))
         elif text.lower() in placeholders:
-            problems.append(Problem(where, name, "", "is weak (the install guide's placeholder)", SECRETS_REMEDY))
+            problems.append(Problem(where, name, "", "is weak (the install guide's placeholder)", REPLACED))
         elif text in users:
             what = f"has the same value as {users[text]}"
             problems.append(Problem(where, name, "", what, "give each secret its own value"))

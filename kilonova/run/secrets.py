@@ -426,6 +426,8 @@ def _nodes(text: str, path: Path) -> dict[str, yaml.Node]:
         raise ValueError(f"{path}: {where}not one YAML mapping with a line for each variable") from None
     except RecursionError:
         raise ValueError(f"{path}: brackets are nested too deeply") from None
+    if node is not None and node.tag == "tag:yaml.org,2002:null":  # as the line that begins a document, and nothing after it
+        node = None
     if node is not None and not isinstance(node, yaml.MappingNode):
         raise ValueError(f"{path} is not a mapping of variables")
     for key, _value in node.value if node else ():

@@ -203,6 +203,13 @@ def test_an_encrypted_file_that_lacks_some_is_named(inventory, monkeypatch):
         generate(inventory)
 
 
+@pytest.mark.parametrize("text", ["---\n", "# mine\n---\n", ""])
+def test_a_file_without_variables_gets_them(text, inventory):
+    path = written(inventory, text)
+    assert generate(inventory) == (path, list(names()))
+    assert path.read_text().startswith(text)
+
+
 @pytest.mark.parametrize("empty", ["openstack_nova_pass:", "openstack_nova_pass: # later", 'openstack_nova_pass: ""'])
 def test_what_is_empty_in_the_file_is_filled(empty, inventory):
     written(inventory, f"# mine\n{empty}\nopenstack_admin_pass: 0123456789abcdef\n")
