@@ -89,6 +89,7 @@ def check(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Proble
         host = inventory.host(name)
         networks = _flat_networks(inventory, hosts)
         for rows in (
+            _bounds(host),
             _ports(host),
             _servers(host),
             _connections(host),
@@ -398,6 +399,38 @@ def _written(host: inventories.Host, end: str, *sections: str) -> dict[str, Any]
     except (ValueError, KeyError):
         return None  # the file's own check says why
     return {option: value for section in sections for option, (value, _layer) in found.get(section, {}).items()}
+
+
+# Options whose values have the bounds of a variable, also where an override sets them: end of the file's path, section, option.
+BOUND = (
+    ("/keystone.conf", "token", "expiration", "keystone_token_expiration"),
+    ("/ml2_conf.ini", "ml2_type_vxlan", "vni_ranges", "neutron_controller_vni_ranges"),
+    ("/ml2_conf.ini", "ml2_type_geneve", "vni_ranges", "neutron_controller_vni_ranges"),
+    ("/nova.conf", "DEFAULT", "osapi_compute_workers", "openstack_workers"),
+    ("/nova.conf", "DEFAULT", "metadata_workers", "openstack_workers"),
+    ("/nova.conf", "conductor", "workers", "openstack_workers"),
+    ("/nova.conf", "scheduler", "workers", "openstack_workers"),
+    ("/glance-api.conf", "DEFAULT", "workers", "openstack_workers"),
+    ("/neutron.conf", "DEFAULT", "api_workers", "openstack_workers"),
+    ("/neutron.conf", "DEFAULT", "rpc_workers", "openstack_workers"),
+    *(
+        (f"/{api}-uwsgi.ini", "uwsgi", "processes", "openstack_workers")
+        for api in ("keystone", "glance-api", "placement-api", "nova-api", "nova-api-metadata", "neutron-api")
+    ),
+)
+
+
+def _bounds(host: inventories.Host) -> Iterator[Wrong]:
+    from kilonova.run.variables import check_value, specs
+
+    known = {name: attributes for role in specs().values() for name, attributes in role.items()}
+    for end, section, option, variable in BOUND:
+        for text in _items((_written(host, end, section) or {}).get(option)):
+            # Networking does without workers, if it is told to; what another option says is not known here.
+            if "$" in text or (text == "0" and variable == "openstack_workers"):
+                continue
+            for _name, shown, what, remedy in check_value(variable, text, known[variable]):
+                yield f"{end[1:]} [{section}] {option}", shown, what, remedy
 
 
 def _servers(host: inventories.Host) -> Iterator[Wrong]:

@@ -183,6 +183,11 @@ def listened(host: inventories.Host) -> dict[str, Any]:
     return {f"openstack_api_addresses[{at}]": address for at, address in enumerate(found if isinstance(found, list) else ())}
 
 
+def login(host: inventories.Host) -> dict[str, Any]:
+    """Return the address by which Ansible reaches a host, which nothing may take away from it, by variable."""
+    return {"ansible_host": _found(host, "ansible_host") or host.name}
+
+
 def addresses(host: inventories.Host) -> dict[str, Any]:
     """Return a host's addresses that must be its own, by variable."""
     # The default of the last is the first, of which everything is said already.

@@ -59,6 +59,9 @@ def rabbit(**options):
         rabbit(**{"listeners.tcp.local": "127.0.0.1:5673", "log.file.level": "debug", "auth_backends.1": "internal"}),
         {"mysql_overrides": {"99-openstack.cnf": {"client": {"port": 3306}, "mariadb-10.11": {"max_connections": 4096}}}},
         {"openstack_bridges": [{"name": "br-a", "secure": "no", "ports": ["e1", "e2"]}]},
+        {"neutron_controller_overrides": {
+            "ml2_conf.ini": {"ml2_type_geneve": {"vni_ranges": "1:9,20:29"}}, "neutron.conf": {"DEFAULT": {"rpc_workers": 0}},
+        }},
         {"nova_compute_qemu_cpu_model": "Skylake-Server-noTSX-IBRS"},
         {"nova_compute_qemu_cpu_model": "EPYC-Milan-v2"},
         {"keystone_token_expiration": 300, "openstack_workers": 256, "mysql_max_connections": 100000},
@@ -145,6 +148,19 @@ def test_one_host_may_be_its_own_loopback():
         ({"openstack_rabbit_host": "255.255.255.255"}, ["openstack_rabbit_host = 255.255.255.255: is not an address"]),
         ({"openstack_public_host": "::ffff:10.0.0.11"}, ["is the IPv4 address 10.0.0.11 in IPv6 form"]),
         ({"openstack_auth_url": "http://224.0.0.1:5000/v3"}, ["= http://224.0.0.1:5000/v3: is not an address that other hosts"]),
+        ({"keystone_overrides": {"keystone.conf": {"token": {"expiration": 1}}}}, ["[token] expiration = 1: is out of bounds"]),
+        (
+            {"neutron_controller_overrides": {"ml2_conf.ini": {"ml2_type_geneve": {"vni_ranges": "1000:1"}}}},
+            ["ml2_conf.ini [ml2_type_geneve] vni_ranges = 1000:1: is not a range of network identifiers"],
+        ),
+        (
+            {"nova_controller_overrides": {"nova.conf": {"conductor": {"workers": 100000}}}},
+            ["nova.conf [conductor] workers = 100000: is out of bounds; set a number from 1 to 256"],
+        ),
+        (
+            {"placement_overrides": {"placement-api-uwsgi.ini": {"uwsgi": {"processes": 1000}}}},
+            ["placement-api-uwsgi.ini [uwsgi] processes = 1000: is out of bounds"],
+        ),
         ({"openstack_region": "Régíon"}, ["is not a valid region name"]),
         ({"openstack_region": "r" * 256}, ["is not a valid region name"]),
         ({"mysql_bind_address": "fe80::1%eth0"}, ["mysql_bind_address = fe80::1%eth0: is not an IP address"]),

@@ -423,6 +423,8 @@ def test_a_section_with_a_line_break_is_refused():
             "set openstack_controller_address",
         ),
         (overrides("DEFAULT", "glance", "glance-api.conf", bind_port=9393), "the port is fixed"),
+        (overrides("DEFAULT", "glance", "glance-api.conf", bind_host="127.0.0.1"), "set openstack_api_addresses"),
+        (overrides("DEFAULT", "glance", "glance-api.conf", bind_host="0.0.0.0"), "set openstack_api_addresses"),
     ],
 )
 def test_what_others_know_too_is_refused_with_the_variable(variables, words):
