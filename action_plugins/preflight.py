@@ -73,7 +73,9 @@ class ActionModule(ActionBase):
             if not any(problem.where == name and problem.variable == "openstack_release" for problem in problems):
                 problems += fitness.check_version(name, seen, host.find("openstack_release"))
             bridges = host.find("openstack_bridges") or []
-            problems += fitness.check_bridges(name, seen, variables.addresses(host), bridges, variables.datapath(host, seen))
+            problems += fitness.check_bridges(
+                name, seen, {**own, **variables.login(host)}, bridges, variables.datapath(host, seen)
+            )
             mapped = (host.find("openstack_bridge_mappings") or {}).values()
             problems += fitness.check_backends(
                 name, seen, host.find("openstack_take_over") or [], [*(bridge["name"] for bridge in bridges), *mapped]

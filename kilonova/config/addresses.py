@@ -40,6 +40,15 @@ def names_of(texts: Iterable[Any]) -> list[str]:
     return [host for host in hosts_of(texts) if parsed(host) is None]
 
 
+def is_loopback(name: Any) -> bool:
+    """Whether a name or an address is that of the very machine which asks."""
+    address = parsed(name)
+    if address is not None:
+        return address.is_loopback or address.is_unspecified
+    labels = str(name).lower().rstrip(".").split(".")
+    return labels[-1] == "localhost" or labels[0] in ("localhost", "ip6-localhost", "ip6-loopback")
+
+
 def is_elsewhere(host: Any, controller: Mapping[str, Any]) -> bool:
     """Whether `host`, a name or an address, is another machine than the controller.
 
@@ -49,9 +58,9 @@ def is_elsewhere(host: Any, controller: Mapping[str, Any]) -> bool:
     text = bare(host)
     own = {canonical(address) for address in (controller["address"], *(controller.get("addresses") or ()))}
     if parsed(text) is not None:
-        return canonical(text) not in own and not parsed(text).is_loopback
+        return canonical(text) not in own and not is_loopback(text)
     resolved = (controller.get("resolved") or {}).get(text)
     if resolved is not None:
         return not any(address in own or parsed(address).is_loopback for address in resolved)
-    names = {str(name).lower() for name in (controller["name"], controller.get("hostname"), "localhost") if name}
-    return text.lower().rstrip(".") not in names
+    names = {str(name).lower() for name in (controller["name"], controller.get("hostname")) if name}
+    return text.lower().rstrip(".") not in names and not is_loopback(text)

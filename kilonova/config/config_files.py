@@ -32,6 +32,7 @@ from urllib.parse import quote as percent_encode
 
 import jinja2
 import yaml
+from ansible.module_utils.parsing.convert_bool import boolean
 
 from kilonova.config import addresses, conf, releases
 from kilonova.onhost.digests import plain
@@ -145,6 +146,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["ini_value"] = _ini_value
     environment.filters["libvirt_setting"] = _libvirt_setting
     environment.filters["shell"] = shlex.quote
+    environment.filters["bool"] = boolean
     environment.filters["to_yaml"] = lambda data: yaml.safe_dump(
         # Never folded: a line that continues a secret would not be hidden from a diff (mask). What is not ASCII is escaped,
         # because a line break of Unicode would be read as a space.

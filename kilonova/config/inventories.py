@@ -695,6 +695,8 @@ class Host:
             value = raw if raw is missing else self._resolved(name, raw)
         except jinja2.UndefinedError as error:
             value = _Undefined(hint=f"{name}: {error}")
+        except (ArithmeticError, LookupError, AttributeError, re.error) as error:  # whatever a template does: it divides by 0
+            raise GenerateError(f"{type(error).__name__}: {error}") from error
         finally:
             self._busy.pop()
             made_of, self._used = frozenset(self._used), outer

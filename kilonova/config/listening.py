@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
-from kilonova.config.addresses import canonical, host_port, parsed
+from kilonova.config.addresses import canonical, host_port, is_loopback, parsed
 
 # Where HAProxy finds the ways to the services.
 PROXY_DIRECTORY = "/etc/haproxy/conf.d"
@@ -28,7 +29,7 @@ def own_addresses(management: str, hosts: Iterable[str], told: Mapping[str, Any]
 
 def is_own(host: str, management: str, names: Iterable[str], told: Mapping[str, Any] | None) -> bool:
     """Whether `host` is the machine with this management address, these names, and what it `told` us."""
-    if host.lower().rstrip(".") in {name.lower() for name in names} | {"localhost"} or _is_loopback(host):
+    if canonical(host.lower().rstrip(".")) in {canonical(name.lower()) for name in names} or is_loopback(host):
         return True
     return (
         canonical(host) == canonical(management)
@@ -80,25 +81,36 @@ def are_ours(servers: str) -> bool:
 
 
 def open_caches(sections: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """Return section, option and value of every memcached in a configuration file that another host can write into.
+    """Return section, option and value of every memcached or Redis in a configuration file that another host can write into.
 
-    oslo.cache's backends and keystonemiddleware unpickle what they get, before they decrypt it.
+    oslo.cache's backends and keystonemiddleware unpickle what they get, before they decrypt it. What says where the cache is:
+    the options of each kind, and an argument `url:...` of the backend, which wins.
     """
     found = []
     for section, options in sections.items():
+        rows = [(name, _texts(options.get(name))) for name in ("memcache_servers", "memcached_servers")]
+        urls = [text[4:] for text in _texts(options.get("backend_argument"), None) if text.startswith("url:")]
+        rows.append(("backend_argument", [server for url in urls for server in url.split(",")]))
         # Only logins can write.
         if str(options.get("memcache_sasl_enabled", "")).lower() == "true":
-            continue
-        for name in ("memcache_servers", "memcached_servers"):
-            value = options.get(name)
-            servers = value if isinstance(value, (list, tuple)) else str(value or "").split(",")
-            if not all(_is_local(str(server).strip()) for server in servers):
-                found.append((section, name, ",".join(map(str, servers))))
+            rows = []
+        if not options.get("redis_password"):
+            rows += [(name, _texts(options.get(name))) for name in ("redis_server", "redis_sentinels")]
+        found += [(section, name, ",".join(servers)) for name, servers in rows if not all(map(_is_local, servers))]
     return found
 
 
+def _texts(value: Any, separator: str | None = ",") -> list[str]:
+    """The values of an option that has several: a list, or one text."""
+    found = value if isinstance(value, (list, tuple)) else str(value or "").split(separator) if separator else [value or ""]
+    return [str(text).strip() for text in found]
+
+
 def _is_local(server: str) -> bool:
-    """Whether a memcached is reached from its own host only, in any of the forms of its clients."""
+    """Whether a cache is reached from its own host only, in any of the forms of its clients, or asks for a password."""
+    if "://" in server:
+        parts = urlsplit(server)
+        return bool(parts.password) or parts.scheme == "unix" or _is_local(parts.netloc)
     for family in ("inet:", "inet6:"):
         server = server.removeprefix(family)
     host = server.rpartition(":")[0].strip("[]") or server

@@ -1,4 +1,7 @@
-"""Check files of programs that are not OpenStack's: uWSGI's and MariaDB's. They know no types that could be asked, but names."""
+"""Check files of programs that are not OpenStack's: uWSGI's, MariaDB's and RabbitMQ's.
+
+They know no types that could be asked, but names.
+"""
 
 from __future__ import annotations
 
@@ -86,6 +89,7 @@ KINDS: dict[str, dict[str, str]] = {
         ),
         **dict.fromkeys(("skip-name-resolve", "innodb-file-per-table", "local-infile", "slow-query-log"), SWITCH),
     },
+    "rabbitmq": dict.fromkeys(("heartbeat", "frame_max", "channel_max", "num_acceptors.tcp", "max_message_size"), NUMBER),
 }
 _FORMS = {
     NUMBER: re.compile(r"[0-9]+"),
@@ -96,8 +100,12 @@ _FORMS = {
 LISTENS = re.compile(r"((https?|http11|uwsgi|puwsgi|fastcgi|scgi|ssl|raw)-)?socket|https?2?")
 # Options of MariaDB of which every line counts; of the others only the last one does.
 REPEATED = re.compile(r"(loose-)?(replicate|binlog)-.*(db|table)|(loose-)?plugin-load-add|(loose-)?ignore-db-dirs?")
-ENDS = {"-uwsgi.ini": "uwsgi", ".cnf": "mysqld"}
-"""End of a file's name -> its section."""
+ENDS = {"-uwsgi.ini": "uwsgi", ".cnf": "mysqld", "rabbitmq.conf": "rabbitmq"}
+"""End of a file's name -> the kind of its options."""
+# The sections that a program reads; MariaDB's may end with a version.
+READ = {"uwsgi": r"uwsgi", "mysqld": r"(mysqld|server|mariadb|mariadbd)(-[0-9.]+)?", "rabbitmq": r"DEFAULT"}
+# Sections of MariaDB's other programs, which such a file may have too.
+OTHER_SECTIONS = ("client", "client-server", "client-mariadb", "galera", "mysql", "mariadb-client", "mysqldump", "mysqld_safe")
 
 
 @functools.cache
@@ -107,21 +115,29 @@ def names() -> dict[str, list[str]]:
 
 
 def section_of(path: str) -> str | None:
-    """Return the section of a file that is checked; None for other files."""
+    """Return the kind of options of a file that is checked; None for other files."""
     return next((section for end, section in ENDS.items() if path.endswith(end)), None)
+
+
+def reads(path: str, section: str) -> bool:
+    """Whether the program that the file is for reads this section of it; for files that are not checked, any."""
+    kind = section_of(path)
+    return not kind or bool(re.fullmatch(READ[kind], section))
 
 
 def check(path: str, sections: Mapping[str, Mapping[str, tuple[Any, str]]]) -> Iterator[str]:
     """Yield what is wrong with a file, by option; `sections` as config_files.sections_of makes them."""
     wanted = section_of(path)
     for section, options in sections.items() if wanted else ():
-        if wanted == "uwsgi" and section != wanted:
-            yield f"[{section}]: uWSGI reads the section [uwsgi] only; move it there"
+        if not reads(path, section):
+            if wanted == "uwsgi":
+                yield f"[{section}]: uWSGI reads the section [uwsgi] only; move it there"
+            elif section not in OTHER_SECTIONS and difflib.get_close_matches(section.lower(), ["mysqld", "server", "mariadb"]):
+                yield f"[{section}]: MariaDB reads no such section; write [mysqld]"
             continue
         for option, (value, layer) in options.items():
-            if section == wanted:
-                for wrong in _option(wanted, option, value, layer):
-                    yield f"[{section}] {option}: {wrong}"
+            for wrong in _option(wanted, option, value, layer):
+                yield f"[{section}] {option}: {wrong}"
 
 
 def _option(section: str, option: str, value: Any, layer: str) -> Iterator[str]:
@@ -137,8 +153,10 @@ def _option(section: str, option: str, value: Any, layer: str) -> Iterator[str]:
     if section == "mysqld" and isinstance(value, (list, tuple)) and len(value) > 1 and not REPEATED.fullmatch(name):
         yield "is a list, and MariaDB would read the last element only; write one text, with commas if it may be several"
     prefixed = name.startswith(("loose-", "skip-", "disable-", "enable-"))
+    if section == "rabbitmq":  # the operator gives names to listeners and other things there are several of
+        prefixed = any(re.fullmatch(re.escape(known).replace(r"\$", "[^.]+"), name) for known in names()[section] if "$" in known)
     if name in names()[section] or prefixed or not layer.startswith("override"):
         return
-    near = difflib.get_close_matches(name, names()[section], n=1, cutoff=0.85)
+    near = difflib.get_close_matches(name.lower(), names()[section], n=1, cutoff=0.85)
     if near:
         yield f"there is no such option; did you mean {near[0]}?"

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from jinja2.runtime import missing
 
-from kilonova.config import config_files, declared, inventories, releases
+from kilonova.config import config_files, declared, inventories, listening, overrides, releases
+from kilonova.config.addresses import is_loopback
 from kilonova.problems import Problem, some
 
 # Variables of the role openstack that a host may have for itself, as its addresses; all others are the same on all hosts.
@@ -51,6 +53,8 @@ POOL, SERVICES = 5, 9
 # Of Linux: IFNAMSIZ without its end.
 LONGEST_NAME = 15
 RESERVED_BRIDGES = ("br-int", "br-tun", "lo", "ovs-system", "ovs-netdev", "all", "default")
+# What Networking, Compute and the kernel make for networks, routers, instances and tunnels.
+RESERVED_BEGINNINGS = ("brq", "qbr", "qvb", "qvo", "qr-", "qg-", "sg-", "ha-", "tap", "genev_sys_", "vxlan_sys_", "gre_sys")
 # libvirt 9.0 to 11: src/cpu_map. Each may have a suffix, as in EPYC-IBPB, Skylake-Server-v5 or Haswell-noTSX-IBRS.
 CPU_MODELS = """
     486 athlon Broadwell Cascadelake-Server ClearwaterForest Conroe Cooperlake core2duo coreduo cpu64-rhel5 cpu64-rhel6
@@ -73,13 +77,28 @@ def check(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Proble
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for name in hosts:
         host = inventory.host(name)
-        for rows in (_bridges(host, known), _mappings(host), _addresses(host), _cpu_model(host), _loopback(host)):
-            for row in rows:
-                found.setdefault(row, []).append(name)
+        for row in (*_addresses(host, known), *_reached(host)):
+            found.setdefault(row, []).append(name)
+    if found:  # what is made of such an address is wrong with it
+        return [Problem(some(names), *row) for row, names in found.items()]
+    for name in hosts:
+        host = inventory.host(name)
+        for row in (*_bridges(host, known), *_mappings(host), *_cpu_model(host)):
+            found.setdefault(row, []).append(name)
     for name in inventory.groups.get("controllers", ())[:1]:
         host = inventory.host(name)
         networks = _flat_networks(inventory, hosts)
-        for rows in (_ports(host), _servers(host), _connections(host), _grants(host), _urls(host), _policies(host), networks):
+        for rows in (
+            _bounds(host),
+            _ports(host),
+            _servers(host),
+            _connections(host),
+            _grants(host),
+            _urls(host),
+            _tls(host),
+            _policies(host),
+            networks,
+        ):
             for row in rows:
                 found.setdefault(row, []).append(name)
         for where, row in _overlay(inventory, host, hosts):
@@ -106,15 +125,6 @@ def _ip(value: Any) -> Any:
         return ipaddress.ip_address(str(value).strip("[]"))
     except ValueError:
         return None
-
-
-def is_loopback(name: str) -> bool:
-    """Whether a name or an address is that of the very machine which asks."""
-    address = _ip(name)
-    if address is not None:
-        return address.is_loopback or address.is_unspecified
-    labels = name.lower().rstrip(".").split(".")
-    return labels[-1] == "localhost" or labels[0] in ("localhost", "ip6-localhost", "ip6-loopback")
 
 
 # --------------------------------------------------------------------------------------------------------- all hosts
@@ -175,6 +185,14 @@ def known_addresses(inventory: inventories.Inventory, hosts: Iterable[str]) -> d
 # ----------------------------------------------------------------------------------------------------------- bridges
 
 
+def _interface_address(text: str) -> Any:
+    """An address with its prefix length, as `ip address` prints it; None for any other text."""
+    try:
+        return ipaddress.ip_interface(text) if re.fullmatch("[0-9A-Fa-f:.]+/[1-9][0-9]{0,2}", text) else None
+    except ValueError:
+        return None
+
+
 def _interface(name: str) -> str:
     """What keeps a text from being the name of a network interface; empty when nothing does."""
     if not NAME.fullmatch(name) or name in (".", ".."):
@@ -195,11 +213,16 @@ def _bridges(host: inventories.Host, known: Mapping[Any, str]) -> Iterator[Wrong
             wrong = _interface(port)
             if wrong:
                 yield f"{where}.ports[{at}]", port, wrong, "write the name of an interface as `ip link` shows it, e.g. eth1"
-            elif port == name or port in RESERVED_BRIDGES or port in [str(other["name"]) for other in bridges]:
+            elif (
+                port == name
+                or port in RESERVED_BRIDGES
+                or port.startswith(RESERVED_BEGINNINGS)
+                or port in [str(other["name"]) for other in bridges]
+            ):
                 yield f"{where}.ports[{at}]", port, "is a bridge or an interface of the system", "name an interface of the host"
             elif port in ports[:at]:
                 yield f"{where}.ports[{at}]", port, "is listed twice", "name each interface once"
-        if bridge.get("secure") in (True, "true", "yes") and len(ports) != 1:
+        if boolean(bridge.get("secure", False)) and len(ports) != 1:
             what = f"has {len(ports)} ports, and a secure bridge connects one port and the host only"
             yield f"{where}.ports", ", ".join(ports), what, "leave one port, or set secure to false"
         yield from _bridge_addresses(where, bridge, host, known)
@@ -213,6 +236,17 @@ def _bridges(host: inventories.Host, known: Mapping[Any, str]) -> Iterator[Wrong
             if one["name"] != two["name"]:
                 what = f"is also a port of {one['name']}"
                 yield f"openstack_bridges[{second}].ports", port, what, "an interface joins one bridge: remove it from the other"
+        if one.get("tunnels") and two.get("tunnels") and _value(host, "openstack_network_backend") == "linuxbridge":
+            what = f"is a second bridge with tunnels, as {one['name']} is, and the kernel cannot tell their tunnels apart"
+            yield f"openstack_bridges[{second}].name", str(two["name"]), what, "give tunnels to one bridge of the host only"
+            continue
+        for part, remedy in (
+            ("addresses", "write each address once"),
+            ("tunnels", "two bridges cannot share a tunnel: remove one"),
+        ):
+            texts = [[str(text).partition("/")[0] for text in bridge.get(part) or ()] for bridge in (one, two)]
+            for address in sorted({*map(_ip, texts[0])} & {*map(_ip, texts[1])} - {None}, key=str):
+                yield f"openstack_bridges[{second}].{part}", str(address), f"is also among the {part} of {one['name']}", remedy
 
 
 def _bridge_name(variable: str, name: str, bridge: Mapping[str, Any]) -> Iterator[Wrong]:
@@ -220,7 +254,7 @@ def _bridge_name(variable: str, name: str, bridge: Mapping[str, Any]) -> Iterato
     if wrong:
         remedy = f"write at most {LONGEST_NAME} letters, digits, dots, dashes and underscores, e.g. br-provider"
         yield variable, name, wrong, remedy
-    elif name in RESERVED_BRIDGES:
+    elif name in RESERVED_BRIDGES or name.startswith(RESERVED_BEGINNINGS):
         yield variable, name, "is created and used by Networking or the system", "choose another name, e.g. br-provider"
     elif bridge.get("tunnels") and len(f"{name}-{len(bridge['tunnels'])}") > LONGEST_NAME:
         what = f"is too long for the names of its tunnels, {name}-1 and so on, of at most {LONGEST_NAME} characters"
@@ -230,20 +264,17 @@ def _bridge_name(variable: str, name: str, bridge: Mapping[str, Any]) -> Iterato
 def _bridge_addresses(where: str, bridge: Mapping[str, Any], host: inventories.Host, known: Mapping[Any, str]) -> Iterator[Wrong]:
     addresses = [str(address) for address in bridge.get("addresses") or ()]
     for at, text in enumerate(addresses):
-        try:
-            address = ipaddress.ip_interface(text)
-        except ValueError:
-            address = None
+        address = _interface_address(text)
         what, remedy = "", "write an address with its prefix length, e.g. 198.51.100.1/24"
-        if address is None or "/" not in text or not text.isascii():
+        if address is None:
             what = "is not an address with a prefix length"
-        elif address.ip.is_loopback or address.ip.is_multicast or address.ip.is_unspecified or address.ip.is_reserved:
+        elif not address.ip.is_link_local and unreachable(address.ip):
             what = "is not an address that an interface can have"
         elif address.network.prefixlen < address.max_prefixlen - 1 and address.ip == address.network.network_address:
             what = "is the address of the network, not of a host in it"
         elif address.version == 4 and address.network.prefixlen < 31 and address.ip == address.network.broadcast_address:
             what = "is the network's broadcast address, not of a host in it"
-        elif text in addresses[:at]:
+        elif address.ip in [other.ip for other in map(_interface_address, addresses[:at]) if other]:
             what, remedy = "is listed twice", "write each address once"
         elif known.get(address.ip, host.name) != host.name and not bridge.get("datapath"):
             what, remedy = f"is also an address of {known[address.ip]}", "give each host its own address"
@@ -260,6 +291,8 @@ def _bridge_addresses(where: str, bridge: Mapping[str, Any], host: inventories.H
             what = "is not an address of a host in the inventory"
         elif text in tunnels[:at]:
             what, remedy = "is listed twice", "name each host once"
+        elif known[address] in [known.get(_ip(other)) for other in tunnels[:at]]:
+            what, remedy = f"is an address of {known[address]}, to which this bridge has a tunnel", "name each host once"
         if what:
             yield f"{where}.tunnels[{at}]", text, what, remedy
 
@@ -291,6 +324,7 @@ def _flat_networks(inventory: inventories.Inventory, hosts: Iterable[str]) -> It
     variable = "neutron_controller_flat_networks"
     controller = inventory.host(inventory.groups["controllers"][0])
     mapped = {str(network) for name in hosts for network in _value(inventory.host(name), "openstack_bridge_mappings", {})}
+    yield from _networks_of_overrides(inventory, hosts, mapped)
     for at, network in enumerate(_value(controller, variable, []) if controller.is_set(variable) else ()):
         network = str(network)
         if network == "*" or network in mapped:
@@ -299,6 +333,37 @@ def _flat_networks(inventory: inventories.Inventory, hosts: Iterable[str]) -> It
         near = difflib.get_close_matches(network, mapped, n=1, cutoff=0.6) or sorted(mapped)
         remedy = f"write {near[0]}, or map it to a bridge" if near else "map it to a bridge there"
         yield f"{variable}[{at}]", network, wrong, remedy
+
+
+def _networks_of_overrides(inventory: inventories.Inventory, hosts: Iterable[str], mapped: set[str]) -> Iterator[Wrong]:
+    """Physical networks that only an override names are mapped too: by the variable, or by an override of an agent's file."""
+    controller = inventory.host(inventory.groups["controllers"][0])
+    if not any(controller.is_set(name) for name in overrides.files_of()):
+        return
+    known = set(mapped)
+    for name in hosts:
+        for end, section, option in (
+            ("/openvswitch_agent.ini", "ovs", "bridge_mappings"),
+            ("/linuxbridge_agent.ini", "linux_bridge", "physical_interface_mappings"),
+            ("/linuxbridge_agent.ini", "linux_bridge", "bridge_mappings"),
+        ):
+            known |= {pair.partition(":")[0] for pair in _items((_written(inventory.host(name), end, section) or {}).get(option))}
+    own = map(str, _value(controller, "neutron_controller_flat_networks", []))
+    for section, option, ours in (
+        ("ml2_type_flat", "flat_networks", {*own, "*"}),
+        ("ml2_type_vlan", "network_vlan_ranges", set()),
+    ):
+        for text in _items((_written(controller, "/ml2_conf.ini", section) or {}).get(option)):
+            network = text.partition(":")[0]
+            if network not in known | ours:
+                what = "is not in any host's openstack_bridge_mappings"
+                yield f"/etc/neutron/plugins/ml2/ml2_conf.ini [{section}] {option}", network, what, "map it to a bridge there"
+
+
+def _items(value: Any) -> list[str]:
+    """The parts of an option that is a list with commas."""
+    texts = value if isinstance(value, (list, tuple)) else [value or ""]
+    return [part.strip() for text in texts for part in str(text).split(",") if part.strip()]
 
 
 # ------------------------------------------------------------------------------------------------ ports and addresses
@@ -319,6 +384,53 @@ def _ports(host: inventories.Host) -> Iterator[Wrong]:
             what = f"is the port of {taken[port]} on this host, and {unit} needs its own port"
             yield variable, str(port), what, "set another port"
         taken.setdefault(port, unit)
+    for option, value in (_written(host, "/rabbitmq.conf", "DEFAULT") or {}).items():
+        port = str(value).rpartition(":")[2]
+        if option.startswith("listeners.") and option != "listeners.tcp.openstack" and port.isdecimal() and int(port) in taken:
+            what = f"is the port of {taken[int(port)]} on this host, and a listener needs its own port"
+            yield "rabbitmq_overrides", f"rabbitmq.conf [DEFAULT] {option}: {value}", what, "set another port"
+
+
+def _written(host: inventories.Host, end: str, *sections: str) -> dict[str, Any] | None:
+    """What sections of the host's file whose path has this end say, option by option; None if the file cannot be made."""
+    try:
+        entry = next((entry for entry in host.files() if str(entry["path"]).endswith(end)), None)
+        found = config_files.sections_of(entry) if entry else {}
+    except (ValueError, KeyError):
+        return None  # the file's own check says why
+    return {option: value for section in sections for option, (value, _layer) in found.get(section, {}).items()}
+
+
+# Options whose values have the bounds of a variable, also where an override sets them: end of the file's path, section, option.
+BOUND = (
+    ("/keystone.conf", "token", "expiration", "keystone_token_expiration"),
+    ("/ml2_conf.ini", "ml2_type_vxlan", "vni_ranges", "neutron_controller_vni_ranges"),
+    ("/ml2_conf.ini", "ml2_type_geneve", "vni_ranges", "neutron_controller_vni_ranges"),
+    ("/nova.conf", "DEFAULT", "osapi_compute_workers", "openstack_workers"),
+    ("/nova.conf", "DEFAULT", "metadata_workers", "openstack_workers"),
+    ("/nova.conf", "conductor", "workers", "openstack_workers"),
+    ("/nova.conf", "scheduler", "workers", "openstack_workers"),
+    ("/glance-api.conf", "DEFAULT", "workers", "openstack_workers"),
+    ("/neutron.conf", "DEFAULT", "api_workers", "openstack_workers"),
+    ("/neutron.conf", "DEFAULT", "rpc_workers", "openstack_workers"),
+    *(
+        (f"/{api}-uwsgi.ini", "uwsgi", "processes", "openstack_workers")
+        for api in ("keystone", "glance-api", "placement-api", "nova-api", "nova-api-metadata", "neutron-api")
+    ),
+)
+
+
+def _bounds(host: inventories.Host) -> Iterator[Wrong]:
+    from kilonova.run.variables import check_value, specs
+
+    known = {name: attributes for role in specs().values() for name, attributes in role.items()}
+    for end, section, option, variable in BOUND:
+        for text in _items((_written(host, end, section) or {}).get(option)):
+            # Networking does without workers, if it is told to; what another option says is not known here.
+            if "$" in text or (text == "0" and variable == "openstack_workers"):
+                continue
+            for _name, shown, what, remedy in check_value(variable, text, known[variable]):
+                yield f"{end[1:]} [{section}] {option}", shown, what, remedy
 
 
 def _servers(host: inventories.Host) -> Iterator[Wrong]:
@@ -353,13 +465,14 @@ def _connections(host: inventories.Host) -> Iterator[Wrong]:
     if "mysql" not in host.roles():
         return
     workers = int(_value(host, "openstack_workers", 1))
-    try:
-        entry = next(entry for entry in host.files() if str(entry["path"]).endswith("/99-openstack.cnf"))
-        written = config_files.sections_of(entry).get("mysqld", {})
-        # MariaDB takes dashes and underscores for the same, and the last line counts.
-        most = [int(value) for name, (value, _layer) in written.items() if name.replace("-", "_") == "max_connections"]
-    except (ValueError, TypeError, KeyError):
+    written = _written(host, "/99-openstack.cnf", "mysqld", "server", "mariadb", "mariadbd")
+    if written is None:
+        return
+    # MariaDB takes dashes and underscores for the same, and the last line counts.
+    texts = [str(value) for name, value in written.items() if name.replace("-", "_") == "max_connections"]
+    if not all(text.isdecimal() for text in texts):
         return  # the file's own check says why
+    most = [int(text) for text in texts]
     most = most[-1] if most else MARIADB_CONNECTIONS
     needed = POOL * SERVICES * workers
     if most < needed:
@@ -375,9 +488,17 @@ def _grants(host: inventories.Host) -> Iterator[Wrong]:
         yield variable, "", "is empty, so no service could log in to the database", "add the controller's address"
         return
     for pattern in patterns:
-        if pattern != "localhost" and not re.fullmatch(r"[0-9a-fA-F:.%_]+(/[0-9.]+)?", pattern, re.ASCII):
+        if not _is_grant(pattern):
             what = "is not an address, and MariaDB resolves no names (skip-name-resolve)"
             yield variable, pattern, what, "write localhost, an address, or a pattern such as 10.0.0.%"
+            return
+        network = _network(pattern)
+        if "/" in pattern and network is None:
+            what = "is not the address of an IPv4 network with a netmask, the only form that MariaDB reads"
+            yield variable, pattern, what, "write one such as 10.0.0.0/255.255.255.0, or a pattern such as 10.0.0.%"
+            return
+        if network is not None and re.search("/[0-9]+$", pattern) and not _value(host, "openstack_database_is_external"):
+            yield variable, pattern, "has a prefix length, and MariaDB reads netmasks only", f"write {network.with_netmask}"
             return
     asked = _ip(_value(host, "openstack_database_host", ""))
     if asked is None or not (asked.is_loopback or asked == _ip(_value(host, "openstack_management_address"))):
@@ -387,13 +508,27 @@ def _grants(host: inventories.Host) -> Iterator[Wrong]:
         yield variable, ", ".join(patterns), what, f"add {asked}"
 
 
+def _is_grant(pattern: str) -> bool:
+    """Whether an account may be for this: localhost, an address, a pattern of addresses, or a network, right or wrong."""
+    if pattern == "localhost" or _ip(pattern) is not None:
+        return True
+    return bool(re.fullmatch(r"[0-9a-fA-F:.]*[%_][0-9a-fA-F:.%_]*|[0-9a-fA-F:.]+/[0-9.]+", pattern, re.ASCII))
+
+
+def _network(pattern: str) -> Any:
+    """An IPv4 network with netmask or prefix length; None for anything else, as with bits of a host in it."""
+    try:
+        return ipaddress.IPv4Network(pattern) if "/" in pattern else None
+    except ValueError:
+        return None
+
+
 def _grants_to(pattern: str, address: Any) -> bool:
     """Whether an account `user`@`pattern` of MariaDB may come from the address."""
     if "/" in pattern:
-        try:
-            return address in ipaddress.ip_network(pattern)
-        except ValueError:
-            return False
+        return address in (_network(pattern) or ())
+    if _ip(pattern) is not None:
+        return bool(_ip(pattern) == address)
     expression = re.escape(pattern.lower()).replace("%", ".*").replace("_", ".")
     return bool(re.fullmatch(expression, str(address)))
 
@@ -404,27 +539,55 @@ def _without_login(url: str) -> str:
 
 def _urls(host: inventories.Host) -> Iterator[Wrong]:
     """The URLs of the Identity service are ones at which it answers."""
-    own = {_value(host, name) for name in ("openstack_management_address", "openstack_controller_address")}
+    management = str(_value(host, "openstack_management_address", ""))
+    names = [host.name, *map(str, known_addresses(host.inventory, [host.name]))]
     for variable in ("openstack_auth_url", "openstack_public_auth_url"):
         text = str(_value(host, variable, ""))
         parts = urlsplit(text)
         shown = _without_login(text)
+        if not text:  # only the host knows it
+            continue
         if "@" in parts.netloc:
             yield variable, shown, "contains a user or password", "remove it; services log in with their own accounts"
-        elif not parts.path.rstrip("/").endswith("/v3") or parts.query or parts.fragment:
+        elif not parts.path.rstrip("/").endswith("/v3") or parts.query or "#" in text:
             yield variable, shown, "does not end in /v3, the version of the API", f"write {parts.scheme}://{parts.netloc}/v3"
-        elif variable == "openstack_auth_url" and parts.hostname in own and parts.port != KEYSTONE:
+        elif (
+            variable == "openstack_auth_url"
+            and parts.port != KEYSTONE
+            and listening.is_own(parts.hostname, management, names, None)
+        ):
             yield variable, shown, f"does not have Keystone's port on the controller, {KEYSTONE}", f"write port {KEYSTONE}"
     for variable in PUBLIC:
         text = str(_value(host, variable, ""))
         parts = urlsplit(text)
+        if not text:
+            continue
         if "@" in parts.netloc:
             yield variable, _without_login(text), "contains a user or password", "remove it; users log in with their own accounts"
-        elif parts.query or parts.fragment:
+        elif parts.query or "#" in text:
             yield variable, text, "has a query or a fragment, to which no client can add a path", "remove what begins with ? or #"
         elif variable == "openstack_public_compute_url" and not parts.path.rstrip("/").endswith("/v2.1"):
             shown = parts._replace(path=f"{parts.path.rstrip('/')}/v2.1").geturl()
             yield variable, text, "does not end in /v2.1, the version of the API", f"write {shown}"
+
+
+def _tls(host: inventories.Host) -> Iterator[Wrong]:
+    """Public endpoints with https do not lead to a service itself, at the address and port where it answers in plain HTTP."""
+    if boolean(_value(host, "openstack_tls", False)):
+        return
+    listens = [*map(listening.canonical, _value(host, "openstack_api_addresses", ()))]
+    for variable, role in {"openstack_public_auth_url": "keystone", **PUBLIC}.items():
+        parts = urlsplit(str(_value(host, variable, "")))
+        port = declared.declarations()[role]["ports"][0]["port"]
+        if parts.scheme != "https" or parts.port != port or listening.canonical(parts.hostname) not in listens:
+            continue
+        what = f"no service on the controller speaks TLS, and {parts.netloc} is where one answers in plain HTTP"
+        remedy = "run `make certificates` and set openstack_tls to true, or name the host that terminates TLS in front of it"
+        if host.is_set(variable):
+            yield variable, parts.geturl(), what, remedy
+        else:
+            yield "openstack_public_scheme", "https", what, f"{remedy} in openstack_public_host"
+            return
 
 
 def _policies(host: inventories.Host) -> Iterator[Wrong]:
@@ -471,12 +634,12 @@ def wrong_rule(rule: str) -> str:
 
 
 # Endpoints that users are given, besides the Identity service's: each service declares its variable.
-PUBLIC = tuple(
-    variable
+PUBLIC = {
+    variable: role
     for role, service in declared.services().items()
     for variable in re.findall(r"\w+_url", str(service.get("identity", {}).get("endpoints", {}).get("public", "")))
     if role != "keystone"
-)
+}
 POLICIES = tuple(f"{role}_policy" for role in declared.services())
 
 # Addresses that other hosts or users are given.
@@ -491,26 +654,39 @@ REACHED = (
 )
 
 
-def _loopback(host: inventories.Host) -> Iterator[Wrong]:
-    """Addresses that other hosts and users are given are not loopback, unless there is only one host."""
-    for variable in REACHED if len(host.inventory.hosts()) > 1 else ():
+def _reached(host: inventories.Host) -> Iterator[Wrong]:
+    """Addresses that other hosts and users are given can be reached. Loopback will do where there is only one host."""
+    alone = len(host.inventory.hosts()) == 1
+    for variable in (*REACHED, "openstack_database_host"):
         text = str(_value(host, variable, "")) if host.is_set(variable) else ""
         name = (urlsplit(text).hostname or "") if variable.endswith("_url") else text
-        if name and is_loopback(name):
-            what = "means the local machine on every host and for every user"
-            yield variable, _without_login(text), what, "set a name or address of the controller that all of them can reach"
+        address = _ip(name)
+        if name and is_loopback(name) and not getattr(address, "is_unspecified", False):
+            if variable in REACHED and not alone:
+                what = "means the local machine on every host and for every user"
+                yield variable, _without_login(text), what, "set a name or address of the controller that all of them can reach"
+        elif address is not None and (what := unreachable(address)):
+            yield variable, _without_login(text), what, "set a name or address that the other hosts can reach"
 
 
-ADDRESSES = ("openstack_management_address", "openstack_tunnel_address", "openstack_controller_address")
+ADDRESSES = (
+    "openstack_management_address",
+    "openstack_tunnel_address",
+    "nova_compute_migration_address",
+    "openstack_controller_address",
+)
 
 
-def _addresses(host: inventories.Host) -> Iterator[Wrong]:
-    """An address is one that other hosts can reach."""
+def _addresses(host: inventories.Host, known: Mapping[Any, str]) -> Iterator[Wrong]:
+    """An address is one that other hosts can reach, and the controller's is not another host's."""
+    controller = host.inventory.groups["controllers"][0]
     for variable in ADDRESSES:
-        text = str(_value(host, variable, ""))
+        text = str(_value(host, variable, "")) if host.is_set(variable) else ""
         address = _ip(text)
         if address is not None and (what := unreachable(address)):
             yield variable, text, what, "set the host's address on that network"
+        elif variable == "openstack_controller_address" and known.get(address, controller) != controller:
+            yield variable, text, f"is an address of {known[address]}", f"set an address of {controller}"
 
 
 def unreachable(address: Any) -> str:
@@ -527,12 +703,7 @@ def unreachable(address: Any) -> str:
 
 def _overlay(inventory: inventories.Inventory, controller: inventories.Host, hosts: Iterable[str]) -> Iterator[tuple[str, Wrong]]:
     """The ends of all tunnels have the version that the server expects ([ml2] overlay_ip_version); with the host."""
-    try:
-        entries = [entry for entry in controller.files() if str(entry["path"]).endswith("/ml2_conf.ini")]
-        pair = config_files.sections_of(entries[0]).get("ml2", {}).get("overlay_ip_version", (4, "")) if entries else (4, "")
-    except (ValueError, KeyError):
-        return  # the file's own check says why
-    wanted = str(pair[0])
+    wanted = str((_written(controller, "/ml2_conf.ini", "ml2") or {}).get("overlay_ip_version", 4))
     for name in hosts:
         text = _value(inventory.host(name), "openstack_tunnel_address")
         address = _ip(text)
@@ -558,22 +729,42 @@ def _cpu_model(host: inventories.Host) -> Iterator[Wrong]:
 # ------------------------------------------------------------------------------------------------------------- files
 
 
+BACKUPS = ("~", ".bak", ".orig", ".old", ".save", ".swp")
+
+
 def check_files(directories: Iterable[Path], groups: Mapping[str, Iterable[str]], foreign: Iterable[str] = ()) -> list[Problem]:
     """Every file of group_vars and host_vars is of a group or host that there is: Ansible does not read the others."""
     listed = set(map(str, foreign))
     names = {"group_vars": {*groups, "all", "ungrouped"}, "host_vars": {host for hosts in groups.values() for host in hosts}}
     problems = []
     for directory in dict.fromkeys(directories):
+        for path in sorted(directory.glob("*/")):
+            near = difflib.get_close_matches(path.name.lower().replace("-", "_"), names, n=1, cutoff=0.85)
+            if near and path.name not in names and path.name not in listed:
+                wrong = f"is a directory that Ansible does not read, and {near[0]} is one that it does"
+                remedy = f"rename it to {near[0]}, or list it in preflight_foreign_variables"
+                problems.append(Problem("inventory", path.name, "", wrong, remedy))
         for kind, known in names.items():
             for path in sorted((directory / kind).glob("*")) if (directory / kind).is_dir() else ():
                 name = path.name if path.is_dir() else path.stem if path.suffix in (".yml", ".yaml", ".json") else path.name
-                if path.name.startswith(".") or path.name.endswith("~") or name in known or f"{kind}/{path.name}" in listed:
+                if path.name.startswith(".") or path.name.endswith(BACKUPS) or name in known or f"{kind}/{path.name}" in listed:
                     continue
                 what = "group" if kind == "group_vars" else "host"
-                near = [one for one in known if one.lower() == name.lower()] or difflib.get_close_matches(name, known, 1, 0.8)
+                if path.is_file() and path.stem in known and not path.suffix[1:].isdecimal():
+                    wrong = "Ansible reads files without an ending, and .yml, .yaml and .json"
+                    remedy = f"rename it to {path.stem}.yml, or remove it, or list it in preflight_foreign_variables"
+                    problems.append(Problem("inventory", f"{kind}/{path.name}", "", wrong, remedy))
+                    continue
+                near = [one for one in known if _first_label(one) == _first_label(name)]
+                near = near or difflib.get_close_matches(name, known, 1, 0.8)
                 if near:
                     remedy = f"rename it to {near[0]}{path.suffix if not path.is_dir() else ''}, or remove it, or list it in "
                     wrong = f"there is no {what} {name!r}, so nothing reads it"
                     problem = Problem("inventory", f"{kind}/{path.name}", "", wrong, f"{remedy}preflight_foreign_variables")
                     problems.append(problem)
     return problems
+
+
+def _first_label(name: str) -> str:
+    """A host's name without its domain, as any case of it means."""
+    return name.lower().partition(".")[0]

@@ -19,10 +19,12 @@ SHORTEST = 16
 # A long secret must have this many different characters; 0000000000000000 is not a secret.
 DIFFERENT = 6
 OPEN_CACHE = (
-    "is not on the loopback interface, and anyone who can write to memcached can run code in the services that read it; "
+    "is not on the loopback interface, and anyone who can write to it can run code in the services that read it; "
     "write 127.0.0.1:11211"
 )
 SECRETS_REMEDY = "run `make secrets INVENTORY=...`, which writes a strong one, or set it in group_vars/all/secrets.yml"
+# That writes only what is missing.
+REPLACED = "remove it and run `make secrets INVENTORY=...`, which writes a strong one"
 
 
 def check_groups(groups: Mapping[str, Sequence[str]]) -> list[Problem]:
@@ -94,8 +96,12 @@ def check_addresses(hosts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
                 if variable == "openstack_management_address":
                     what, remedy = "is not set", "set it in the inventory to the host's address on the management network"
                     problems.append(Problem(host, variable, "", what, remedy))
+                elif value == "":
+                    problems.append(Problem(host, variable, "", "is empty", "write an address, or remove the line"))
                 continue
             try:
+                if "%" in str(value):  # an interface of this host means nothing to others
+                    raise ValueError
                 address = ipaddress.ip_address(str(value))
             except ValueError:
                 remedy = "write an address such as 10.0.0.11, without a prefix length"
@@ -124,7 +130,7 @@ def check_tls(hosts: Mapping[str, Mapping[str, Any]], is_own: Callable[[str], bo
             remedy = "set http, or set openstack_internal_host to the host that terminates TLS in front of it"
             what = what.format(f"openstack_internal_host ({internal})")
             problems.append(Problem(host, "openstack_internal_scheme", scheme, what, remedy))
-        elif url.startswith("https:") and is_own(_host_of(url)):
+        elif url.lower().startswith("https:") and is_own(_host_of(url)):
             remedy = "write http, or the host that terminates TLS in front of it"
             problems.append(Problem(host, "openstack_auth_url", url, what.format(_host_of(url)), remedy))
     return problems
@@ -149,7 +155,7 @@ def check_secrets(values: Mapping[str, Any], descriptions: Mapping[str, str], wh
             problems.append(Problem(where, name, "", f"is not set ({description})", SECRETS_REMEDY))
             continue
         if not isinstance(value, (str, int, float)) or isinstance(value, bool):
-            problems.append(Problem(where, name, "", "is not a text", "write one in quotes, or " + SECRETS_REMEDY))
+            problems.append(Problem(where, name, "", "is not a text", "write one in quotes, or " + REPLACED))
             continue
         text = str(value)
         impossible = next((what for part, what in IMPOSSIBLE.items() if part in text), None)
@@ -158,12 +164,12 @@ def check_secrets(values: Mapping[str, Any], descriptions: Mapping[str, str], wh
             problems.append(Problem(where, name, "", what, "choose another value"))
         elif len(text) < SHORTEST:
             what = f"is weak ({len(text)} characters)"
-            problems.append(Problem(where, name, "", what, f"use at least {SHORTEST} characters, or {SECRETS_REMEDY}"))
+            problems.append(Problem(where, name, "", what, f"use at least {SHORTEST} characters, or {REPLACED}"))
         elif len(set(text)) < DIFFERENT:
             what = f"is weak ({len(set(text))} different characters)"
-            problems.append(Problem(where, name, "", what, SECRETS_REMEDY))
+            problems.append(Problem(where, name, "", what, REPLACED))
         elif text.lower() in placeholders:
-            problems.append(Problem(where, name, "", "is weak (the install guide's placeholder)", SECRETS_REMEDY))
+            problems.append(Problem(where, name, "", "is weak (the install guide's placeholder)", REPLACED))
         elif text in users:
             what = f"has the same value as {users[text]}"
             problems.append(Problem(where, name, "", what, "give each secret its own value"))

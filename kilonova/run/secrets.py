@@ -130,9 +130,11 @@ def ignored_by_git(path: Path) -> None:
     """Have git ignore the secrets wherever the inventory lies; not even this shows up there."""
     ignore = path.with_name(".gitignore")
     text = ignore.read_text(encoding="utf-8") if ignore.is_file() else ""
-    lines = [f"{path.name}*"] if text else [f"{path.name}*", ignore.name]
-    if lines[0] not in text.splitlines():
-        ignore.write_text(text + ("\n" if text and not text.endswith("\n") else "") + "\n".join(lines) + "\n", encoding="utf-8")
+    # The second is what a write that was killed has left.
+    lines = [f"{path.name}*", f".{path.name}*", *([] if text else [ignore.name])]
+    missing = [f"{line}\n" for line in lines if line not in text.splitlines()]
+    if missing:
+        ignore.write_text(text + ("\n" if text and not text.endswith("\n") else "") + "".join(missing), encoding="utf-8")
 
 
 def _text(path: Path) -> str | None:
@@ -426,6 +428,8 @@ def _nodes(text: str, path: Path) -> dict[str, yaml.Node]:
         raise ValueError(f"{path}: {where}not one YAML mapping with a line for each variable") from None
     except RecursionError:
         raise ValueError(f"{path}: brackets are nested too deeply") from None
+    if node is not None and node.tag == "tag:yaml.org,2002:null":  # as the line that begins a document, and nothing after it
+        node = None
     if node is not None and not isinstance(node, yaml.MappingNode):
         raise ValueError(f"{path} is not a mapping of variables")
     for key, _value in node.value if node else ():

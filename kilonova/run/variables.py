@@ -22,7 +22,7 @@ from jinja2 import TemplateError
 from jinja2.runtime import missing
 
 from kilonova.config import addresses as addresses_
-from kilonova.config import checking, config_files, declared, inventories, listening, migration, overrides, sources
+from kilonova.config import checking, config_files, declared, inventories, listening, migration, overrides, plain, sources
 from kilonova.config.conf import kind
 from kilonova.problems import IMPOSSIBLE, Problem, merged, some
 from kilonova.run import authorities, consistency, preflight
@@ -183,6 +183,11 @@ def listened(host: inventories.Host) -> dict[str, Any]:
     return {f"openstack_api_addresses[{at}]": address for at, address in enumerate(found if isinstance(found, list) else ())}
 
 
+def login(host: inventories.Host) -> dict[str, Any]:
+    """Return the address by which Ansible reaches a host, which nothing may take away from it, by variable."""
+    return {"ansible_host": _found(host, "ansible_host") or host.name}
+
+
 def addresses(host: inventories.Host) -> dict[str, Any]:
     """Return a host's addresses that must be its own, by variable."""
     # The default of the last is the first, of which everything is said already.
@@ -195,17 +200,21 @@ def tls(inventory: inventories.Inventory, told: Mapping[str, Any] | None = None)
     if _has_tls(inventory.host(controller)):
         return []
     management = str(_found(inventory.host(controller), "openstack_management_address"))
-    names = [controller, *([told["hostname"]] if told else [])]
+    own = [str(address) for address in addresses(inventory.host(controller)).values()]
+    names = [controller, *own, *([told["hostname"]] if told else [])]
     hosts = {name: {variable: _found(inventory.host(name), variable) for variable in URLS} for name in inventory.hosts()}
     return preflight.check_tls(hosts, lambda host: listening.is_own(host, management, names, told))
 
 
 def _unreadable_addresses(host: inventories.Host) -> list[Problem]:
-    """Addresses that are set to something that is not an address: mostly templates of facts."""
+    """Addresses that are set to something that is not an address: mostly templates of facts, or nothing."""
     found = []
     for name in ADDRESSES:
         if host.is_set(name):
-            found += [Problem(host.name, *wrong) for wrong in _reading(host, name)[1]]
+            value, wrong = _reading(host, name)
+            if value is None and not wrong and name != "openstack_management_address":  # which is said to be missing
+                wrong = list(check_value(name, value, {}))
+            found += [Problem(host.name, *row) for row in wrong]
     return found
 
 
@@ -250,7 +259,7 @@ def units(host: inventories.Host) -> dict[str, tuple[str, int] | None]:
             for unit in host.find(name):
                 if not unit.get("runs", True):
                     continue
-                answers = str(unit.get("answers") or "")
+                answers = "" if inventories.first_undefined(unit) else str(unit.get("answers") or "")
                 parts = urlsplit(answers if "://" in answers else f"//{answers}")
                 port = re.search(r":([0-9]+)(?:/[^:]*)?$", answers)  # an IPv6 address may be written without brackets
                 found[unit["name"]] = (parts.hostname or "*", int(port[1])) if port else found.get(unit["name"])
@@ -274,7 +283,7 @@ def specs() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _is_address(text: str) -> bool:
-    return addresses_.parsed(text) is not None
+    return addresses_.parsed(text) is not None and "%" not in text
 
 
 def _is_host(text: str) -> bool:
@@ -339,7 +348,7 @@ FORMS: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
     ("_vni_ranges", _is_range, "is not a range of network identifiers", "write first:last between 1 and 16777215, e.g. 1:1000"),
     (
         "_region",
-        lambda text: bool(re.fullmatch(r"[\w.-]+", text)),
+        lambda text: bool(re.fullmatch(r"[\w.-]{1,255}", text, re.ASCII)),
         "is not a valid region name",
         "write letters, digits, dots, dashes and underscores, e.g. RegionOne",
     ),
@@ -393,6 +402,11 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
     if isinstance(value, bool):
         shown = shown.lower()
     wanted = attributes.get("type", "str")
+    if value is None:
+        # With all of its lines commented out, a mapping of overrides has none.
+        if not name.endswith("_overrides"):
+            yield name, "", "has no value (null)", "write one, or remove the line"
+        return
     if wanted in _TYPES:
         convert, what, remedy = _TYPES[wanted]
         try:
@@ -445,7 +459,7 @@ def _check_parts(name: str, value: Mapping[str, Any], options: Mapping[str, Any]
         if key not in options:
             yield name, "", f"has no key {key!r}", f"use {nearest(str(key), options)}"
     for key, attributes in options.items():
-        if value.get(key) is not None:
+        if key in value:
             yield from check_value(f"{name}.{key}", value[key], attributes, hidden)
         elif attributes.get("required"):
             yield f"{name}.{key}", "", "is not set", "set it"
@@ -477,12 +491,13 @@ def check_values(inventory: inventories.Inventory, hosts: Iterable[str]) -> list
 
 def _check_variable(host: inventories.Host, name: str, attributes: Mapping[str, Any]) -> Iterable[Wrong]:
     value, wrong = _reading(host, name)
-    # `null` means the default of an optional argument.
-    return wrong if wrong or value is missing or value is None else list(check_value(name, value, attributes))
+    if wrong or value is missing or (value is None and not host.is_set(name)):
+        return wrong
+    return list(check_value(name, value, attributes))
 
 
 def _reading(host: inventories.Host, name: str) -> tuple[Any, list[Wrong]]:
-    """A variable's value (None when it is the host's to say), and what keeps it from being read."""
+    """A variable's value (`missing` when it is the host's to say), and what keeps it from being read."""
 
     def place() -> str:
         said = sources.where(host.inventory, host.name, name)
@@ -499,8 +514,9 @@ def _reading(host: inventories.Host, name: str) -> tuple[Any, list[Wrong]]:
     if facts:
         what = f"uses {' and '.join(facts)}, and runs do not gather facts"
         return None, [(name, "", what, f"write the value itself{place()}")]
-    if inventories.needs_host(undefined):
-        return None, []
+    # Of what the inventory has itself, only what names a host's report has to wait for it.
+    if inventories.needs_host(undefined) and (not host.is_set(name) or "openstack_host" in f"{host.raw(name)} {undefined}"):
+        return missing, []
     return None, [(name, "", f"cannot be read: {undefined}", f"define it, or correct the template{place()}")]
 
 
@@ -572,12 +588,13 @@ ONE_SECTION = {"rabbitmq.conf": "DEFAULT", "memcached.conf": "DEFAULT"}
 OWNED = {
     "99-openstack.cnf": {
         "bind-address": "mysql_bind_address",
-        "bind_address": "mysql_bind_address",
+        "skip-networking": "mysql_bind_address",
         "port": "openstack_database_port",
         "socket": "",
     },
     "rabbitmq.conf": dict.fromkeys(
-        ("listeners.tcp.openstack", "listeners.ssl.openstack"), "rabbitmq_bind_address and openstack_rabbit_port"
+        ("listeners.tcp", "listeners.tcp.openstack", "listeners.ssl", "listeners.ssl.openstack"),
+        "rabbitmq_bind_address and openstack_rabbit_port",
     ),
     "memcached.conf": dict.fromkeys(("-l", "--listen", "-p", "--port", "-s", "--unix-socket"), "openstack_memcached_servers"),
 }
@@ -640,6 +657,11 @@ def _outline(value: Any) -> str:
     return "{" + ", ".join(f"{name}: {_outline(inner)}" for name, inner in zip(names, value.values(), strict=True)) + "}"
 
 
+def _usual(file: str, option: str) -> str:
+    """An option's name as documentation has it; MariaDB reads others for the same."""
+    return option.replace("_", "-").removeprefix("loose-") if file.endswith(".cnf") else option
+
+
 def _check_options(name: str, file: str, section: str, options: Any) -> Iterator[Wrong]:
     """Invalid option names or values in a file of a program that is not OpenStack's."""
     if not isinstance(options, Mapping):
@@ -650,10 +672,11 @@ def _check_options(name: str, file: str, section: str, options: Any) -> Iterator
         where = f"{file} [{section}]"
         if not re.fullmatch(OPTIONS[file], str(key)):
             yield name, f"{where} {str(key)!r}", "is not a valid option name", "write one as its documentation has it"
-        elif OWNED[file].get(key) == "":
-            yield name, f"{where} {key}: {item}", "is fixed, because this run logs in there as root", "leave it out"
-        elif key in OWNED[file]:
-            yield name, f"{where} {key}: {item}", f"is set by {OWNED[file][key]}, as services must know it", "set that instead"
+        elif (owner := OWNED[file].get(_usual(file, str(key)))) is not None and plain.reads(file, section):
+            if owner:
+                yield name, f"{where} {key}: {item}", f"is set by {owner}, as services must know it", "set that instead"
+            else:
+                yield name, f"{where} {key}: {item}", "is fixed, because this run logs in there as root", "leave it out"
         elif isinstance(item, Mapping):
             remedy = (
                 f"write {{{key}.{next(iter(item), 'b')}: value}}, or one value" if file == "rabbitmq.conf" else "write one value"

@@ -9,8 +9,9 @@ import re
 
 HIDDEN = "(hidden)"
 _WORDS = (
-    r"(?:(?<!by)(?<!com)pass(?:word|wd|phrase|code)?|pass(?:word|wd|phrase|code)|passwords|pwd|(?<=root|bind)pw|secrets?|tokens?|"
-    r"psk|cookie|credentials?|connection|transport_url|(?:secret|token)_id|approle_role_id|(?:api|access|auth|encryption|hmac|private|priv|shared|ssh)key|[_.-]keys?)"
+    r"(?:(?<!by)(?<!com)pass(?:word|wd|phrase|code)?|pass(?:word|wd|phrase|code)|passwords|pwd|(?<=root|bind)pw|(?<![a-z])pw|"
+    r"secrets?|tokens?|authorization|psk|cookie|credentials?|creds?|connection|transport_url|(?:secret|token)_id|approle_role_id|"
+    r"(?:api|access|auth|encryption|hmac|private|priv|secret|shared|ssh)key|[_.-]keys?)"
 )
 # A name that ends with one of the words, quoted or not, and what is between it and its value.
 _NAME = re.compile(
@@ -29,11 +30,18 @@ _PLAIN = re.compile(r"[^\S\n]*(?:true|false|yes|no|none|null|~)[^\S\n]*,?[^\S\n]
 # To the last @ of the line: a password written by hand may contain blanks or slashes.
 _URL_PASSWORD = re.compile(r"(://[^:\s]*:).*@")
 
+# PEM, also where its lines are one, as in JSON.
+_PRIVATE_KEY = re.compile(r"(-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----)(\n?).*?(\n?-----END |\Z)", re.DOTALL)
+
 # In a log, a value ends where its word ends: with the rest of the line, mask() would hide what the line is read for.
 _LOG_NAME = r"[\w.-]*(?:pass(?:w(?:or)?d)?|secret(?:_key)?|private_key|signature|token)"
 _LOGGED = (
     # Fernet tokens, wherever they are.
     (re.compile(r"gAAAA[\w=-]+"), HIDDEN),
+    (
+        re.compile(r"""(authorization["']?[^\S\n]*[=:][^\S\n]*u?["']?(?:bearer |basic )?)[^\s,"']+""", re.IGNORECASE),
+        rf"\1{HIDDEN}",
+    ),
     # "key": "value", 'key': u'value', key = "value"
     (re.compile(rf"""({_LOG_NAME}["']?[^\S\n]*[=:][^\S\n]*u?["'])[^"'\n]+""", re.IGNORECASE), rf"\1{HIDDEN}"),
     # key = value, key: value, ?token=value and %3Ftoken%3Dvalue; neither the digest that keystoneauth shows nor a mapping
@@ -55,8 +63,13 @@ def _without_password(word):
     return re.sub(r"(://[^:/?#@]*:).*", rf"\1{HIDDEN}", login) + sign + rest
 
 
+def _without_keys(text):
+    return _PRIVATE_KEY.sub(rf"\1\2{HIDDEN}\3", text)
+
+
 def mask_log(text):
     """Return lines of a log, or what a program says, without passwords and tokens."""
+    text = _without_keys(text)
     for pattern, replacement in _LOGGED:
         text = pattern.sub(replacement, text)
     return without_passwords(text)
@@ -64,7 +77,7 @@ def mask_log(text):
 
 def mask(text):
     """Return `text` with everything that may be a secret replaced by `(hidden)`."""
-    shown, lines = [], text.split("\n")
+    shown, lines = [], _without_keys(text).split("\n")
     while lines:
         line = lines.pop(0)
         masked, column, value, in_flow = _line(line)

@@ -176,3 +176,65 @@ def test_other_ports_lose_their_addresses_as_before(host):
     apply(FULL)
     assert of(place, "eth1") == []
     assert of(place, "eth0") == ["10.0.0.21/24"]
+
+
+def peers(*tunnels):
+    """Whom the device of a Linux bridge's tunnels floods to, in a network namespace of its own."""
+    scripts = [
+        render(
+            {
+                "path": "/x",
+                "template": "openstack-bridges.sh.j2",
+                "variables": {"bridges": [{"name": "br-x", "tunnels": one}], "datapath": "linux", "ip_forward": False},
+            }
+        )
+        for one in tunnels
+    ]
+    show = "bridge fdb show dev br-x-1 | sed --quiet 's/^00:00:00:00:00:00 dst \\([^ ]*\\) .*/\\1/p'"
+    steps = "\n".join(f"(\n{script}\n) >/dev/null" for script in scripts)
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--net", "--mount", "sh", "-euc", f"mount -t sysfs none /sys\n{steps}\n{show}"],
+        env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return sorted(done.stdout.split())
+
+
+needs_namespaces = pytest.mark.skipif(
+    subprocess.run(
+        ["unshare", "--map-root-user", "--net", "--mount", "sh", "-c", "mount -t sysfs none /sys && bridge fdb"],
+        env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
+        capture_output=True,
+        check=False,
+    ).returncode
+    != 0,
+    reason="no network namespaces here",
+)
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    ("tunnels", "right"),
+    [
+        ([["10.0.1.22"]], ["10.0.1.22"]),
+        # The kernel refuses a second device of the same identifier and port.
+        ([["10.0.1.22", "10.0.1.23", "10.0.1.24"]], ["10.0.1.22", "10.0.1.23", "10.0.1.24"]),
+        ([["10.0.1.22", "10.0.1.23"]] * 2, ["10.0.1.22", "10.0.1.23"]),
+        ([["10.0.1.22", "10.0.1.23"], ["10.0.1.23", "10.0.1.24"]], ["10.0.1.23", "10.0.1.24"]),
+        ([["fd00::22", "FD00:0::23"]] * 2, ["fd00::22", "fd00::23"]),
+    ],
+)
+def test_a_linux_bridge_reaches_every_peer(tunnels, right, tmp_path, monkeypatch):
+    monkeypatch.setenv("KILONOVA_MADE", str(tmp_path / "bridges"))
+    assert peers(*tunnels) == right
+
+
+@pytest.mark.parametrize(("secure", "mode"), [(True, "secure"), ("no", "standalone"), ("false", "standalone"), ("yes", "secure")])
+def test_secure_is_read_as_ansible_reads_it(secure, mode):
+    variables = {"bridges": [{"name": "br-x", "ports": ["e1"], "secure": secure}], "datapath": "system", "ip_forward": False}
+    text = render({"path": "/x", "template": "openstack-bridges.sh.j2", "variables": variables})
+    assert f"fail_mode={mode}\n" in text
+    assert ("actions=LOCAL" in text) == (mode == "secure")

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oslo_config import cfg, iniparser
 
@@ -82,6 +82,7 @@ def test_every_file_is_read_or_refused_as_by_oslo_config(path, lines, end):
 
 
 @given(LINES)
+@example(["\r", "[DEFAULT]"])
 @settings(max_examples=200, deadline=None)
 def test_no_line_is_lost(lines):
     text = "\n".join(lines)
@@ -90,7 +91,8 @@ def test_no_line_is_lost(lines):
     except conf.ConfError as error:
         assert 1 <= error.line <= len(read_lines(text))
     else:
-        assert read.text() == text.replace("\r\n", "\n").replace("\r", "\n")
+        # A file whose lines end mostly with both characters keeps that.
+        assert read.text().replace("\r\n", "\n") == text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_lines(text):

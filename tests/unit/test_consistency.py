@@ -53,6 +53,15 @@ def rabbit(**options):
         {"openstack_bridge_mappings": {"provider": "br-provider"}, **bridge(ports=["eth1"])},
         {"neutron_controller_flat_networks": ["*"]},
         {"neutron_controller_flat_networks": []},
+        {"openstack_public_scheme": "https", "openstack_public_host": "cloud.example.org"},
+        {"openstack_public_scheme": "https", "openstack_public_host": "203.0.113.5"},
+        {"openstack_public_image_url": "https://10.0.0.11:9393"},
+        rabbit(**{"listeners.tcp.local": "127.0.0.1:5673", "log.file.level": "debug", "auth_backends.1": "internal"}),
+        {"mysql_overrides": {"99-openstack.cnf": {"client": {"port": 3306}, "mariadb-10.11": {"max_connections": 4096}}}},
+        {"openstack_bridges": [{"name": "br-a", "secure": "no", "ports": ["e1", "e2"]}]},
+        {"neutron_controller_overrides": {
+            "ml2_conf.ini": {"ml2_type_geneve": {"vni_ranges": "1:9,20:29"}}, "neutron.conf": {"DEFAULT": {"rpc_workers": 0}},
+        }},
         {"nova_compute_qemu_cpu_model": "Skylake-Server-noTSX-IBRS"},
         {"nova_compute_qemu_cpu_model": "EPYC-Milan-v2"},
         {"keystone_token_expiration": 300, "openstack_workers": 256, "mysql_max_connections": 100000},
@@ -107,6 +116,15 @@ def test_one_host_may_be_its_own_loopback():
         ({"openstack_rabbit_port": 6090, "nova_controller_novncproxy_port": 6090}, ["= 6090", "set another port"]),
         ({"mysql_bind_address": "127.0.0.1"}, ["mysql_bind_address = 127.0.0.1", f"{CONTROLLER} (openstack_database_host)"]),
         ({"rabbitmq_bind_address": "127.0.0.1"}, [f"{CONTROLLER} (openstack_rabbit_host)", f"set {CONTROLLER}, or 0.0.0.0"]),
+        (rabbit(**{"listeners.tcp.default": 5672}), ["listeners.tcp.default: 5672: is the port of rabbitmq-server"]),
+        (rabbit(**{"listeners.ssl.1": "0.0.0.0:5000"}), ["listeners.ssl.1: 0.0.0.0:5000: is the port of keystone"]),
+        (rabbit(**{"listeners.tcp": "none"}), ["is set by rabbitmq_bind_address and openstack_rabbit_port"]),
+        (mysql(skip_networking=1), ["skip_networking: 1: is set by mysql_bind_address"]),
+        (mysql(**{"loose-bind-address": "127.0.0.1"}), ["is set by mysql_bind_address"]),
+        (
+            {"mysql_overrides": {"99-openstack.cnf": {"server": {"max-connections": 20}}}},
+            ["mysql_max_connections = 20", "at least 180"],
+        ),
         ({"mysql_bind_address": COMPUTE}, [f"mysql_bind_address = {COMPUTE}"]),
         ({"mysql_max_connections": 1}, ["mysql_max_connections = 1", "from 10 to 100000"]),
         ({"mysql_max_connections": 179}, ["mysql_max_connections = 179", "at least 180"]),
@@ -115,11 +133,48 @@ def test_one_host_may_be_its_own_loopback():
         ({"openstack_database_grant_hosts": []}, ["openstack_database_grant_hosts: is empty"]),
         ({"openstack_database_grant_hosts": ["localhost"]}, ["= localhost: has no entry that matches 10.0.0.11", "add 10."]),
         ({"openstack_database_grant_hosts": ["10.0.1.%"]}, ["has no entry that matches 10.0.0.11"]),
+        ({"openstack_database_grant_hosts": ["10.0.0.0/24"]}, ["has a prefix length", "write 10.0.0.0/255.255.255.0"]),
+        ({"openstack_database_grant_hosts": ["10.0.0.11/255.255.255.0"]}, ["is not the address of an IPv4 network"]),
+        ({"openstack_database_grant_hosts": ["10.0.0.11", "fd00::/64"]}, ["is not the address of an IPv4 network"]),
+        ({"openstack_database_grant_hosts": ["10.0.0.11", "10.0.0.300"]}, ["= 10.0.0.300: is not an address"]),
+        ({"openstack_database_grant_hosts": ["10.0.0.11", "cafe"]}, ["= cafe: is not an address"]),
         ({"openstack_database_grant_hosts": ["controller"]}, ["= controller: is not an address", "skip-name-resolve"]),
         ({"openstack_database_grant_hosts": ["Controller.Example.org"]}, ["is not an address", "skip-name-resolve"]),
         ({"openstack_auth_url": "http://10.0.0.11:5000"}, ["does not end in /v3", "write http://10.0.0.11:5000/v3"]),
         ({"openstack_auth_url": "http://10.0.0.11:5000/v2.0"}, ["does not end in /v3"]),
         ({"openstack_auth_url": "http://10.0.0.11:35357/v3"}, ["does not have Keystone's port", "write port 5000"]),
+        ({"openstack_auth_url": "http://Controller:35357/v3"}, ["does not have Keystone's port", "write port 5000"]),
+        ({"openstack_public_auth_url": "http://10.0.0.11:5000/v3#"}, ["does not end in /v3"]),
+        ({"openstack_public_scheme": "https"}, ["openstack_public_scheme = https: no service on the controller speaks TLS"]),
+        (
+            {"openstack_public_auth_url": "https://10.0.0.11:5000/v3"},
+            ["openstack_public_auth_url = https://10.0.0.11:5000/v3: no service on the controller speaks TLS"],
+        ),
+        ({"openstack_public_image_url": "HTTPS://10.0.0.11:9292"}, ["and 10.0.0.11:9292 is where one answers in plain HTTP"]),
+        ({"openstack_internal_host": "169.254.1.1"}, ["openstack_internal_host = 169.254.1.1: is a link-local address"]),
+        ({"openstack_public_host": "fe80::1"}, ["openstack_public_host = fe80::1: is a link-local address"]),
+        ({"openstack_database_host": "0.0.0.0"}, ["openstack_database_host = 0.0.0.0: is not an address that other hosts"]),
+        ({"openstack_rabbit_host": "255.255.255.255"}, ["openstack_rabbit_host = 255.255.255.255: is not an address"]),
+        ({"openstack_public_host": "::ffff:10.0.0.11"}, ["is the IPv4 address 10.0.0.11 in IPv6 form"]),
+        ({"openstack_auth_url": "http://224.0.0.1:5000/v3"}, ["= http://224.0.0.1:5000/v3: is not an address that other hosts"]),
+        ({"keystone_overrides": {"keystone.conf": {"token": {"expiration": 1}}}}, ["[token] expiration = 1: is out of bounds"]),
+        (
+            {"neutron_controller_overrides": {"ml2_conf.ini": {"ml2_type_geneve": {"vni_ranges": "1000:1"}}}},
+            ["ml2_conf.ini [ml2_type_geneve] vni_ranges = 1000:1: is not a range of network identifiers"],
+        ),
+        (
+            {"nova_controller_overrides": {"nova.conf": {"conductor": {"workers": 100000}}}},
+            ["nova.conf [conductor] workers = 100000: is out of bounds; set a number from 1 to 256"],
+        ),
+        (
+            {"placement_overrides": {"placement-api-uwsgi.ini": {"uwsgi": {"processes": 1000}}}},
+            ["placement-api-uwsgi.ini [uwsgi] processes = 1000: is out of bounds"],
+        ),
+        ({"openstack_region": "Régíon"}, ["is not a valid region name"]),
+        ({"openstack_region": "r" * 256}, ["is not a valid region name"]),
+        ({"mysql_bind_address": "fe80::1%eth0"}, ["mysql_bind_address = fe80::1%eth0: is not an IP address"]),
+        ({"openstack_controller_address": COMPUTE}, [f"= {COMPUTE}: is an address of compute1; set an address of controller"]),
+        ({"openstack_database_host": "localhost.localdomain"}, ["is not where mariadb listens, which is 10.0.0.11"]),
         ({"openstack_auth_url": "http://10.0.0.11/v3"}, ["does not have Keystone's port", "write port 5000"]),
         ({"openstack_public_auth_url": "http://cloud.example.org"}, ["openstack_public_auth_url", "does not end in /v3"]),
         ({"openstack_public_image_url": "https://a:b@x.org/image"}, ["= https://x.org/image: contains a user or password"]),
@@ -155,6 +210,17 @@ def test_one_host_may_be_its_own_loopback():
         ({"openstack_bridges": [{"name": "--help"}]}, ["is not a valid interface name"]),
         ({"openstack_bridges": [{"name": "bräcke"}]}, ["is not a valid interface name"]),
         ({"openstack_bridges": [{"name": "br-int"}]}, ["is created and used by Networking"]),
+        ({"openstack_bridges": [{"name": "vxlan_sys_4789"}]}, ["is created and used by Networking"]),
+        ({"openstack_bridges": [{"name": "brq0a"}]}, ["is created and used by Networking"]),
+        (bridge(ports=["tap0"]), ["is a bridge or an interface of the system"]),
+        (bridge(ports=None), ["openstack_bridges[0].ports: has no value (null)"]),
+        (bridge(addresses=[None]), ["openstack_bridges[0].addresses[0]: has no value (null)"]),
+        (bridge(ports=["e1", "e2"], secure="on"), ["has 2 ports, and a secure bridge"]),
+        (bridge(ports=["e1", "e2"], secure="True"), ["has 2 ports, and a secure bridge"]),
+        (bridge(addresses=["198.51.100.1/255.255.255.0"]), ["is not an address with a prefix length"]),
+        (bridge(addresses=["fd00::1%eth0/64"]), ["is not an address with a prefix length"]),
+        (bridge(addresses=["198.51.100.1/0"]), ["is not an address with a prefix length"]),
+        (bridge(addresses=["0.0.0.1/8"]), ["is not an address that an interface can have"]),
         ({"openstack_bridges": [{"name": "br-tun"}]}, ["is created and used by Networking"]),
         ({"openstack_bridges": [{"name": "br-a"}, {"name": "br-a"}]}, ["openstack_bridges[1].name = br-a"]),
         (
@@ -241,6 +307,78 @@ def test_a_login_in_a_url_is_not_shown():
         assert "heim" not in found[0]
 
 
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([{"addresses": ["fd00::1/64", "fd00:0::1/64"]}], "addresses[1] = fd00:0::1/64: is listed twice"),
+        ([{"addresses": ["198.51.100.1/24"]}, {"addresses": ["198.51.100.1/25"]}], "[1].addresses = 198.51.100.1: is also among"),
+        (
+            [{"tunnels": [CONTROLLER]}, {"tunnels": [CONTROLLER]}],
+            f"[1].tunnels = {CONTROLLER}: is also among the tunnels of br-0",
+        ),
+        (
+            [{"tunnels": [CONTROLLER, "10.0.1.11"]}],
+            "tunnels[1] = 10.0.1.11: is an address of controller, to which this bridge has",
+        ),
+        ([{"addresses": ["198.51.100.1/24"]}, {"addresses": ["198.51.100.2/24"]}], ""),
+        ([{"addresses": ["169.254.1.1/16"], "tunnels": [CONTROLLER]}], ""),
+        ([{"addresses": ["198.51.100.1/24"], "datapath": one} for one in ("system", "netdev")], ""),
+    ],
+)
+def test_bridges_of_one_host(parts, words):
+    bridges = [{"name": f"br-{at}", **part} for at, part in enumerate(parts)]
+    tunnel = {"controller": {"openstack_tunnel_address": "10.0.1.11"}}
+    found = said(hosts={**tunnel, "compute1": {"openstack_bridges": bridges}})
+    assert len(found) == bool(words) and all(words in problem for problem in found)
+
+
+def test_a_linux_bridge_with_tunnels_is_the_only_one():
+    bridges = [{"name": "br-a", "tunnels": [CONTROLLER]}, {"name": "br-b", "tunnels": ["10.0.1.11"]}]
+    hosts = {"controller": {"openstack_tunnel_address": "10.0.1.11"}, "compute1": {"openstack_bridges": bridges}}
+    (problem,) = said(release="zed", hosts=hosts, openstack_network_backend="linuxbridge")
+    assert "openstack_bridges[1].name = br-b: is a second bridge with tunnels, as br-a is" in problem
+    assert said(release="zed", hosts=hosts, openstack_network_backend="openvswitch") == []
+
+
+def ml2(**sections):
+    return {"neutron_controller_overrides": {"ml2_conf.ini": sections}}
+
+
+PROVIDER = {"openstack_bridge_mappings": {"provider": "br-provider"}, **bridge(ports=["eth1"])}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (ml2(ml2_type_flat={"flat_networks": "other"}), "[ml2_type_flat] flat_networks = other: is not in any host's"),
+        ({**ml2(ml2_type_flat={"flat_networks": "provider,Provider"}), **PROVIDER}, "flat_networks = Provider: is not in any"),
+        (ml2(ml2_type_vlan={"network_vlan_ranges": "other:1:100"}), "[ml2_type_vlan] network_vlan_ranges = other: is not in"),
+        ({**ml2(ml2_type_vlan={"network_vlan_ranges": "provider:1:9,x"}), **PROVIDER}, "network_vlan_ranges = x: is not in any"),
+        ({**ml2(ml2_type_vlan={"network_vlan_ranges": "provider:1:100"}), **PROVIDER}, ""),
+        (ml2(ml2_type_flat={"flat_networks": "*"}), ""),
+        (ml2(ml2={"path_mtu": 1500}), ""),
+        (
+            {
+                **ml2(ml2_type_flat={"flat_networks": "other"}),
+                "neutron_openvswitch_overrides": {"openvswitch_agent.ini": {"ovs": {"bridge_mappings": "other:br-other"}}},
+            },
+            "",
+        ),
+    ],
+)
+def test_networks_of_overrides_are_mapped(given, words):
+    found = said(release="zed", openstack_network_backend="openvswitch", **given)
+    assert len(found) == bool(words) and all(words in problem for problem in found)
+
+
+@pytest.mark.parametrize("name", ["openstack_region", "openstack_workers", "openstack_bridges", "nova_compute_migration",
+                                  "openstack_memcached_servers", "openstack_api_addresses", "openstack_rabbit_port"])  # fmt: skip
+def test_nothing_is_no_value(name):
+    """YAML reads `openstack_region:` as null, which templates write as None."""
+    (problem,) = said(**{name: None})
+    assert f": {name}: has no value (null); write one, or remove the line" in problem
+
+
 # -------------------------------------------------------------------------------------------------------- of one host
 
 
@@ -324,6 +462,15 @@ def test_an_overlay_of_ipv6_needs_ipv6_everywhere():
         ("host_vars/compute01.yml", "inventory: host_vars/compute01.yml: there is no host 'compute01', so nothing reads it; "
                                     "rename it to compute1.yml, or remove it, or list it in "),
         ("host_vars/contoller.yaml", "rename it to controller.yaml"),
+        ("host_vars/compute1.example.org.yml", "no host 'compute1.example.org', so nothing reads it; rename it to compute1"),
+        ("host_vars/COMPUTE1/x.yml", "rename it to compute1,"),
+        ("host_vars/compute1.ini", "Ansible reads files without an ending, and .yml, .yaml and .json; rename it to compute1.yml"),
+        ("group_vars/computes.txt", "rename it to computes.yml"),
+        ("hosts_vars/compute1.yml", "hosts_vars: is a directory that Ansible does not read, and host_vars is one that"),
+        ("Group-Vars/all/x.yml", "rename it to group_vars, or list it in"),
+        ("host_vars/compute1.yml.bak", ""),
+        ("host_vars/storage1.example.org.yml", ""),
+        ("playbooks/compute1.yml", ""),
         ("host_vars/compute1.yml", ""),
         ("host_vars/compute1/more.yml", ""),
         ("group_vars/all.yml", ""),
@@ -339,7 +486,7 @@ def test_files_that_nothing_reads(path, said_of_it, tmp_path):
     found = [str(problem) for problem in consistency.check_files([tmp_path, tmp_path], groups)]
     assert len(found) == bool(said_of_it)
     assert not found or said_of_it in found[0]
-    listed = "/".join(path.split("/")[:2])
+    listed = "/".join(path.split("/")[: 2 if path.split("/")[0] in ("group_vars", "host_vars") else 1])
     assert consistency.check_files([tmp_path], groups, [listed]) == []
 
 
@@ -393,6 +540,17 @@ def test_a_mapping_is_no_value(value):
         ("/etc/mysql/x.cnf", "mysqld", "inodb_buffer_pool_size", "1G", "did you mean innodb-buffer-pool-size?"),
         ("/etc/mysql/x.cnf", "mysqld", "innodb_buffer_pool_size", "lots", "is not a number of bytes"),
         ("/etc/mysql/x.cnf", "mysqld", "wait_timeout", "1h", "1h is not a whole number"),
+        ("/etc/mysql/x.cnf", "mysqld", "MAX_CONNECTIONS", 400, "did you mean max-connections?"),
+        ("/etc/mysql/x.cnf", "mariadb-11.8", "max_conections", 4, "did you mean max-connections?"),
+        ("/etc/mysql/x.cnf", "mysqldd", "max_connections", 400, "[mysqldd]: MariaDB reads no such section"),
+        ("/etc/mysql/x.cnf", "Mysqld", "max_connections", 400, "[Mysqld]: MariaDB reads no such section"),
+        ("/etc/mysql/x.cnf", "client", "max_conections", 4, ""),
+        ("/etc/rabbitmq/rabbitmq.conf", "DEFAULT", "vm_memory_high_watermark.relativ", 1, "vm_memory_high_watermark.relative?"),
+        ("/etc/rabbitmq/rabbitmq.conf", "DEFAULT", "hartbeat", 60, "did you mean heartbeat?"),
+        ("/etc/rabbitmq/rabbitmq.conf", "DEFAULT", "heartbeat", "1m", "1m is not a whole number"),
+        ("/etc/rabbitmq/rabbitmq.conf", "DEFAULT", "listeners.tcp.mine", 5673, ""),
+        ("/etc/rabbitmq/rabbitmq.conf", "DEFAULT", "log.queue.level", "debug", ""),
+        ("/etc/rabbitmq/rabbitmq.conf", "DEFAULT", "auth_ldap.servers.1", "x", ""),
         ("/etc/keystone/keystone-uwsgi.ini", "uwsgi", "env", ["A=1", "B=2"], ""),
         ("/etc/keystone/keystone-uwsgi.ini", "uwsgi", "my-own-word", "x", ""),
         ("/etc/mysql/x.cnf", "mysqld", "loose_max_conections", 4, ""),

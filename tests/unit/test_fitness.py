@@ -1,8 +1,9 @@
 """What the operator has on a host is noticed before the run, and what makes a host unfit as well; each with its neighbours."""
 
 import pytest
+from test_generate import inventory
 
-from kilonova.run import fitness
+from kilonova.run import fitness, variables
 from kilonova.run.preflight import check_hostnames
 
 MANAGEMENT, TUNNEL = "openstack_management_address", "openstack_tunnel_address"
@@ -361,3 +362,18 @@ def test_names_that_differ_in_case_only_are_one(name):
     (problem,) = lines(check_hostnames({"a": "compute1", "b": name}))
     why = "" if name == "compute1" else " (compute1): case does not matter"
     assert problem == f"b: hostname = {name}: is also the host name of a{why}; run `hostnamectl set-hostname b` on this host"
+
+
+@pytest.mark.parametrize(("given", "address"), [({"ansible_host": "192.0.2.7"}, "192.0.2.7"), ({}, "compute1")])
+def test_the_way_of_ansible_to_a_host_is_not_taken_away(given, address):
+    login = variables.login(inventory(hosts={"compute1": given}).host("compute1"))
+    assert login == {"ansible_host": address}
+    found = lines(fitness.check_bridges("a", seen(default_routes=[]), login, [{"name": "br-x", "ports": ["eth3"]}], "system"))
+    assert found == (
+        [
+            "a: openstack_bridges[0].ports[0] = eth3: has ansible_host (192.0.2.7), which br-x would take away; "
+            "write another interface, or add 192.0.2.7/PREFIX to the bridge's addresses"
+        ]
+        if given
+        else []
+    )

@@ -230,6 +230,16 @@ def test_a_compute_node_knows_no_cache_and_no_key_of_it():
         ({"memcache_servers": "127.0.0.1.example.org:11211"}, True),
         ({"memcache_servers": "10.0.0.11"}, True),
         ({"memcache_servers": "10.0.0.11:11211", "memcache_sasl_enabled": True}, False),
+        ({"backend_argument": "url:10.0.0.11:11211"}, True),
+        ({"backend_argument": ["memcached_expire_time:60", "url:127.0.0.1:11211,controller:11211"]}, True),
+        ({"backend_argument": "url:redis://10.0.0.11:6379/0"}, True),
+        ({"backend_argument": "url:redis://:secret@10.0.0.11:6379/0"}, False),
+        ({"backend_argument": ["url:127.0.0.1:11211", "distributed_lock:true"]}, False),
+        ({"backend_argument": "url:10.0.0.11:11211", "memcache_sasl_enabled": "true"}, False),
+        ({"redis_server": "10.0.0.11:6379"}, True),
+        ({"redis_sentinels": ["127.0.0.1:26379", "10.0.0.11:26379"]}, True),
+        ({"redis_server": "localhost:6379"}, False),
+        ({"redis_server": "10.0.0.11:6379", "redis_password": "x"}, False),
     ],
 )
 @pytest.mark.parametrize("section", ["cache", "keystone_authtoken", "filter:authtoken"])
@@ -276,6 +286,7 @@ def test_links_have_the_scheme_that_was_asked_by(path, release):
             for host in ("ctl.example.org", "203.0.113.5", "10.0.0.11", "controller", "localhost")
         ),
         ({"openstack_auth_url": "https://10.0.0.11:5000/v3"}, "openstack_auth_url = https://10.0.0.11:5000/v3"),
+        ({"openstack_auth_url": "HTTPS://10.0.0.11:5000/v3"}, "openstack_auth_url = HTTPS://10.0.0.11:5000/v3"),
         ({"openstack_auth_url": "https://lb.example.org/identity/v3"}, ""),
         ({"openstack_auth_url": "https://["}, ""),  # another check's
         ({"openstack_public_scheme": "https"}, ""),

@@ -23,6 +23,8 @@ from kilonova.onhost.masking import HIDDEN, mask, mask_log, without_passwords
         ("password = a;b c", f"password = {HIDDEN} c"),
         ('password="a;b"', f'password="{HIDDEN}"'),
         ("password='a b', u=c", f"password='{HIDDEN}', u=c"),
+        ("Authorization: Bearer abc.def ghi", f"Authorization: Bearer {HIDDEN} ghi"),
+        ("{'Authorization': 'Basic QWxhZGRpbg=='}", f"{{'Authorization': 'Basic {HIDDEN}'}}"),
         # Not what has none in it.
         ("X-Auth-Token: {SHA256}0a1b", "X-Auth-Token: {SHA256}0a1b"),
         ("'token': {'id': 1}", "'token': {'id': 1}"),
@@ -60,3 +62,21 @@ def test_many_urls_are_read_once(text):
 def test_a_traceback_loses_its_password():
     text = "OperationalError at mysql+pymysql://nova:p%40ss@10.0.0.11:3306/nova?charset=utf8"
     assert load("schema_sync").masking.without_passwords(text) == text.replace("p%40ss", "(hidden)")
+
+
+@pytest.mark.parametrize("kind", ["", "RSA ", "EC ", "ENCRYPTED ", "OPENSSH "])
+@pytest.mark.parametrize("hide", [mask, mask_log])
+def test_a_private_key_is_hidden_and_its_certificate_is_not(kind, hide):
+    text = (
+        "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+        f"-----BEGIN {kind}PRIVATE KEY-----\ncanary1\ncanary2=\n-----END {kind}PRIVATE KEY-----\nx = 1\n"
+    )
+    assert hide(text) == text.replace("canary1\ncanary2=", HIDDEN)
+    assert "canary" not in hide(text.split("-----END " + kind)[0]), "also where its end is missing"
+    assert "canary" not in hide('{"x": "' + text.replace("\n", "\\n") + '"}'), "also in one line"
+
+
+@pytest.mark.parametrize("name", ["pw", "root_pw", "db-pw", "secretkey", "authorization", "admin_creds", "cred"])
+def test_short_names_of_secrets(name):
+    assert mask(f"{name} = canary") == f"{name} = {HIDDEN}"
+    assert mask(f"{name}_policy: shown") == f"{name}_policy: shown"

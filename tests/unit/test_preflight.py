@@ -22,6 +22,7 @@ DISTRIBUTIONS = {
 }
 CHOOSE = "choose one of: zed (Debian 12 (bookworm)), epoxy (Debian 13 (trixie))"
 REMEDY = "run `make secrets INVENTORY=...`, which writes a strong one, or set it in group_vars/all/secrets.yml"
+REPLACED = "remove it and run `make secrets INVENTORY=...`, which writes a strong one"
 SHARED = yaml.safe_load((ROLES / "openstack" / "vars" / "main" / "main.yml").read_text())
 SECRETS, BACKENDS = declared.secrets(), SHARED["openstack_network_backends"]
 
@@ -144,7 +145,7 @@ def test_addresses_of_their_own_are_right():
                 {MANAGEMENT: value},
                 f"b: {MANAGEMENT} = {value}: is not an IP address; write an address such as 10.0.0.11, without a prefix length",
             )
-            for value in ("10.0.0.11/24", "10.0.0.256", "controller", "10.0.0.012")
+            for value in ("10.0.0.11/24", "10.0.0.256", "controller", "10.0.0.012", "fd00::11%eth0")
         ),
         *(
             (
@@ -183,11 +184,11 @@ def test_strong_secrets_are_right():
     [
         (None, f"is not set (PLACEMENT_DBPASS); {REMEDY}"),
         ("", f"is not set (PLACEMENT_DBPASS); {REMEDY}"),
-        ("Welcome123", f"is weak (10 characters); use at least 16 characters, or {REMEDY}"),
-        ("0123456789abcde", f"is weak (15 characters); use at least 16 characters, or {REMEDY}"),
-        (123456, f"is weak (6 characters); use at least 16 characters, or {REMEDY}"),
-        ("PLACEMENT_DBPASS", f"is weak (the install guide's placeholder); {REMEDY}"),
-        ("openstack_nova_pass", f"is weak (the install guide's placeholder); {REMEDY}"),
+        ("Welcome123", f"is weak (10 characters); use at least 16 characters, or {REPLACED}"),
+        ("0123456789abcde", f"is weak (15 characters); use at least 16 characters, or {REPLACED}"),
+        (123456, f"is weak (6 characters); use at least 16 characters, or {REPLACED}"),
+        ("PLACEMENT_DBPASS", f"is weak (the install guide's placeholder); {REPLACED}"),
+        ("openstack_nova_pass", f"is weak (the install guide's placeholder); {REPLACED}"),
         (STRONG["openstack_glance_pass"], "has the same value as openstack_glance_pass; give each secret its own value"),
         *(
             (

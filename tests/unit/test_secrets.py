@@ -203,6 +203,13 @@ def test_an_encrypted_file_that_lacks_some_is_named(inventory, monkeypatch):
         generate(inventory)
 
 
+@pytest.mark.parametrize("text", ["---\n", "# mine\n---\n", ""])
+def test_a_file_without_variables_gets_them(text, inventory):
+    path = written(inventory, text)
+    assert generate(inventory) == (path, list(names()))
+    assert path.read_text().startswith(text)
+
+
 @pytest.mark.parametrize("empty", ["openstack_nova_pass:", "openstack_nova_pass: # later", 'openstack_nova_pass: ""'])
 def test_what_is_empty_in_the_file_is_filled(empty, inventory):
     written(inventory, f"# mine\n{empty}\nopenstack_admin_pass: 0123456789abcdef\n")
@@ -270,14 +277,15 @@ def test_git_ignores_the_secrets_wherever_they_are(place, inventory):
     assert seen.stdout.count("\n") == 1 and "hosts.yml" in seen.stdout
     path.with_name(".gitignore").write_text("mine")
     generate(inventory / place)
-    assert path.with_name(".gitignore").read_text() == "mine\nsecrets.yml*\n"
+    assert path.with_name(".gitignore").read_text() == "mine\nsecrets.yml*\n.secrets.yml*\n"
 
 
 def test_the_project_ignores_the_secrets_of_its_inventories():
     root = Path(__file__).parents[2]
     for place in ("inventories/sandbox", "inventories/prod/eu", "prod"):
         path = f"{place}/group_vars/all/secrets.yml"
-        asked = [path, f"{path}.rotating", f"{path}.old"]
+        left = f"{place}/group_vars/all/.secrets.yml.kilonova-1-0a"
+        asked = [path, f"{path}.rotating", f"{path}.old", left, left.replace("secrets.yml", "certificates.json")]
         command = ["git", "check-ignore", "--no-index", *asked]
         said = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         assert said.stdout.split() == asked

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from test_generate import ONE, TWO, inventory
 
-from kilonova.config import checking, config_files, declared, listening
+from kilonova.config import checking, config_files, declared, generate, listening
 from kilonova.run import authorities, variables
 
 ADDRESS = "10.0.0.11"
@@ -65,6 +65,8 @@ def test_services_listen_on_loopback_and_haproxy_answers(groups, release):
     assert parsed(files["/etc/nova/nova-api-uwsgi.ini"])["uwsgi"]["log-x-forwarded-for"] == "true"
     pem = files["/etc/haproxy/openstack.pem"]
     assert pem.index("BEGIN CERTIFICATE") < pem.index("BEGIN PRIVATE KEY")
+    (hidden,) = [file.text for file in generate.files(source, hide=True) if file.path == "/etc/haproxy/openstack.pem"]
+    assert "BEGIN PRIVATE KEY-----\n(hidden)\n-----END PRIVATE KEY" in hidden and "BEGIN CERTIFICATE-----\nMII" in hidden
     assert not [one for one in checking.complaints(source) if one.level == "error"]
 
 

@@ -86,3 +86,26 @@ def test_an_operator_may_have_names_of_his_own(name, tmp_path):
     inventory = listed.inventory(tmp_path / "listed", walk.good_secrets(), NETWORK)
     assert len(said(inventory)) == 1
     assert said(inventory, foreign=[name]) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{{ groups.nobody[0] }}", "'dict object' has no attribute 'nobody'"),
+        ("{{ hostvars.compute1.openstack_nothing }}", "'openstack_nothing'"),
+        ("{{ ansible_env.HOME }}", "'ansible_env' is undefined"),
+        ("{{ 1 / 0 }}", "ZeroDivisionError: division by zero"),
+        ("{{ 'x' | regex_search('(') }}", "missing ), unterminated subpattern"),
+    ],
+)
+@pytest.mark.parametrize("name", ["openstack_public_host", "openstack_region", "nova_compute_qemu_cpu_model"])
+def test_a_template_that_fails_is_named(name, template, why, tmp_path):
+    case = walk.Case("", "", variables={name: template})
+    (problem,) = said(case.inventory(tmp_path / "inventory", walk.good_secrets(), NETWORK))
+    assert f"{name}: cannot be read: " in problem and why in problem
+    assert problem.endswith("correct the template in group_vars/all/zz_case.yml")
+
+
+def test_what_the_hosts_report_has_may_be_waited_for(tmp_path):
+    case = walk.Case("", "", variables={"openstack_public_host": "{{ openstack_host.hostname }}"})
+    assert said(case.inventory(tmp_path / "inventory", walk.good_secrets(), NETWORK)) == []
