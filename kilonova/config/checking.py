@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ipaddress
 import os
@@ -13,6 +14,7 @@ from typing import Any
 from kilonova.config import catalogue, conf, config_files, declared, generate, inventories, listening, overrides, plain
 from kilonova.config.catalogue import grammar
 from kilonova.config.catalogue.check import Unresolved, Values
+from kilonova.config.once import once
 from kilonova.problems import some
 from kilonova.run import preflight
 
@@ -39,13 +41,10 @@ def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[
     Without `text`, what would be written is checked before it is. `accepted` in it names options, as ``[section] option``, whose
     warnings we know and cannot avoid.
     """
-    found = _check_types(host, entry)
+    found = [Complaint(host, what, level) for level, what in _check_types(entry)]
     wanted = entry.get("catalogue")
     if not wanted:
-        path = str(entry["path"])
-        known = entry.get("layers") is not None and plain.section_of(path)
-        wrong = plain.check(path, config_files.sections_of(entry)) if known else ()
-        return [*found, *(Complaint(host, f"{path} {what}") for what in wrong)]
+        return [*found, *(Complaint(host, f"{entry['path']} {what}") for what in _check_plain(entry))]
     source: Any = _plain(entry) if text is None else text
     for finding in _findings(entry["path"], source, wanted):
         name = f"[{finding.section}]" + (f" {finding.option}" if finding.option else "")
@@ -62,6 +61,18 @@ def _plain(entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         section: {option: value for option, (value, _layer) in options.items()}
         for section, options in config_files.sections_of(entry).items()
     }
+
+
+def _check_plain(entry: Mapping[str, Any]) -> Iterable[str]:
+    """What is wrong with a file of a program that is not OpenStack's."""
+    if entry.get("layers") is None or not plain.section_of(str(entry["path"])):
+        return ()
+    return _wrong_options(entry)
+
+
+@once
+def _wrong_options(entry: Mapping[str, Any]) -> list[str]:
+    return list(plain.check(str(entry["path"]), config_files.sections_of(entry)))
 
 
 def _findings(path: str, source: Any, wanted: Mapping[str, Any]) -> list[catalogue.Finding]:
@@ -83,7 +94,7 @@ def _findings(path: str, source: Any, wanted: Mapping[str, Any]) -> list[catalog
 
 
 _FOUND: dict[tuple[Any, ...], list[catalogue.Finding]] = {}
-_ADDRESS = re.compile(r"^(\w+ = )([0-9.]+)$", re.MULTILINE | re.ASCII)
+_ADDRESS = re.compile(r"^(\w+ = )([0-9]+(?:\.[0-9]+){3})$", re.MULTILINE | re.ASCII)
 
 
 def _any_host(line: re.Match[str]) -> str:
@@ -98,14 +109,17 @@ def _any_host(line: re.Match[str]) -> str:
     return line[0] if special else f"{line[1]}192.0.2.1"
 
 
-def _check_types(host: str, entry: Mapping[str, Any]) -> list[Complaint]:
-    """What YAML may have made something else of than was meant, in an operator's overrides."""
-    found: list[Complaint] = []
-    if not _is_read_by_oslo(entry) or not _overrides(entry):
-        return found
+def _check_types(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(level, what) of what YAML may have made something else of than was meant, in an operator's overrides."""
+    return _doubtful(_with_overrides_alone(entry)) if _is_read_by_oslo(entry) and _overrides(entry) else []
+
+
+@once
+def _doubtful(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The same, of a file that has nothing but overrides."""
+    found: list[tuple[str, str]] = []
     known = config_files.catalogue_of(entry)
-    told = {layer: entry["layers"][layer] for layer in _overrides(entry)}
-    for section, options in config_files.layers_of({"layers": told}).items():
+    for section, options in config_files.layers_of(entry).items():
         for name, (value, _layer) in options.items():
             if value is None or isinstance(value, str):
                 continue
@@ -115,7 +129,7 @@ def _check_types(host: str, entry: Mapping[str, Any]) -> list[Complaint]:
                 what = "is a list, which becomes one line per element, and for most options only the last line counts"
                 said = "warning", f"{what}; for a comma-separated list, write one text"
             if said:
-                found.append(Complaint(host, f"{entry['path']} [{section}] {name}: {said[1]}", said[0]))
+                found.append((said[0], f"{entry['path']} [{section}] {name}: {said[1]}"))
     return found
 
 
@@ -127,6 +141,11 @@ def _is_read_by_oslo(entry: Mapping[str, Any]) -> bool:
 def _overrides(entry: Mapping[str, Any]) -> list[str]:
     """Names of the layers of an operator that say something."""
     return [name for name, sections in entry["layers"].items() if overrides.is_override(name) and sections]
+
+
+def _with_overrides_alone(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of a file as if it had no other layers; it is the same on many hosts."""
+    return {**entry, "layers": {layer: entry["layers"][layer] for layer in _overrides(entry)}}
 
 
 # What an override may not change by itself, because something else knows it too: one row for each fact.
@@ -150,40 +169,63 @@ def check_host(host: inventories.Host, entries: Iterable[Mapping[str, Any]]) -> 
     files = {str(entry["path"]): entry for entry in entries if _is_read_by_oslo(entry)}
     if not any(_overrides(entry) for entry in files.values()):
         return []
-    names = _overridden(files.values()) | grammar.related()
-    merged = {path: _resolved_layers(entry, names) for path, entry in files.items()}
-    usual = _usual(files.values(), names)
-    found = [complaint for path, options in merged.items() for complaint in _check_kept_twice(host, files[path], options, usual)]
-    for unit, paths in _reading_orders(host, files).items():
+    names = set().union(grammar.related(), *(_overridden(_with_overrides_alone(entry)) for entry in files.values()))
+    spoken_of = {path: _with_names(entry, names) for path, entry in files.items()}
+    meant = {path: _meant(entry) for path, entry in files.items()}
+    return [Complaint(host.name, what) for what in _effects(spoken_of, meant, _reading_orders(host, files))]
+
+
+@once
+def _effects(
+    files: Mapping[str, Mapping[str, Any]], meant: Mapping[str, Mapping[str, str]], orders: Mapping[str, list[str]]
+) -> list[str]:
+    """What is wrong with all of a host's files together; they have only the options that overrides or relations speak of.
+
+    `meant` has what texts of overrides mean (_meant), by file, and `orders` the files that each unit reads.
+    """
+    merged = {path: _resolved_layers(entry) for path, entry in files.items()}
+    usual = _usual(files.values())
+    found = [what for path, options in merged.items() for what in _check_kept_twice(path, options, usual, meant[path])]
+    for unit, paths in orders.items():
         read = {path: merged[path] for path in paths}
-        found += [Complaint(host.name, what) for what in _lost(unit, read, files)]
+        found += _lost(unit, read, files)
         if unit == "nova-compute":
             values = {
                 f"[{section}] {name}": conf.text(value)
                 for (section, name), (value, _l, _m) in _in_the_end(read).items()
                 if isinstance(value, (str, int, float))
             }
-            found += [Complaint(host.name, f"{paths[-1]} {what}") for what in grammar.conflicts(values)]
+            found += [f"{paths[-1]} {what}" for what in grammar.conflicts(values)]
     return list(dict.fromkeys(found))
 
 
-def _overridden(entries: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Names of all options that overrides set, with the other names of those options."""
+@once
+def _overridden(entry: Mapping[str, Any]) -> set[str]:
+    """Names of all options that a file's overrides set, with the other names of those options."""
     found: set[str] = set()
-    for entry in entries:
-        known = config_files.catalogue_of(entry)
-        for layer in _overrides(entry):
-            for section, options in entry["layers"][layer].items():
-                for name in options or ():
-                    resolved = known.resolve(section, name) if known is not None else None
-                    found |= {name, *((resolved[0].dest, *(alias for _s, alias in resolved[0].aliases)) if resolved else ())}
+    known = config_files.catalogue_of(entry)
+    for layer in _overrides(entry):
+        for section, options in entry["layers"][layer].items():
+            for name in options or ():
+                resolved = known.resolve(section, name) if known is not None else None
+                found |= {name, *((resolved[0].dest, *(alias for _s, alias in resolved[0].aliases)) if resolved else ())}
     return found
 
 
-def _resolved_layers(entry: Mapping[str, Any], names: set[str]) -> dict[tuple[str, str], list[tuple[Any, str, bool]]]:
-    """(section, option) -> what sets it in the file: (text or list or None, layer, whether repetitions count), first what counts.
+def _with_names(entry: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    """The entry of a file with only those options that have one of the names."""
+    layers = {
+        layer: {
+            section: {name: value for name, value in options.items() if name in names} for section, options in sections.items()
+        }
+        for layer, sections in entry["layers"].items()
+        if sections is not None
+    }
+    return {**entry, "layers": layers}
 
-    Only options that have one of `names`.
+
+def _resolved_layers(entry: Mapping[str, Any]) -> dict[tuple[str, str], list[tuple[Any, str, bool]]]:
+    """(section, option) -> what sets it in the file: (text or list or None, layer, whether repetitions count), first what counts.
 
     By the option's present name, which oslo.config tries before the deprecated ones.
     """
@@ -192,8 +234,6 @@ def _resolved_layers(entry: Mapping[str, Any], names: set[str]) -> dict[tuple[st
     found: dict[tuple[str, str], list[tuple[int, tuple[Any, str, bool]]]] = {}
     for section, options in config_files.layers_of(entry).items():
         for name, (_value, layer) in options.items():
-            if name not in names:
-                continue
             resolved = known.resolve(section, name) if known is not None else None
             option = resolved[0] if resolved else None
             key = (option.section, option.dest) if option else (conf.section_key(section), name)
@@ -208,14 +248,14 @@ def _resolved_layers(entry: Mapping[str, Any], names: set[str]) -> dict[tuple[st
     }
 
 
-def _usual(entries: Iterable[Mapping[str, Any]], names: set[str]) -> dict[tuple[str, str], Any]:
+def _usual(entries: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], Any]:
     """(section, option) -> what our own layers set; of several files, the first."""
     found: dict[tuple[str, str], Any] = {}
     for entry in entries:
         ours = {name: sections for name, sections in entry["layers"].items() if not overrides.is_override(name)}
         for section, options in config_files.combine_layers(ours).items():
-            for name in names.intersection(options):
-                found.setdefault((conf.section_key(section), name), options[name][0])
+            for name, (value, _layer) in options.items():
+                found.setdefault((conf.section_key(section), name), value)
     return found
 
 
@@ -278,22 +318,21 @@ def _lost(unit: str, read: Mapping[str, Sets], files: Mapping[str, Mapping[str, 
                 yield f"{path} [{section}] {name}, of {variable}: {what}; {remedy}"
 
 
-def _meant(entry: Mapping[str, Any], section: str, value: Any) -> Any:
-    """Return an option's value with its references replaced, as its service reads it; as it is when they cannot be."""
-    known = config_files.catalogue_of(entry)
-    if known is None or not isinstance(value, str) or "$" not in value:
-        return value
-    try:
-        return Values(known, conf.items(_plain(entry))).substituted(value, section)
-    except Unresolved:
-        return value
+def _meant(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the texts of overrides mean whose references their service replaces, where it can; in their section."""
+    found: dict[str, str] = {}
+    for layer in _overrides(entry):
+        for section, options in entry["layers"][layer].items():
+            for value in (options or {}).values():
+                known = config_files.catalogue_of(entry) if isinstance(value, str) and "$" in value else None
+                if known is not None:
+                    with contextlib.suppress(Unresolved):
+                        found[f"{section} {value}"] = Values(known, conf.items(_plain(entry))).substituted(value, section)
+    return found
 
 
-def _check_kept_twice(
-    host: inventories.Host, entry: Mapping[str, Any], sets: Sets, usual: Mapping[tuple[str, str], Any]
-) -> Iterator[Complaint]:
+def _check_kept_twice(path: str, sets: Sets, usual: Mapping[tuple[str, str], Any], meant: Mapping[str, str]) -> Iterator[str]:
     """Yield overrides of what something else knows too, and so would know otherwise; `usual` is what our own layers set."""
-    path = str(entry["path"])
     for row in _kept_twice():
         if not re.search(row.get("files") or service_directories(), path):
             continue
@@ -305,14 +344,14 @@ def _check_kept_twice(
                     if not overrides.is_override(layer):
                         continue
                     before = usual.get((section, name), row.get("default"))
-                    meant = _meant(entry, section, value)
-                    same = [conf.text(one) for one in (meant, before) if isinstance(one, (str, int, float))]
+                    said = meant.get(f"{section} {value}", value)
+                    same = [conf.text(one) for one in (said, before) if isinstance(one, (str, int, float))]
                     if value == before or (len(same) == 2 and same[0] == same[1]):
                         continue
                     secret = value is None or catalogue.is_secret(name)
                     shown = "" if secret else f" = {catalogue.mask(section, name, str(value))}"
                     what = f"only this file would have it, not {row['also']}; {row['remedy']}"
-                    yield Complaint(host.name, f"{path} [{section}] {name}{shown}: {what}")
+                    yield f"{path} [{section}] {name}{shown}: {what}"
 
 
 def complaints(inventory: inventories.Inventory, hosts: Iterable[str] | None = None) -> list[Complaint]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kilonova.config import checking, config_files, declared, inventories
+from kilonova.config.once import once
 
 # ---------------------------------------------------------------------------------------------------------- generating
 
@@ -47,10 +48,13 @@ def files(inventory: inventories.Inventory, hosts: Iterable[str] | None = None, 
         host = inventory.host(name)
         for entry in host.files():
             try:
-                text = config_files.render(entry)
+                text = _text(entry)
             except ValueError as error:
                 raise inventories.GenerateError(checking.with_path(entry, error), name) from error
             yield File(name, str(entry["path"]), _masked(text, words.values()) if hide else text, entry, host)
+
+
+_text = once(config_files.render)
 
 
 def placeholders() -> dict[str, str]:

@@ -5,7 +5,7 @@ data, and for those templates of the inventory that it is known to read as Ansib
 collections, `omit`) are given to Ansible's own templar.
 
 What makes it fast: a template is compiled once, a variable is resolved when something asks for it, and a result is used again on
-every host on which the variables that it was made from are the same objects, as those of a group are.
+every host on which the variables that it was made from are the same objects, as those of a group are (Host._once).
 """
 
 from __future__ import annotations
@@ -495,7 +495,10 @@ class Inventory:
         self._plain: dict[int, tuple[Any, Any]] = {}
         self._copying: set[int] = set()
         self._static: dict[int, tuple[Any, bool]] = {}
-        self.remembered: dict[str, list[tuple[tuple[tuple[str, Any], ...], Any]]] = {}
+        self.remembered: dict[str, list[tuple[dict[str, Any], frozenset[str], Any]]] = {}
+        """Variable or template -> what it gave: a host's variables, names of those that the result was made from, the result."""
+        self._of_hosts: dict[str, dict[str, Any]] = {}
+        self._group_names: dict[tuple[str, ...], list[str]] = {}
         self._reads_plainly: dict[int, tuple[Any, bool]] = {}
         self.constant: dict[str, Any] = {}
         self.raw_extra = dict(extra or {})
@@ -545,12 +548,16 @@ class Inventory:
         return self._known[name]
 
     def variables(self, name: str) -> dict[str, Any]:
-        """Return a host's raw variables, including those that every host has."""
-        found = {"inventory_hostname": name, **self._variables(name), "groups": self.groups, "hostvars": self.hostvars}
-        if "group_names" not in found:
-            members = (group for group, hosts in self.groups.items() if name in hosts)
-            found["group_names"] = sorted(set(members) - {"all", "ungrouped"})
-        return found
+        """Return a host's raw variables, including those that every host has. Ansible collects them once, which is slow."""
+        if name not in self._of_hosts:
+            found = {"inventory_hostname": name, **self._variables(name), "groups": self.groups, "hostvars": self.hostvars}
+            if "group_names" not in found:
+                members = (group for group, hosts in self.groups.items() if name in hosts)
+                found["group_names"] = sorted(set(members) - {"all", "ungrouped"})
+            # Of hosts in the same groups, one object, by which results are used again.
+            found["group_names"] = self._group_names.setdefault(tuple(found["group_names"]), found["group_names"])
+            self._of_hosts[name] = found
+        return self._of_hosts[name]
 
     def plain(self, value: Any, name: str = "") -> Any:
         """Copy a value of Ansible's, of the variable `name`, as built-in types; the same value gives the same object."""
@@ -665,6 +672,7 @@ class Host:
         self._made_of: dict[str, frozenset[str]] = {}
         self._busy: list[str] = []
         self._used: set[str] = set()
+        self._differences: dict[int, set[str]] = {}
         self._scope = _Scope(self)
 
     def raw(self, name: str) -> Any:
@@ -689,27 +697,60 @@ class Host:
         raw = self.raw(name)
         if name in self._busy:
             raise GenerateError(f"the variable {name} refers to itself ({' -> '.join([*self._busy, name])})")
-        outer, self._used = self._used, {name}
-        self._busy.append(name)
-        try:
-            value = raw if raw is missing else self._resolved(name, raw)
-        except jinja2.UndefinedError as error:
-            value = _Undefined(hint=f"{name}: {error}")
-        except (ArithmeticError, LookupError, AttributeError, re.error) as error:  # whatever a template does: it divides by 0
-            raise GenerateError(f"{type(error).__name__}: {error}") from error
-        finally:
-            self._busy.pop()
-            made_of, self._used = frozenset(self._used), outer
-        self._used |= made_of
+        ours = name in ("groups", "hostvars") or not (name in self.layers[0] or self._is_of_inventory(name))
+        plain = raw if ours or raw is missing else self.inventory.plain(raw, name)
+        if self.inventory.static(plain):
+            value, made_of = plain, frozenset((name,))
+            self._used.add(name)
+        else:
+            self._busy.append(name)
+            try:
+                value, made_of = self._once(name, self._resolved, name, plain, ours)
+            finally:
+                self._busy.pop()
         self._values[name], self._made_of[name] = value, made_of
         return value
 
-    def _resolved(self, name: str, raw: Any) -> Any:
-        """Resolve a variable's raw value."""
-        if name in ("groups", "hostvars") or not (name in self.layers[0] or self._is_of_inventory(name)):
-            return self.resolve(raw)  # data of the roles
-        plain = self.inventory.plain(raw, name)
-        return self.resolve(plain) if self.inventory.reads_plainly(plain) else self._by_ansible(name, plain)
+    def _once(self, key: str, make: Callable[..., Any], *given: Any) -> tuple[Any, frozenset[str]]:
+        """Return what `make` makes of what is `given` and of the host's variables, and the names of these.
+
+        What was made for another host is used again where these variables are the same objects. `key` says what is made: the name
+        of a variable, or a template.
+        """
+        # Not for hosts as others see them, on which the roles' variables are missing.
+        remembered = self.inventory.remembered.setdefault(key, []) if self.layers[1] else []
+        for variables, made_of, value in remembered:
+            if made_of.isdisjoint(self._different(variables)):
+                self._used |= made_of
+                return value, made_of
+        outer, self._used = self._used, set()
+        try:
+            value = make(*given)
+        finally:
+            made_of, self._used = frozenset(self._used), outer
+            self._used |= made_of
+        if len(remembered) < REMEMBERED and not isinstance(value, _Undefined):
+            remembered.append((self.layers[2], made_of, value))
+        return value, made_of
+
+    def _different(self, others: dict[str, Any]) -> set[str]:
+        """Names of the variables that are not the same objects as another host's; only those of the inventory can be others."""
+        found = self._differences.get(id(others))
+        if found is None:
+            own = self.layers[2]
+            found = {name for name in own.keys() | others.keys() if own.get(name, missing) is not others.get(name, missing)}
+            self._differences[id(others)] = found
+        return found
+
+    def _resolved(self, name: str, plain: Any, ours: bool) -> Any:
+        """Resolve the templates in a variable: `ours`, in the roles' data, or the inventory's."""
+        self._used.add(name)
+        try:
+            return self.resolve(plain) if ours or self.inventory.reads_plainly(plain) else self._by_ansible(name, plain)
+        except jinja2.UndefinedError as error:
+            return _Undefined(hint=f"{name}: {error}")
+        except (ArithmeticError, LookupError, AttributeError, re.error) as error:  # whatever a template does: it divides by 0
+            raise GenerateError(f"{type(error).__name__}: {error}") from error
 
     def _is_of_inventory(self, name: str) -> bool:
         return name not in self.layers[1] and name in self.layers[2]
@@ -763,21 +804,11 @@ class Host:
             value = self._scope.resolve_or_missing(simple[1])
             value = _Undefined(name=simple[1]) if value is missing else value
             return value if keeps_types() else _evaluated(value)
-        candidates = self.inventory.remembered.setdefault(source, []) if self.layers[1] else None
-        for made_of, value in candidates or ():
-            if all(self.raw(name) is raw for name, raw in made_of):
-                self._used.update(name for name, _raw in made_of)
-                return value
-        outer, self._used = self._used, set()
-        try:
-            scope = _Scope(self) if "{%" in source else self._scope
-            value = _joined(list(_template(source).root_render_func(scope)))
-        finally:
-            used, self._used = self._used, outer
-            self._used |= used
-        if candidates is not None and len(candidates) < REMEMBERED and not isinstance(value, _Undefined):
-            candidates.append((tuple((name, self.raw(name)) for name in used), value))
-        return value
+        return self._once(source, self._rendered, source)[0]
+
+    def _rendered(self, source: str) -> Any:
+        scope = _Scope(self) if "{%" in source else self._scope
+        return _joined(list(_template(source).root_render_func(scope)))
 
     def roles(self) -> list[str]:
         """Return the roles that the host gets, in order."""
@@ -789,8 +820,7 @@ class Host:
         for role in self.roles():
             for variable in file_variables(role):
                 try:
-                    found = [self.with_overrides(role, entry) for entry in self.find(variable)]
-                    undefined = _first_undefined(found)
+                    found, undefined = self._once(f"files of {variable}", self._files_of, role, variable)[0]
                 except (ValueError, TypeError, jinja2.TemplateError) as error:
                     raise _explained(error, self.name, variable) from error
                 except Exception as error:  # a filter of Ansible's raises errors of its own
@@ -800,12 +830,18 @@ class Host:
                 if undefined is not None:
                     where = ": ".join(str(key) for key in [variable, *undefined[1]] if key != "layers")
                     raise GenerateError(f"{where}: {undefined[0]._undefined_message}", self.name)
-                entries += [entry for entry in found if not config_files.says_nothing(entry)]
+                entries += found
         paths = [entry["path"] for entry in entries]
         twice = next((path for path in paths if paths.count(path) > 1), None)
         if twice:
             raise GenerateError(f"{twice} is declared twice", self.name)
         return entries
+
+    def _files_of(self, role: str, variable: str) -> tuple[list[Mapping[str, Any]], tuple[_Undefined, list[Any]] | None]:
+        """Return those files of a role that say something, or what is undefined in them."""
+        found = [self.with_overrides(role, entry) for entry in self.find(variable)]
+        undefined = _first_undefined(found)
+        return [] if undefined else [entry for entry in found if not config_files.says_nothing(entry)], undefined
 
     def with_overrides(self, role: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the entry of a role's file with the operator's overrides."""

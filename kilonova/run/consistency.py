@@ -46,6 +46,7 @@ SERVERS = {
     "mysql_bind_address": ("openstack_database_host", "mariadb"),
     "rabbitmq_bind_address": ("openstack_rabbit_host", "rabbitmq-server"),
 }
+OUR_LISTENERS = ("listeners.tcp.openstack", "listeners.ssl.openstack")
 KEYSTONE = 5000
 # oslo.db's [database] max_pool_size; and each of these has `openstack_workers` processes: keystone, glance-api, placement-api,
 # nova-api, nova-api-metadata, nova-conductor, nova-scheduler, neutron-api, neutron-rpc-server.
@@ -386,7 +387,7 @@ def _ports(host: inventories.Host) -> Iterator[Wrong]:
         taken.setdefault(port, unit)
     for option, value in (_written(host, "/rabbitmq.conf", "DEFAULT") or {}).items():
         port = str(value).rpartition(":")[2]
-        if option.startswith("listeners.") and option != "listeners.tcp.openstack" and port.isdecimal() and int(port) in taken:
+        if option.startswith("listeners.") and option not in OUR_LISTENERS and port.isdecimal() and int(port) in taken:
             what = f"is the port of {taken[int(port)]} on this host, and a listener needs its own port"
             yield "rabbitmq_overrides", f"rabbitmq.conf [DEFAULT] {option}: {value}", what, "set another port"
 

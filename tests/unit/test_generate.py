@@ -460,6 +460,12 @@ def test_writing_is_repeatable_and_removes_only_what_it_wrote(tmp_path):
     assert set(third.removed) == {name for name in first.new if name.startswith("compute1/")}
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_the_manifest_is_indented_json(count):
+    rows = [{"host": "[{a}]", "path": '/b},\n  {"c"', "owner": "ü\u2028", "group": "", "mode": "0644"}] * count
+    assert tree._manifest(rows) == json.dumps(rows, indent=1) + "\n"
+
+
 def test_differences_are_shown_once_and_without_secrets(tmp_path):
     groups = {"controllers": ["controller"], "computes": [f"compute{number}" for number in range(60)]}
     tree.write(generate.files(inventory(groups)), tmp_path)

@@ -8,11 +8,13 @@ import shutil
 import subprocess
 from collections import Counter
 
+import jinja2
 import pytest
 import yaml
 from ansible.module_utils.kilonova import migration as kilonova_migration
 
-from kilonova.config import generate, inventories, migration
+from kilonova.config import checking, config_files, generate, inventories, migration
+from kilonova.config.catalogue import grammar
 from kilonova.run import answers
 
 KEYS = {n: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + f"{n}".rjust(43, "A") for n in range(100)}
@@ -346,31 +348,59 @@ def test_a_key_that_is_not_made_yet_is_to_come():
 
 # --------------------------------------------------------------------------------------------------------------- cost
 
+NOVA_CONF = {"path": "/etc/nova/nova.conf", "catalogue": {"release": "zed"}}
+
 
 def work(count):
-    """What generating all files of so many compute nodes takes: how often a variable is looked for or a template rendered."""
-    of, counted = inventory(count), Counter()
-    originals = {name: getattr(inventories.Host, name) for name in ("find", "render", "raw")}
-    patch = pytest.MonkeyPatch()
-    for name, original in originals.items():
+    """What generating and checking all files of so many compute nodes takes: how often the parts of the work are done."""
+    # Another override for each count, so that no part was done before.
+    given = {"nova_compute_overrides": {"nova.conf": {"DEFAULT": {"reserved_host_memory_mb": count}}}}
+    of, counted, names, texts = inventory(count, given), Counter(), set(), set()
 
-        def counting(self, *arguments, name=name, original=original):
+    def counting(name, original):
+        def called(*arguments, **options):
             counted[name] += 1
-            return original(self, *arguments)
+            return original(*arguments, **options)
 
-        patch.setattr(inventories.Host, name, counting)
+        return called
+
+    patch = pytest.MonkeyPatch()
+    for where, name in (
+        (inventories.Host, "find"),
+        (inventories.Host, "render"),
+        (inventories.Host, "raw"),
+        (inventories.Host, "_rendered"),
+        (inventories.Host, "_files_of"),
+        (config_files, "sections_of"),
+        (jinja2.Template, "render"),
+        (checking, "_resolved_layers"),
+        (grammar, "doubtful"),
+        (type(config_files.catalogue_of(NOVA_CONF)), "resolve"),
+    ):
+        patch.setattr(where, name, counting(f"{where.__name__}.{name}", getattr(where, name)))
     try:
-        size = sum(len(file.text) for file in generate.files(of, of.groups["computes"]))
+        for file in checking.Checked(generate.files(of, of.groups["computes"])):
+            names.add(file.path)
+            texts.add((file.path, file.text))
+            counted["bytes"] += len(file.text)
     finally:
         patch.undo()
-    return {**counted, "bytes": size}
+    return counted, len(names), len(texts)
 
 
 def test_generating_for_more_hosts_costs_each_no_more():
-    few, many = work(20), work(80)
+    (few, _names, _texts), (many, names, texts) = work(20), work(80)
     for what, times in many.items():
         # The first hosts have less to compare with, by a few per cent; a list of all others would double it.
         assert times <= 4 * few[what] * 1.1, (what, few, many)
+    # What is the same on many hosts is made once, and so are the files; what was asked before may be forgotten once.
+    assert texts < 80 * 5 < 80 * names
+    assert many["Template.render"] <= texts + 2 * names
+    for what in ("kilonova.config.checking._resolved_layers", "kilonova.config.catalogue.grammar.doubtful", "Catalogue.resolve"):
+        assert few[what] and many[what] <= 2 * few[what], (what, few, many)
+    for what in ("Host._rendered", "Host._files_of"):
+        # On each host only what has its address: of about fifty templates and ten lists of files.
+        assert many[what] - few[what] <= 60 * 10, (what, few, many)
 
 
 def test_letting_in_more_hosts_costs_each_no_more():
