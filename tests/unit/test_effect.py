@@ -194,7 +194,9 @@ def test_what_counts_is_found_by_the_present_name():
 def test_every_unit_reads_files_of_its_host(groups, backend):
     # Without rules, a service has no policy of ours to read.
     policies = {f"{role}_policy": {"a": "@"} for role in declared.services()}
-    source = inventory(groups, release="epoxy", openstack_network_backend=backend, **policies)
+    # And without settings, no file of libvirt's.
+    own = {"nova_compute_qemu_conf": {"a": 1}, "nova_compute_libvirtd_conf": {"a": 1}}
+    source = inventory(groups, release="epoxy", openstack_network_backend=backend, **policies, **own)
     for name in source.hosts():
         host = source.host(name)
         paths = {entry["path"] for entry in host.files()}
