@@ -12,8 +12,10 @@ from test_noop import restarted
 # The state before the redesign of roles, instruments and the unit engine (2026-11-25).
 BEFORE = "6a5d7b2b11"
 PLACE = "group_vars/all/secrets.yml"
-# What the first run of this version changes: bridges keep the address of their port (CHANGELOG.md).
+# What the first run of this version changes (CHANGELOG.md): bridges keep the address of their port, and libvirtd, which reads
+# qemu.conf, is restarted for it.
 SCRIPT = "/usr/local/sbin/openstack-bridges"
+LIBVIRTD = ("compute1", "restart libvirtd")
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +46,22 @@ def test_the_first_run_after_an_upgrade_restarts_nothing(earlier, tmp_path):
     planned, _text = earlier.recorded(tmp_path / "plan", SITE, "--check")
     assert {(host, item.partition(" (")[0]) for host, _task, item in planned} == {
         (host, action) for host in earlier.hosts for action in (f"write {SCRIPT}", "restart openstack-bridges")
-    }
+    } | {LIBVIRTD}
     done, _text = earlier.recorded(tmp_path / "run", SITE)
     assert done == planned
     after = earlier.look("pulse")
-    assert restarted(before, after) == {(host, "openstack-bridges.service") for host in earlier.hosts}
+    assert restarted(before, after) == {
+        *((host, "openstack-bridges.service") for host in earlier.hosts),
+        ("compute1", "libvirtd.service"),
+    }
     # The version before did not note where services answer; a directory's time tells that a file is new in it.
-    known = ("/files//var/lib/kilonova", f"/files/{SCRIPT}", "/files//usr/local/sbin: ", "/units/openstack-bridges.service")
+    known = (
+        "/files//var/lib/kilonova",
+        f"/files/{SCRIPT}",
+        "/files//usr/local/sbin: ",
+        "/units/openstack-bridges.service",
+        "/units/libvirtd.service",
+    )
     assert [line for line in differences(before, after) if not any(word in line for word in known)] == []
     again, _text = earlier.recorded(tmp_path / "again", SITE)
     assert again == set()
