@@ -1,4 +1,7 @@
-"""Spare Ansible what it does again and again: compiling templates (kilonova/run/templates.py), making workers (workers.py)."""
+"""Spare Ansible what it does again and again: compiling templates (kilonova/run/templates.py), making workers (workers.py).
+
+And let mitogen send all that modules import (imports.py).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from ansible.plugins.callback import CallbackBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova.run import templates, workers
+from kilonova.run import imports, templates, workers
 
 DOCUMENTATION = """
 name: speed
@@ -23,7 +26,7 @@ requirements:
 
 
 class CallbackModule(CallbackBase):
-    """Sets up both when it is loaded."""
+    """Sets them up when it is loaded."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -35,3 +38,4 @@ class CallbackModule(CallbackBase):
         super().__init__()
         templates.install()
         workers.install()
+        imports.install()

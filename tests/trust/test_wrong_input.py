@@ -1,11 +1,7 @@
-"""Every wrong input from the command line: its exact message, a status that is not 0, in time, and not one byte changed."""
-
-import time
+"""Every wrong input from the command line: its exact message, a status that is not 0, and not one byte changed."""
 
 import pytest
 from wrong_input import walk
-
-HOST_SECONDS, LOCAL_SECONDS = 60, 10
 
 
 @pytest.mark.parametrize("case", walk.cases(), ids=lambda case: case.name)
@@ -16,16 +12,13 @@ def test_refused(case, cloud, tmp_path):
         cloud.shell(host, script)
     try:
         before = cloud.fingerprint()
-        began = time.monotonic()
         done = cloud.run("site.yml", *case.arguments, inventory=inventory)
-        seconds = time.monotonic() - began
         assert cloud.fingerprint() == before
     finally:
         for host, script in case.steps("undo", cloud.network).items():
             cloud.shell(host, script)
     assert done.returncode != 0
     assert case.is_said(done.stdout.replace('\\"', '"'), cloud.network), done.stdout[-3000:]
-    assert seconds < (HOST_SECONDS if case.asks_host else LOCAL_SECONDS)
     assert ("Check the hosts" in done.stdout) == case.asks_host
 
 

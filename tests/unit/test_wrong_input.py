@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from ansible.inventory.manager import InventoryManager
@@ -49,9 +48,8 @@ def test_refused(case, tmp_path):
 
 @pytest.mark.parametrize("case", REAL, ids=lambda case: case.name)
 def test_refused_by_the_playbook(case, tmp_path):
-    """Within 10 s, and before a host is contacted: there is none here."""
+    """Before a host is contacted: there is none here."""
     inventory = case.inventory(tmp_path / "inventory", walk.good_secrets(), NETWORK)
-    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), str(walk.TREE / "playbooks" / "site.yml")],
         cwd=walk.TREE,
@@ -62,7 +60,6 @@ def test_refused_by_the_playbook(case, tmp_path):
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert time.monotonic() - began < 10
     assert case.is_said(done.stdout.replace('\\"', '"'), NETWORK), done.stdout
     assert "Check the hosts" not in done.stdout
 
