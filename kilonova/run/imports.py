@@ -47,5 +47,7 @@ def relative(module: str, imports: Iterable[tuple[int, str, tuple[str, ...]]], p
             except ImportError:  # beyond the top
                 continue
             if found.startswith(prefix):
-                yield found
+                # Packages before what is in them.
+                parts = found.split(".")
+                yield from (".".join(parts[:end]) for end in range(len(prefix.split(".")) + 1, len(parts) + 1))
                 yield from (f"{found}.{leaf}" for leaf in names)

@@ -28,6 +28,15 @@ def test_relative_imports_are_named_in_full(module, written, named):
     assert f"{PACKAGE}.{named}" in set(imports.relative(f"{PACKAGE}.{module}", [written], "ansible.module_utils"))
 
 
+def test_packages_are_named_before_what_is_in_them():
+    """Ansible's own modules import relatively, too, and what a package would name need not exist."""
+    found = list(imports.relative("ansible.module_utils.basic", [(1, "common.text", ("x",))], "ansible.module_utils"))
+    for name in found:
+        parent = name.rpartition(".")[0]
+        assert parent in ("ansible.module_utils", "ansible.module_utils.basic") or parent in found[: found.index(name)]
+    assert {"ansible.module_utils.common", "ansible.module_utils.common.text"} <= set(found)
+
+
 def test_absolute_imports_and_what_is_elsewhere_are_not():
     found = imports.relative(f"{PACKAGE}.command", [(0, "os", ()), (4, "", ("x",)), (9, "", ("x",))], "ansible.module_utils")
     assert list(found) == []
