@@ -65,12 +65,15 @@ def test_everything_that_is_declared_listens(host, request):
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row["host"] == "controller"], ids=lambda row: str(row["port"]))
-def test_what_a_compute_node_reaches(row, compute1, addresses):
+def test_what_a_compute_node_reaches(row, controller, compute1, addresses):
     """What it must, and of the rest nothing, by any address of the controller."""
     if row not in rows("controller"):
         pytest.skip(f"not with {backend.BACKEND}")
+    # Of what is there sometimes, what is there now.
+    open_ = "sometimes" not in row or row["port"] in {port for _kind, _address, port, _process in sockets(controller)}
     network = addresses["controller"].rpartition(".0.")[0]
     for address in (addresses["controller"], f"{network}.1.11"):
         program = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)"
         reached = compute1.run("python3 -c %s %s %s", program, address, str(row["port"])).rc == 0
-        assert reached is (row["at"] != "loopback" and address == addresses["controller"]), f"{address}:{row['port']}"
+        expected = open_ and row["at"] != "loopback" and address == addresses["controller"]
+        assert reached is expected, f"{address}:{row['port']}"
