@@ -82,8 +82,8 @@ def opened(how):
         return pymysql.connect(charset="utf8mb4", autocommit=True, **how)
     except pymysql.MySQLError as error:
         raise NoServer(*error.args) from error
-    except OSError as error:  # the authority's file
-        raise NoServer(0, f"{how['ssl']['ca']}: {error.strerror or error}") from error
+    except OSError as error:  # PyMySQL wraps its own: this one is of the authority's file
+        raise NoServer(0, f"{how.get('ssl', {}).get('ca', '')}: {error.strerror or error}") from error
 
 
 def rows(connection, statement, parameters=()):

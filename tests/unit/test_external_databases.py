@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import os
+import ssl
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -132,6 +133,29 @@ def test_how_to_connect():
         "connect_timeout": 10,
     }
     assert database.where(module) == "at [fd00::90]:3307"
+    module.params["login"]["cacert"] = "/nonexistent/ca.pem"
+    assert database.arguments(module)["ssl"] == {"ca": "/nonexistent/ca.pem"}
+
+
+def test_an_authority_that_is_missing_is_named(monkeypatch):
+    database = importlib.import_module("ansible.module_utils.kilonova.database")
+
+    def connect(ssl, **_others):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(database, "pymysql", driver(connect))
+    with pytest.raises(database.NoServer, match=r"/nonexistent/ca\.pem: No such file or directory"):
+        database.opened({"ssl": {"ca": "/nonexistent/ca.pem"}})
+
+
+@pytest.mark.parametrize(("host", "name"), [("mq.test", "mq.test"), ("[fd00::90]", "fd00::90"), ("10.0.0.11", "10.0.0.11")])
+def test_the_message_queue_is_verified_by_name(host, name):
+    rabbitmq, asked = importlib.import_module("ansible.module_utils.kilonova.rabbitmq"), []
+    client = SimpleNamespace(Connection=lambda **arguments: asked.append(arguments["ssl"]))
+    login = {"host": host, "port": 5671, "user": "openstack", "password": "canary", "vhost": "/"}
+    rabbitmq.connection(client, {**login, "cacert": "/ca.pem"})
+    rabbitmq.connection(client, {**login, "cacert": ""})
+    assert asked == [{"ca_certs": "/ca.pem", "cert_reqs": ssl.CERT_REQUIRED, "server_hostname": name}, False]
 
 
 @pytest.mark.parametrize("check_mode", [False, True])

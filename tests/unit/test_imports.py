@@ -52,7 +52,7 @@ def needs(name):
 
 def test_mitogen_finds_all_that_a_module_needs():
     """With mitogen as it is, in a process of its own."""
-    pytest.importorskip("ansible_mitogen")
+    pytest.importorskip("ansible_mitogen", reason="mitogen is optional: requirements/mitogen.txt")
     program = (
         "import sys; from ansible import constants; constants.DEFAULT_STRATEGY = 'mitogen_linear'\n"
         "from kilonova.run import imports; imports.install(); imports.install()\n"
