@@ -33,7 +33,7 @@ export ANSIBLE_STRATEGY := mitogen_linear
 export ANSIBLE_STRATEGY_PLUGINS = $(shell $(VENV)/bin/python -c 'import ansible_mitogen, os; print(os.path.dirname(ansible_mitogen.__file__))')/plugins/strategy
 endif
 
-.PHONY: plan history certificates remove-compute rotate-secrets test-trust test-releases verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
+.PHONY: plan history certificates rotate-certificates remove-compute rotate-secrets test-trust test-releases verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -62,6 +62,13 @@ secrets: $(VENV)/ready ## generate the secrets that INVENTORY lacks
 
 certificates: $(VENV)/ready ## make the authority and the certificates that INVENTORY lacks (for openstack_tls)
 	$(ANSIBLE) $(INVENTORIES) playbooks/certificates.yml
+
+# Each step on all hosts before the next one begins. If it dies, run it again: it continues.
+rotate-certificates: $(VENV)/ready ## renew certificates that end soon, or all (ONLY=hosts, ONLY=authority), while the cloud answers
+	$(ANSIBLE) $(INVENTORIES) playbooks/certificates.yml $(call extra,certificates_renew,$(or $(ONLY),soon))
+	while $(VENV)/bin/python -m kilonova.run.authorities $(SOURCES); do \
+	  $(ANSIBLE) $(INVENTORIES) playbooks/site.yml && \
+	  $(ANSIBLE) $(INVENTORIES) playbooks/certificates.yml $(call extra,certificates_renew,next) || exit; done
 
 rotate-secrets: $(VENV)/ready ## give secrets new values, on every host (ONLY=nova_pass,fernet_keys; VALUES=file.yml has your own)
 	$(VENV)/bin/python -m kilonova.run.secrets $(SOURCES) --rotate $(call quote,$(or $(ONLY),all)) $(if $(VALUES),--values $(call quote,$(VALUES)))

@@ -11,9 +11,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, ins
 from kilonova.config import inventories
 from kilonova.run import authorities, variables
 
+NEXT = "next"
+
 
 class ActionModule(ActionBase):
-    """`certificates:` completes group_vars/all/certificates.json of the first inventory."""
+    """`certificates:` completes group_vars/all/certificates.json of the first inventory.
+
+    With `renew` it begins a renewal of what ends soon (soon), of hosts' certificates (hosts) or of the authority and with it all
+    (authority), where none has begun; or leads the one that has begun to its next step (next), which is right only after
+    playbooks/site.yml has brought this one to all hosts.
+    """
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -21,12 +28,22 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         """Return, as `actions`, what was made, and why."""
         result = super().run(tmp, task_vars)
+        renew = self._task.args.get("renew") or ""
         inventory = inventories.Inventory.of_ansible(task_vars)
         if not inventory.directories:
             raise AnsibleActionFail("the inventory is not a file or directory; name one, e.g. -i inventories/mine")
         try:
-            before, hosts = variables.certificates_of({name: inventory.host(name) for name in inventory.hosts()})
-            after, lines = authorities.complete(before, hosts)
+            known = {name: inventory.host(name) for name in inventory.hosts()}
+            before, hosts = variables.certificates_of(known)
+            if renew == NEXT:
+                after, lines = authorities.advance(before, hosts)
+            elif renew:
+                days = max(variables.warn_days(host) for host in known.values())
+                after, lines = authorities.renew(before, hosts, renew, days)
+                if not lines:
+                    self._display.display(authorities.why_not(after, days))
+            else:
+                after, lines = authorities.complete(before, hosts)
             if lines and not self._task.check_mode:
                 authorities.write(inventory.directories[0] / authorities.FILE, before, after)
         except ValueError as error:

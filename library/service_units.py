@@ -51,6 +51,11 @@ options:
         default: []
         description: Units of this list that must answer before this one is touched.
       action: {type: str, choices: [restart, reload], default: restart, description: What makes the unit read its files again.}
+      reloads:
+        type: list
+        elements: path
+        default: []
+        description: Of what it reads, files after whose change alone it is reloaded, whatever its C(action) is.
       runs: {type: bool, default: true, description: Whether the unit runs. One that does not is stopped and disabled.}
       configuration:
         type: path
@@ -108,6 +113,7 @@ ARGUMENTS = {
             "queues": {"type": "list", "elements": "str", "default": []},
             "after": {"type": "list", "elements": "str", "default": []},
             "action": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
+            "reloads": {"type": "list", "elements": "path", "default": []},
             "runs": {"type": "bool", "default": True},
             "configuration": {"type": "path"},
             "start_without_waiting": {"type": "bool", "default": False},
@@ -147,7 +153,7 @@ def main():
         enable_and_disable(module, plan)
         for wave in plan.waves():
             touched = act(plan, wave)
-            failure = prove(module, plan.awaited(wave), touched, state)
+            failure = plan.refused or prove(module, plan.awaited(wave), touched, state)
             if failure:
                 go_back(module, plan, *failure)
         pending = still_pending(plan)
@@ -202,6 +208,8 @@ class Plan:
         self.names = {verb: [] for verb in ("disable", "enable", *VERBS)}
         # (verb, name) -> its text for people; the ones that were begun; the units that were started, restarted or reloaded.
         self.steps, self.begun, self.touched = {}, [], []
+        # (name, reason) of a unit that does not read its files again: it answers, with what it has read before.
+        self.refused = None
         for unit in module.params["units"]:
             if not unit["runs"] and must_be_disabled(unit, shown[unit["name"]], module.check_mode):
                 self.add("disable", unit["name"])
@@ -223,10 +231,11 @@ class Plan:
         known = self.state.get(name, {})
         # Only what this call knows of: on a host that is controller and compute node, two roles name the same unit.
         changed = differences({path: known[path] for path in unit["digests"] if path in known}, unit["digests"])
+        verb = "reload" if set(changed) <= set(unit["reloads"]) else unit["action"]
         if stopped:
             self.add("start", name)
         elif changed and name in self.state:
-            self.add(unit["action"], name, "changed: %s" % ", ".join(changed))
+            self.add(verb, name, "changed: %s" % ", ".join(changed.values()))
         elif changed:
             self.add(unit["action"], name, "runs with a configuration from before this installer")
 
@@ -284,15 +293,15 @@ def is_used(name, configuration):
 
 
 def differences(old, new):
-    """Say which files and sections differ: ['[vnc] of /etc/nova/nova.conf']."""
-    found = []
+    """Say which files and sections differ, by file: {'/etc/nova/nova.conf': '[vnc] of /etc/nova/nova.conf'}."""
+    found = {}
     for path in sorted(set(old) | set(new)):
         used = [{name: digest for name, digest in side.get(path, {}).items() if digest} for side in (old, new)]
         sections = unit_state.differing(*used)
         if sections == ["*"]:
-            found.append(path)
+            found[path] = path
         elif sections:
-            found.append("%s of %s" % (" ".join("[%s]" % name for name in sections), path))
+            found[path] = "%s of %s" % (" ".join("[%s]" % name for name in sections), path)
     return found
 
 
@@ -325,7 +334,12 @@ def act(plan, wave):
         if names and verb == "start":
             systemctl("reset-failed", *names)
         # Whether they start is asked afterwards. A service that cannot says so then, with its journal; the others go on.
-        if awaited:
+        if awaited and verb == "reload":
+            for name in awaited:
+                rc, output = systemctl(verb, name)
+                if rc and not plan.refused:
+                    plan.refused = (name, "systemctl reload %s: %s" % (name, output))
+        elif awaited:
             systemctl(verb, *awaited)
         if len(awaited) < len(names):
             systemctl(verb, "--no-block", *[name for name in names if name in plan.unwaited])

@@ -1,12 +1,14 @@
 #!/usr/bin/python
 """What this host knows of a verification: log lines of its requests, units that should run, and what is left of instances."""
 
+import calendar
 import glob
 import os
 import re
+import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import command, files
+from ansible.module_utils.kilonova import command, files, unit_state
 from ansible.module_utils.kilonova.masking import mask_log
 from ansible.module_utils.kilonova.verify.text import hints
 
@@ -14,7 +16,8 @@ DOCUMENTATION = r"""
 module: verify_host
 short_description: Read a host's logs, units and disk for a verification; changes nothing
 description:
-  - Returns log lines by request id, errors of the time, units that are enabled and do not run, and what is left of instances.
+  - Returns log lines by request id, errors of the time, units that are enabled and do not run, what is left of instances, and
+    when the certificates end that the installer wrote.
 options:
   request_ids: {type: list, elements: str, default: [], description: Requests whose log lines are wanted.}
   servers: {type: list, elements: str, default: [], description: Instances of which nothing may be left.}
@@ -48,6 +51,7 @@ BACKENDS = [
 # No more than this is read from the end of a log.
 TAIL = 24 << 20
 LINE = 600
+CERTIFICATE = (b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----")
 # Errors of the time, the last ones, that are looked through for what they point at.
 ADVISED = 2000
 
@@ -161,6 +165,27 @@ def facts():
     }
 
 
+def certificates():
+    """The certificates among the files that the installer wrote, each with its name and its end (seconds since 1970).
+
+    Of a file with several, the first one. openssl reads them from its input: a key that is in the same file is in no argument.
+    """
+    found = []
+    for path in unit_state.load_files():
+        content = unit_state.read(path) if path.endswith(".pem") else None
+        begin, end = (content or b"").find(CERTIFICATE[0]), (content or b"").find(CERTIFICATE[1])
+        if not 0 <= begin < end:
+            continue
+        one = content[begin : end + len(CERTIFICATE[1])].decode("ascii", "replace") + "\n"
+        asked = ("openssl", "x509", "-noout", "-subject", "-enddate", "-nameopt", "RFC2253")
+        said = command.run(*asked, text=one, timeout=60, apart=True).output
+        rows = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+        if "notAfter" in rows:
+            ends = calendar.timegm(time.strptime(rows["notAfter"], "%b %d %H:%M:%S %Y %Z"))
+            found.append({"path": path, "name": rows.get("subject", "").strip(), "ends": ends})
+    return found
+
+
 def main():
     """Entry point."""
     module = AnsibleModule(
@@ -185,7 +210,7 @@ def main():
         errors_advice=errors_advice,
         units=silent_units(p["services"]),
         left=left_over(p["servers"], p["instances"]),
-        facts=facts(),
+        facts={**facts(), "certificates": certificates()},
     )
 
 

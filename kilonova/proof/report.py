@@ -90,6 +90,11 @@ def duration(seconds: float) -> str:
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
+def day(seconds: float) -> str:
+    """A moment (seconds since 1970) as its day in UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+
+
 def moment(value: Any) -> float | None:
     """Seconds since 1970, or since the beginning, of a number or of an ISO 8601 text; None where there is none."""
     if value is None or value == "":
@@ -234,7 +239,7 @@ def render(report: dict[str, Any], template: Path, directory: Path) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(duration=duration, bytes=size)
+    environment.filters.update(duration=duration, bytes=size, day=day)
     picture = None
     if report["console"]:
         picture = "data:image/png;base64," + base64.b64encode((directory / report["console"]["file"]).read_bytes()).decode()

@@ -3,13 +3,21 @@
 `group_vars/all/certificates.json` has them as variables: openstack_tls_authority (what hosts trust), openstack_tls_authority_key
 (which no host ever gets) and openstack_tls_certificates (host -> use -> certificate, key). An operator may set them elsewhere in
 the inventory, or encrypt the file (`ansible-vault encrypt`): then nothing is written that would have them twice or in the clear.
+
+A renewal goes by steps, each of which playbooks/site.yml brings to all hosts before the next one begins; the file says which one
+is on its way (openstack_tls_renewal). `python -m kilonova.run.authorities inventories/sandbox` says so, too: its status is 0
+while one is.
 """
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import json
+import secrets as tokens
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +25,24 @@ from kilonova.problems import Problem
 from kilonova.run import certificates, secrets
 
 FILE = Path("group_vars", "all", "certificates.json")
-# The authority's name.
+# What the name of an authority begins with that is made here. No two have the same name, because programs look for the issuer of
+# a certificate by it.
 NAME = "Kilonova"
 AUTHORITY, KEY, HOSTS = "openstack_tls_authority", "openstack_tls_authority_key", "openstack_tls_certificates"
+STEP = "openstack_tls_renewal"
+VARIABLES = (AUTHORITY, KEY, HOSTS, STEP)
+# What hosts do in each step of a renewal. One of the authority goes through the first three, one of hosts' certificates alone has
+# the last.
+TRUST, CHANGE, WITHDRAW, ALONE = "trust", "change", "withdraw", "hosts"
+STEPS = {
+    TRUST: "hosts trust the new authority beside the old one",
+    CHANGE: "hosts get certificates that the new authority signed",
+    WITHDRAW: "hosts no longer trust the old authority",
+    ALONE: "hosts get new certificates",
+}
+# What can be renewed: what ends soon, certificates of hosts, or the authority and with it all of them.
+SOON, OF_HOSTS, OF_AUTHORITY = "soon", "hosts", "authority"
+DOCS = "docs/security.md, TLS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +65,7 @@ class Held:
     authority: str = ""
     key: str = field(default="", repr=False)
     hosts: dict[str, dict[str, certificates.Pair]] = field(default_factory=dict)
+    step: str = ""
 
     @classmethod
     def of_variables(cls, found: Mapping[str, Any]) -> Held:
@@ -57,7 +81,10 @@ class Held:
             }
             for host, uses in hosts.items()
         }
-        return cls(str(found.get(AUTHORITY) or ""), str(found.get(KEY) or ""), pairs)
+        step = str(found.get(STEP) or "")
+        if step not in ("", *STEPS):
+            raise ValueError(f"{STEP} ({step}) must be one of {', '.join(STEPS)}; it is written by a renewal: restore {FILE}")
+        return cls(str(found.get(AUTHORITY) or ""), str(found.get(KEY) or ""), pairs, step)
 
     def variables(self) -> dict[str, Any]:
         """Return the variables that the file has."""
@@ -65,7 +92,7 @@ class Held:
             host: {use: {"certificate": pair.certificate, "key": pair.key} for use, pair in uses.items()}
             for host, uses in self.hosts.items()
         }
-        return {AUTHORITY: self.authority, KEY: self.key, HOSTS: hosts}
+        return {AUTHORITY: self.authority, KEY: self.key, HOSTS: hosts, **({STEP: self.step} if self.step else {})}
 
 
 def complete(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Held, list[str]]:
@@ -78,7 +105,7 @@ def complete(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Hel
     authority = certificates.Pair(held.authority, held.key)
     remedy = f"correct {AUTHORITY} and {KEY}, or remove both for new ones"
     if not held.authority and not held.key:
-        authority = certificates.new_authority(NAME)
+        authority = _new_authority()
         lines.append("the authority: new")
     elif wrong := certificates.check_authority(held.authority):
         raise ValueError(f"the authority {wrong[0].what}; {remedy}")
@@ -97,7 +124,7 @@ def complete(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Hel
                 lines.append(f"{host}: {use}: made, because {why}")
             made[host][use] = pair
     lines += [f"{host}: removed, because it is not in the inventory" for host in held.hosts.keys() - hosts.keys()]
-    return Held(authority.certificate, authority.key, made), lines
+    return Held(authority.certificate, authority.key, made, held.step), lines
 
 
 def _wrong(pair: certificates.Pair, authority: str, one: Wanted) -> str:
@@ -106,7 +133,95 @@ def _wrong(pair: certificates.Pair, authority: str, one: Wanted) -> str:
     return "; ".join(f"the {said.part} {said.what}" for said in found if said.level == "error")
 
 
+def renew(held: Held, hosts: Mapping[str, Mapping[str, Wanted]], what: str, warn_days: int) -> tuple[Held, list[str]]:
+    """Begin to renew `what` is asked for (SOON, OF_HOSTS, OF_AUTHORITY); return the certificates, and a line for each change.
+
+    One that has begun goes on first: nothing is changed then. Raises ValueError for another word, and where the authority's key
+    is not there.
+    """
+    if what not in (SOON, OF_HOSTS, OF_AUTHORITY):
+        raise ValueError(f"certificates_renew ({what}) must be one of {SOON}, {OF_HOSTS}, {OF_AUTHORITY}, next")
+    if held.step:
+        return held, []
+    if not held.authority:
+        raise ValueError(f"there is nothing to renew: {AUTHORITY} is not set; run `make certificates` first")
+    latest = certificates.now() + datetime.timedelta(days=warn_days)
+    is_authority = what == OF_AUTHORITY or certificates.ends(held.authority) <= latest
+    if is_authority and not (held.key and certificates.is_authority_called(held.authority, NAME)):
+        who = certificates.shown(held.authority)
+        raise ValueError(f"the authority ({who}) was not made here; put its successor beside it ({DOCS})")
+    if certificates.check_authority(held.authority):
+        # It has ended: nobody takes what it signed, and nothing that hosts have must be taken beside what is new.
+        return _changed(replace(_with_new_authority(held, others=False), step=WITHDRAW), hosts)
+    held, lines = complete(held, hosts)
+    if is_authority:
+        return replace(_with_new_authority(held), step=TRUST), [*lines, f"the authority: new ({STEPS[TRUST]})"]
+    pairs = {(host, use): pair for host, uses in held.hosts.items() for use, pair in uses.items()}
+    chosen = [at for at, pair in pairs.items() if what == OF_HOSTS or certificates.ends(pair.certificate) <= latest]
+    if chosen and not held.key:
+        raise ValueError(f"{KEY} is not set: who has it makes the certificates, and they go into {HOSTS}")
+    held, renewed = _issued(held, hosts, chosen)
+    lines += renewed
+    return (replace(held, step=ALONE), lines) if lines else (held, [])
+
+
+def advance(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Held, list[str]]:
+    """Return the certificates of the next step, once all hosts have those of this one; a line for each change."""
+    if held.step == TRUST:
+        return _changed(replace(held, step=CHANGE), hosts)
+    if held.step == CHANGE:
+        # The new one is first, the old one second; what an operator trusts besides stays.
+        new, _old, *others = certificates.each(held.authority)
+        return replace(held, authority="".join([new, *others]), step=WITHDRAW), [
+            f"the old authority: removed ({STEPS[WITHDRAW]})"
+        ]
+    return replace(held, step=""), [f"the renewal is complete; {first_end(held)}"] if held.step else []
+
+
+def _new_authority() -> certificates.Pair:
+    return certificates.new_authority(f"{NAME} {certificates.now():%Y-%m-%d} {tokens.token_hex(4)}")
+
+
+def _with_new_authority(held: Held, others: bool = True) -> Held:
+    """A new authority; those that were trusted stay beside it."""
+    new = _new_authority()
+    return replace(held, authority=new.certificate + (held.authority if others else ""), key=new.key)
+
+
+def _changed(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Held, list[str]]:
+    """All hosts' certificates anew, by an authority that is new."""
+    after, lines = _issued(held, hosts, [(host, use) for host, uses in hosts.items() for use in uses])
+    return after, [f"the authority: new ({STEPS[held.step]})", *lines]
+
+
+def _issued(held: Held, hosts: Mapping[str, Mapping[str, Wanted]], chosen: Sequence[tuple[str, str]]) -> tuple[Held, list[str]]:
+    """New certificates for some hosts and uses."""
+    authority = certificates.Pair(held.authority, held.key)
+    made = {host: dict(uses) for host, uses in held.hosts.items()}
+    for host, use in chosen:
+        made.setdefault(host, {})[use] = certificates.issue(authority, host, hosts[host][use].reached_by, hosts[host][use].uses)
+    return replace(held, hosts=made), [f"{host}: {use}: renewed" for host, use in chosen]
+
+
+def why_not(held: Held, warn_days: int) -> str:
+    """Why renew() has begun nothing."""
+    if held.step:
+        return f"A renewal has begun, which goes on: {STEPS[held.step]}."
+    return f"No certificate ends within {warn_days} days: {first_end(held)}."
+
+
+def first_end(held: Held) -> str:
+    """Which certificate ends first, and when."""
+    ends = {"the authority": certificates.ends(held.authority)}
+    ends |= {
+        f"{host}: {use}": certificates.ends(pair.certificate) for host, uses in held.hosts.items() for use, pair in uses.items()
+    }
+    first = min(ends, key=ends.__getitem__)
+    return f"the first to end is {first}, on {ends[first]:%Y-%m-%d}"
+
+
 REMEDY = "run `make certificates INVENTORY=...`, which makes what is missing"
+RENEW = "run `make rotate-certificates INVENTORY=...`, or give one that ends later"
 
 
 def problems(host: str, found: Mapping[str, Any], uses: Mapping[str, Wanted], warn_days: int) -> tuple[list[Problem], list[str]]:
@@ -129,11 +244,10 @@ def problems(host: str, found: Mapping[str, Any], uses: Mapping[str, Wanted], wa
             continue
         for said in certificates.check(pair, held.authority, one.reached_by, one.uses, warn_days):
             variable = AUTHORITY if said.part == "authority" else f"{HOSTS}[{host}][{use}].{said.part}"
-            problem = Problem(host, variable, "", said.what, said.remedy)
             if said.level == "error":
-                wrong.append(problem)
+                wrong.append(Problem(host, variable, "", said.what, said.remedy))
             else:
-                warnings.append(str(problem))
+                warnings.append(str(Problem(host, variable, "", said.what, RENEW)))
     return wrong, warnings
 
 
@@ -166,3 +280,22 @@ def _own(path: Path) -> Held:
     if not isinstance(found, dict):
         raise ValueError(f"{path} is not a JSON mapping of variables; correct it, or move it away")
     return Held.of_variables(found)
+
+
+def main() -> int:
+    """Say which step of a renewal an inventory is in; status 1 when it is in none, 2 when that cannot be known."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[-1], formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("inventory", type=Path, nargs="+", help="a directory, or a file, of hosts; the file is the first one's")
+    first = parser.parse_args().inventory[0]
+    try:
+        held = _own((first if first.is_dir() else first.parent) / FILE)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if held.step:
+        print(f"Renewal of certificates: {STEPS[held.step]}.")
+    return 0 if held.step else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -140,6 +140,28 @@ def _load_key(text: str) -> PrivateKeyTypes:
     return serialization.load_pem_private_key(text.encode(), password=None)
 
 
+def ends(text: str) -> datetime.datetime:
+    """Return when the certificate ends that a text in PEM begins with, in UTC."""
+    return _load(text)[0].not_valid_after_utc
+
+
+def is_authority_called(text: str, beginning: str) -> bool:
+    """Whether the certificate that a text in PEM begins with has signed itself, and a common name that begins so."""
+    one = _load(text)[0]
+    names = one.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return _is_self_signed(one) and any(str(name.value).startswith(beginning) for name in names)
+
+
+def shown(text: str) -> str:
+    """Return the name of the certificate that a text in PEM begins with."""
+    return _shown(_load(text)[0])
+
+
+def each(text: str) -> list[str]:
+    """Return the certificates of a text in PEM, each by itself."""
+    return [_pem(certificate) for certificate in _load(text)]
+
+
 # ------------------------------------------------------------------------------------------------------------- checking
 
 

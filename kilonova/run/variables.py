@@ -136,10 +136,14 @@ def certificates_of(hosts: Mapping[str, inventories.Host]) -> tuple[authorities.
 
 def _certificates(host: inventories.Host) -> tuple[dict[str, Any], dict[str, authorities.Wanted], int]:
     """The variables that have a host's certificates, what these must be, and how many days before their end to warn."""
-    held = {variable: _found(host, variable) for variable in (authorities.AUTHORITY, authorities.KEY, authorities.HOSTS)}
+    held = {variable: _found(host, variable) for variable in authorities.VARIABLES}
+    return held, authorities.wanted(_found(host, "openstack_certificates")), warn_days(host)
+
+
+def warn_days(host: inventories.Host) -> int:
+    """How many days before the end of a certificate to warn. What is not a number is told elsewhere."""
     days = _found(host, "openstack_tls_warn_days")
-    # What is not a number is told elsewhere.
-    return held, authorities.wanted(_found(host, "openstack_certificates")), days if isinstance(days, int) else 0
+    return days if isinstance(days, int) else 0
 
 
 def check_foreign_secrets(inventory: inventories.Inventory, known: Mapping[str, inventories.Host]) -> list[Problem]:

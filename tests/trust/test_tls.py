@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from deployment import INVENTORY, SITE, Deployment
+from deployment import INVENTORY, PROJECT, SITE, Deployment
 
+from kilonova.run import authorities
+
+ASKING = Path(__file__).parent / "asking.py"
 WEB = (5000, 9292, 8778, 8774, 8775, 6080, 9696)
 # TLS from the first byte, after a greeting of MariaDB, and in QEMU's screens (VeNCrypt); and what has none, with the reason.
 PORTS = {**dict.fromkeys(WEB, "tls"), 5671: "tls", 6642: "tls", 3306: "mariadb"}
@@ -239,3 +242,57 @@ def test_the_keys_are_roots(cloud):
 def test_a_plan_and_a_second_run_change_nothing(cloud):
     assert "Nothing would be changed on any host." in cloud.playbook(SITE, "--check").stdout
     assert "Nothing had to be changed on any host." in cloud.playbook(SITE).stdout
+
+
+# A screen of a guest, as the console proxy asks for it: RFB 3.8, VeNCrypt 0.2, X509None. Prints the serial number of its issuer.
+SCREEN = r"""
+import socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[3])
+context.check_hostname = False
+context.load_cert_chain("/etc/nova/console-certificate.pem", "/etc/nova/console-key.pem")
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20) as link:
+    link.recv(12); link.sendall(b"RFB 003.008\n")
+    link.recv(2); link.sendall(b"\x13")
+    link.recv(2); link.sendall(b"\x00\x02")
+    link.recv(1); link.recv(5); link.sendall(b"\x00\x00\x01\x04")
+    assert link.recv(1) == b"\x01"
+    with context.wrap_socket(link) as safe:
+        print(dict(pair for part in safe.getpeercert()["issuer"] for pair in part)["commonName"])
+"""
+
+
+def authority(cloud, host):
+    """Names of the authorities that a host trusts."""
+    command = "openssl storeutl -noout -text -certs /etc/ssl/certs/openstack-authority.pem | grep 'Subject: '"
+    return [line.partition("CN")[2].strip(" =") for line in cloud.sh(host, command).splitlines()]
+
+
+def test_a_new_authority_fails_no_request(cloud):
+    """Three steps, while all APIs are asked by new connections: nothing restarts, and what runs gets the new certificates."""
+    ids = "systemctl show --property=Id,MainPID mariadb rabbitmq-server haproxy keystone nova-conductor neutron-rpc-server"
+    before, processes, running = authority(cloud, "compute1"), cloud.sh("controller", ids), guest(cloud)
+    command = '. /root/admin-openrc; exec python3 -c "$0" 2'
+    load = ["podman", "exec", "-i", cloud.container("controller"), "bash", "-c", command, ASKING.read_text()]
+    with subprocess.Popen(load, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as asking:
+        assert asking.stdout.readline() == "ready\n"
+        rotate = ["make", "rotate-certificates", "ONLY=authority", f"INVENTORY={cloud.environment['ANSIBLE_INVENTORY']}"]
+        done = subprocess.run(rotate, cwd=PROJECT, env=cloud.environment, capture_output=True, text=True, check=False)
+        asking.stdin.close()
+        told = json.loads(asking.stdout.read())
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert told["wrong"] == [] and sum(told["seen"].values()) > 500, told
+    steps = [line.strip() for line in done.stdout.splitlines() if line.startswith("Renewal of certificates: ")]
+    assert [line.partition(": ")[2] for line in steps] == [
+        f"{authorities.STEPS[step]}." for step in ("trust", "change", "withdraw")
+    ]
+    [after] = authority(cloud, "compute1")
+    assert [after] == authority(cloud, "controller") and after not in before
+    assert cloud.sh("controller", ids) == processes
+    # The instance, whose QEMU goes on, shows its screen with a certificate of the new authority.
+    assert guest(cloud) == running
+    port = cloud.sh("compute1", "ss -Htln | grep -o ':59[0-9][0-9] ' | head -1").strip(" :")
+    screen = f"python3 - {cloud.network}.0.21 {port} /etc/ssl/certs/openstack-authority.pem <<'END'\n{SCREEN}\nEND"
+    assert cloud.sh("controller", screen) == after
+    assert "Nothing had to be changed on any host." in cloud.playbook(SITE).stdout
+    said = cloud.playbook("playbooks/verify.yml", "-e", json.dumps({"verify_rows": ROWS})).stdout
+    assert " 0 failed" in said, said[-3000:]

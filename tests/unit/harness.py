@@ -66,10 +66,10 @@ class Clock:
 
 
 class Systemd:
-    """systemctl with units in memory; `starts` says what each start leads to."""
+    """systemctl with units in memory; `starts` says what each start leads to, `refuses` what a command answers that fails."""
 
     def __init__(self, code, monkeypatch, tmp_path):
-        self.code, self.calls, self.units, self.starts = code, [], {}, {}
+        self.code, self.calls, self.units, self.starts, self.refuses = code, [], {}, {}, {}
         monkeypatch.setattr(code.unit_state, "DIRECTORY", str(tmp_path / "kilonova"))
         monkeypatch.setattr(code, "systemctl", self.systemctl)
         monkeypatch.setattr(code, "show", lambda names: {name: dict(self.units[name]) for name in names})
@@ -85,6 +85,8 @@ class Systemd:
     def systemctl(self, verb, *names):
         if verb not in ("daemon-reload", "reset-failed"):
             self.calls.append(" ".join((verb, *names)))
+        if " ".join((verb, *names)) in self.refuses:
+            return 1, self.refuses[" ".join((verb, *names))]
         for name in set(names) - {"--no-block"}:
             if verb == "enable":
                 self.units[name]["UnitFileState"] = "enabled"

@@ -1,6 +1,7 @@
 """The certificates file: what is right stays, what is missing or wrong is made anew, the key is asked for where it is needed."""
 
 import datetime
+import itertools
 import json
 import stat
 
@@ -78,6 +79,135 @@ def test_an_authority_that_cannot_sign(held, monkeypatch):
     monkeypatch.setattr(certificates, "now", lambda: later)
     with pytest.raises(ValueError, match=r"the authority expired on .*; correct openstack_tls_authority and "):
         authorities.complete(again(held), WANTED)
+
+
+def right(held, wanted=WANTED):
+    """Every certificate is one that its host can have, as preflight checks it."""
+    return not any(
+        certificates.check(held.hosts[host][use], held.authority, one.reached_by, one.uses, 0)
+        for host, uses in wanted.items()
+        for use, one in uses.items()
+    )
+
+
+def signed_by(held, authority):
+    """Whether one authority has signed all certificates of the hosts."""
+    return right(Held(authority, "", held.hosts))
+
+
+def test_a_new_authority_in_three_steps_that_never_leave_a_host_alone(held):
+    """What any host has in one step is taken by a host that is a step before or behind it."""
+    steps, lines = [again(held)], []
+    one, said = authorities.renew(again(held), WANTED, "authority", 30)
+    while one.step:
+        steps.append(one)
+        lines += said
+        # A file that comes back goes on, in its own step; asked to renew it, nothing else begins.
+        assert authorities.renew(again(one), WANTED, "authority", 30) == (one, [])
+        assert authorities.complete(again(one), WANTED) == (one, [])
+        assert "PRIVATE" not in repr(one)
+        one, said = authorities.advance(again(one), WANTED)
+    steps.append(one)
+    lines += said
+    assert [each.step for each in steps] == ["", "trust", "change", "withdraw", ""]
+    assert authorities.advance(one, WANTED) == (one, [])
+    for before, after in itertools.pairwise(steps):
+        for trusted, shown in ((before, after), (after, before)):
+            assert right(Held(trusted.authority, "", shown.hosts)), (before.step, after.step)
+    assert signed_by(one, one.authority) and not signed_by(one, held.authority)
+    assert one.key != held.key and certificates.each(one.authority) == [one.authority]
+    assert lines[:5] == [
+        "the authority: new (hosts trust the new authority beside the old one)",
+        "the authority: new (hosts get certificates that the new authority signed)",
+        "controller: server: renewed",
+        "compute1: libvirt: renewed",
+        "the old authority: removed (hosts no longer trust the old authority)",
+    ]
+    assert lines[5].startswith("the renewal is complete; the first to end is ")
+
+
+def test_what_an_operator_trusts_besides_stays(held):
+    other = certificates.new_authority("the SQL database's")
+    one, _lines = authorities.renew(Held(held.authority + other.certificate, held.key, held.hosts), WANTED, "authority", 30)
+    while one.step:
+        one, _lines = authorities.advance(one, WANTED)
+    assert certificates.each(one.authority)[1:] == [other.certificate]
+    assert signed_by(one, certificates.each(one.authority)[0])
+
+
+def test_certificates_of_hosts_alone(held):
+    one, lines = authorities.renew(again(held), WANTED, "hosts", 30)
+    assert (one.step, lines) == ("hosts", ["controller: server: renewed", "compute1: libvirt: renewed"])
+    assert (one.authority, one.key) == (held.authority, held.key)
+    assert right(one) and not any(one.hosts[host] == held.hosts[host] for host in WANTED)
+    assert authorities.advance(one, WANTED)[0] == Held(one.authority, one.key, one.hosts)
+
+
+def test_only_what_ends_soon(held, monkeypatch):
+    assert authorities.renew(again(held), WANTED, "soon", 30) == (held, [])
+    assert authorities.why_not(held, 30).startswith(
+        "No certificate ends within 30 days: the first to end is controller: server, on "
+    )
+    short = certificates.issue(
+        certificates.Pair(held.authority, held.key), "compute1", ["compute1", "192.0.2.31"], ["server", "client"], 20
+    )
+    old = Held(held.authority, held.key, {**held.hosts, "compute1": {"libvirt": short}})
+    one, lines = authorities.renew(old, WANTED, "soon", 30)
+    assert lines == ["compute1: libvirt: renewed"]
+    assert one.hosts["controller"] == held.hosts["controller"]
+    # Its authority, with all that it signed.
+    later = certificates.now() + datetime.timedelta(days=certificates.AUTHORITY_DAYS - 10)
+    monkeypatch.setattr(certificates, "now", lambda: later)
+    one, lines = authorities.renew(authorities.complete(again(held), WANTED)[0], WANTED, "soon", 30)
+    assert one.step == "trust"
+
+
+def test_an_authority_that_has_ended_is_not_trusted_beside_the_new_one(held, monkeypatch):
+    """Preflight would refuse it, and nobody takes what it signed."""
+    later = certificates.now() + datetime.timedelta(days=certificates.AUTHORITY_DAYS + 1)
+    monkeypatch.setattr(certificates, "now", lambda: later)
+    one, lines = authorities.renew(again(held), WANTED, "soon", 30)
+    assert one.step == "withdraw" and right(one) and certificates.each(one.authority) == [one.authority]
+    assert lines[0] == "the authority: new (hosts no longer trust the old authority)"
+    assert authorities.advance(one, WANTED)[0].step == ""
+
+
+def test_a_renewal_that_cannot_be(held):
+    mine = certificates.new_authority("Example Corporation")
+    own = authorities.complete(Held(mine.certificate, mine.key), WANTED)[0]
+    cases = [
+        (Held(), "hosts", "there is nothing to renew: openstack_tls_authority is not set"),
+        (own, "authority", r"the authority \(CN=Example Corporation\) was not made here; put its successor beside it"),
+        (Held(held.authority, "", held.hosts), "authority", "was not made here"),
+        (
+            Held(held.authority, "", held.hosts),
+            "hosts",
+            "openstack_tls_authority_key is not set: who has it makes the certificates",
+        ),
+        (held, "host", r"certificates_renew \(host\) must be one of soon, hosts, authority, next$"),
+    ]
+    for one, what, message in cases:
+        with pytest.raises(ValueError, match=message):
+            authorities.renew(one, WANTED, what, 30)
+    assert authorities.renew(own, WANTED, "hosts", 30)[0].step == "hosts"
+    with pytest.raises(ValueError, match=r"openstack_tls_renewal \(trusted\) must be one of trust, change, withdraw, hosts"):
+        Held.of_variables({**held.variables(), "openstack_tls_renewal": "trusted"})
+
+
+def test_the_command_says_whether_one_goes_on(held, tmp_path, monkeypatch, capsys):
+    path = tmp_path / authorities.FILE
+    monkeypatch.setattr("sys.argv", ["authorities", str(tmp_path), "other"])
+    assert authorities.main() == 1
+    authorities.write(path, Held(), authorities.renew(held, WANTED, "authority", 30)[0])
+    assert authorities.main() == 0
+    assert capsys.readouterr().out == "Renewal of certificates: hosts trust the new authority beside the old one.\n"
+    hosts = tmp_path / "hosts.yml"
+    hosts.touch()
+    monkeypatch.setattr("sys.argv", ["authorities", str(hosts)])
+    assert authorities.main() == 0
+    path.write_text("$ANSIBLE_VAULT;1.1;AES256\n6162\n")
+    assert authorities.main() == 2
+    assert "is encrypted; decrypt it" in capsys.readouterr().err
 
 
 def test_the_file_is_nobody_elses(held, tmp_path):

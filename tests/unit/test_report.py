@@ -110,6 +110,13 @@ def test_parts_that_are_not_there_are_left_out(tmp_path, parts):
     jsonschema.validate(json.loads((tmp_path / "report.json").read_text()), SCHEMA)
 
 
+def test_the_ends_of_certificates(directory):
+    text = page(directory)
+    rows = [row for row in text.split("<tr>") if "/etc/haproxy/openstack.pem" in row or "/etc/pki/qemu/server-cert.pem" in row]
+    assert ["2029-02-27" in rows[0], "passed" in rows[0], "CN=controller" in rows[0]] == [True] * 3
+    assert ["2026-12-01" in rows[1], "skipped" in rows[1], ">compute1<" in rows[1]] == [True] * 3
+
+
 def test_a_picture_of_another_run_is_not_shown(directory):
     verify = json.loads((directory / "verify.json").read_text())
     verify["rows"] = [row for row in verify["rows"] if row["name"] != "novnc_picture"]

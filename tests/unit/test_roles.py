@@ -35,7 +35,7 @@ DEFAULTS = {name: load(ROLES / name / "defaults" / "main.yml") or {} for name in
 SERVICES = list(dict.fromkeys(name for names in SHARED["openstack_group_roles"].values() for name in names))
 TASK_FILES = [path for name in NAMES for path in sorted((ROLES / name / "tasks").glob("*.yml"))]
 # What `make certificates` writes.
-CERTIFICATES = {authorities.AUTHORITY, authorities.KEY, authorities.HOSTS}
+CERTIFICATES = set(authorities.VARIABLES)
 # The guide's order: prerequisites, install, configure, populate, finalize.
 HEADINGS = ["service_database", "openstack_packages", "kvm_probe", "config_files", "schema_sync", "nova_databases"]
 KEYWORDS = ("name", "register", "when", "loop", "loop_control", "vars", "run_once", "block")
@@ -138,7 +138,7 @@ def test_inventories_set_variables_that_a_role_knows():
 def test_secrets_have_no_default_and_are_hidden():
     secrets = declared.secrets()
     hidden = {name: attributes for name, attributes in options("openstack").items() if attributes.get("no_log")}
-    assert set(hidden) == {*secrets, *SHARED["openstack_foreign_secrets"], *CERTIFICATES} - {authorities.AUTHORITY}
+    assert set(hidden) == {*secrets, *SHARED["openstack_foreign_secrets"], *CERTIFICATES} - {authorities.AUTHORITY, authorities.STEP}
     for name, attributes in hidden.items():
         assert "default" not in attributes
         if name in secrets and re.fullmatch("[A-Z_]+", secrets[name]):

@@ -16,8 +16,12 @@ def test_differences_name_files_and_sections():
     old = {"/etc/nova/nova.conf": {"DEFAULT": "1", "vnc": "1", "gone": "1"}, "/etc/default/x": {"*": "1"}, "/old": {"*": "1"}}
     new = {"/etc/nova/nova.conf": {"DEFAULT": "1", "vnc": "2", "new": "1"}, "/etc/default/x": {"*": "2"}}
     differences = load("service_units").differences
-    assert differences(old, new) == ["/etc/default/x", "[gone] [new] [vnc] of /etc/nova/nova.conf", "/old"]
-    assert differences(new, new) == []
+    assert differences(old, new) == {
+        "/etc/default/x": "/etc/default/x",
+        "/etc/nova/nova.conf": "[gone] [new] [vnc] of /etc/nova/nova.conf",
+        "/old": "/old",
+    }
+    assert differences(new, new) == {}
 
 
 @pytest.fixture
@@ -100,6 +104,35 @@ def test_only_what_reads_a_changed_section_is_restarted(run, systemd):
     assert systemd.calls == ["restart nova-api", "reload mariadb"]
     # Why was nova-api restarted last Tuesday? The host knows.
     assert [entry["action"] for entry in history.read()[0]][-2:] == result["actions"]
+
+
+def test_a_unit_is_reloaded_where_only_what_it_can_read_again_has_changed(run, systemd):
+    systemd.add("mariadb")
+    key, conf = "/etc/mysql/key.pem", "/etc/mysql/x.cnf"
+
+    def mariadb(certificate, configuration):
+        digests = {key: {"*": certificate}, conf: {"*": configuration}}
+        return {"name": "mariadb", "digests": digests, "reloads": [key], "action": "restart"}
+
+    run(systemd.code, units=[mariadb("1", "1")])
+    assert run(systemd.code, units=[mariadb("2", "1")])["actions"] == [f"reload mariadb (changed: {key})"]
+    assert run(systemd.code, units=[mariadb("2", "1")])["actions"] == []
+    assert run(systemd.code, units=[mariadb("3", "2")])["actions"] == [f"restart mariadb (changed: {key}, {conf})"]
+    assert run(systemd.code, units=[mariadb("3", "3")])["actions"] == [f"restart mariadb (changed: {conf})"]
+
+
+def test_a_unit_that_refuses_to_read_its_files_again_fails(run, systemd):
+    """It answers all the same, with what it has read before."""
+    systemd.add("haproxy", "mariadb")
+    units = [unit("mariadb", action="reload"), unit("haproxy", action="reload")]
+    run(systemd.code, units=units)
+    systemd.refuses = {"reload haproxy": "Job for haproxy.service failed."}
+    with pytest.raises(Failed, match=r"service haproxy: systemctl reload haproxy: Job for haproxy\.service failed\."):
+        run(systemd.code, units=[unit("mariadb", "2", action="reload"), unit("haproxy", "2", action="reload")])
+    # The next run tries again.
+    systemd.refuses = {}
+    actions = run(systemd.code, units=[unit("mariadb", "2", action="reload"), unit("haproxy", "2", action="reload")])["actions"]
+    assert "reload haproxy (changed: [DEFAULT] of /etc/x.conf)" in actions
 
 
 def test_a_restart_is_in_the_history_of_its_host(run, systemd, conf):

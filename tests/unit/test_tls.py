@@ -1,6 +1,7 @@
 """The APIs by TLS: what is generated where, who trusts whom, and that nothing of it is there without it."""
 
 import configparser
+import itertools
 import re
 
 import pytest
@@ -315,3 +316,56 @@ def test_the_end_of_a_certificate_is_a_warning():
 def test_a_cloud_with_tls_passes_preflight():
     assert said(with_tls(TWO))[0] == []
     assert said(with_tls(ONE))[0] == []
+
+
+# Roles whose units run with TLS, and the hosts of TWO that have them.
+UNITS = {
+    "controller": ["mysql", "rabbitmq", "haproxy", "keystone", "glance", "placement", "nova_controller", "neutron_controller",
+                   "ovn_central", "ovn_host", "neutron_ovn"],
+    "compute1": ["nova_compute", "ovn_host", "neutron_ovn"],
+}  # fmt: skip
+
+
+def units(source, host):
+    """The units of all roles as the module service_units gets them."""
+    source = source.host(host)
+    files = {entry["path"]: entry for entry in source.files()}
+    for role in UNITS[host]:
+        own = [str(entry["path"]) for entry in source.find(f"__{role}_files")]
+        rows = [{"reads": own, **row} for row in source.find(f"__{role}_units") if row.get("runs", True)]
+        read = {path for row in rows for path in row["reads"]}
+        needed = [files[path] for path in files if path in read]
+        yield from config_files.units_with_digests(rows, needed, read - files.keys())
+
+
+def test_a_renewal_restarts_nothing():
+    """The programs read certificates when they connect, or again when they are told to; a restart would cost requests."""
+    source = inventory(TWO, openstack_tls=True)
+    held, wanted = variables.certificates_of({name: source.host(name) for name in source.hosts()})
+    states = [authorities.complete(held, wanted)[0]]
+    states.append(authorities.renew(states[0], wanted, "authority", 30)[0])
+    while states[-1].step:
+        states.append(authorities.advance(states[-1], wanted)[0])
+    reloaded = set()
+    for host in UNITS:
+        seen = [list(units(inventory(TWO, openstack_tls=True, **state.variables()), host)) for state in states]
+        for before, after in itertools.pairwise(seen):
+            for old, new in zip(before, after, strict=True):
+                changed = {path for path in new["digests"] if new["digests"][path] != old["digests"][path]}
+                assert changed <= set(new.get("reloads", ())), new["name"]
+                reloaded |= {new["name"]} if changed else set()
+    assert reloaded == {"haproxy", "mariadb", "rabbitmq-server", "libvirtd"}
+
+
+def test_who_reads_certificates_again_is_told_how():
+    source = with_tls(TWO)
+    files = written(source, "controller")
+    assert "\nExecReload=+/usr/bin/mariadb --execute='FLUSH SSL'\n" in files["/etc/systemd/system/mariadb.service.d/reload.conf"]
+    assert "'ssl:clear_pem_cache().'\n" in files["/etc/systemd/system/rabbitmq-server.service.d/reload.conf"]
+    screens = written(source, "compute1")["/etc/systemd/system/libvirtd.service.d/screens.conf"]
+    assert "\nExecReload=-/bin/sh -c 'for guest in $$(virsh " in screens
+    assert '{"execute": "display-reload", "arguments": {"type": "vnc", "tls-certs": true}}' in screens
+    plain = inventory(TWO)
+    assert not [
+        path for host in ("controller", "compute1") for path in written(plain, host) if "reload" in path or "screens" in path
+    ]
