@@ -8,7 +8,7 @@ from ansible.utils.display import Display
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova.config import inventories, migration
+from kilonova.config import inventories, migration, releases
 from kilonova.problems import Problem, merged
 from kilonova.run import fitness, preflight, settings, variables
 
@@ -32,9 +32,9 @@ class ActionModule(ActionBase):
             if "__preflight_inventory" not in hostvars.get("localhost", {}):
                 problems = self._inventory(arguments, inventory)
             if not problems:
-                problems, identities = self._hosts(arguments, inventory, hostvars)
-                if identities:  # the role nova_compute puts them back
-                    result["ansible_facts"] = {"openstack_compute_ids": identities}
+                problems, identities, older = self._hosts(arguments, inventory, hostvars)
+                # The role nova_compute puts identities back; Compute's configuration heeds compute nodes of an older release.
+                result["ansible_facts"] = {"openstack_compute_ids": identities, "openstack_older_compute": older}
         result["changed"] = False
         if problems:
             result["failed"] = True
@@ -101,7 +101,15 @@ class ActionModule(ActionBase):
                 lost.update({name: identity} if identity else {})
         problems += doubles
         problems += fitness.check_names(heard, given)
-        return merged(problems), lost
+        release = inventory.host(controllers[0]).find("openstack_release")
+        older = "" if problems else fitness.older_release(nodes, release, inventory.role_vars["openstack_service_versions"])
+        if older:
+            titles = [releases.find(name).title for name in (older, release)]
+            Display().warning(
+                f"A compute node runs {titles[0]}: until all run {titles[1]}, services call them as {titles[0]} understands "
+                "([upgrade_levels]). Run this again when the last one is upgraded."
+            )
+        return merged(problems), lost, older
 
     def _compute_nodes(self, inventory, hostvars):
         """What Nova's database says about compute nodes. The controller was asked even where `--limit` leaves it out."""

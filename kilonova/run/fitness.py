@@ -216,3 +216,17 @@ def check_compute_node(
         what = f"Nova knows {name} as {mine[0]['uuid']}, and would not start"
         return [Problem(host, IDENTITY, identity, what, f"run `echo {mine[0]['uuid']} > {IDENTITY}` on this host")], None
     return [], None
+
+
+def older_release(nodes: Sequence[Mapping[str, str]], release: Any, versions: Mapping[str, int]) -> str:
+    """Return the release of the oldest compute service, "" if none is older than `release`.
+
+    `versions` has what the services of each release call themselves. It is 0 for what is older than all of them.
+    """
+    numbers = [int(node["version"]) for node in nodes if str(node.get("version") or "").isdigit()]
+    wanted = releases.find(release)
+    current = [number for name, number in versions.items() if releases.find(name) <= wanted]
+    if not numbers or not current or min(numbers) >= max(current):
+        return ""
+    known = sorted(versions, key=releases.find)
+    return next((name for name in reversed(known) if versions[name] <= min(numbers)), known[0])

@@ -238,10 +238,19 @@ def backends(roles, state, hostname):
     return {name: ask() for role, (name, ask) in asks.items() if role in roles}
 
 
+COMPUTE_NODES = (
+    "SELECT n.uuid, n.host, n.host_ip, s.version FROM nova.compute_nodes n LEFT JOIN nova.services s"
+    " ON s.host = n.host AND s.`binary` = 'nova-compute' AND s.deleted = 0 WHERE n.deleted = 0"
+)
+
+
 def compute_nodes():
-    """What Nova's database says about compute nodes: uuid, host, address of each; None when it cannot be asked."""
-    rows, _error = ask_mariadb("SELECT uuid, host, host_ip FROM nova.compute_nodes WHERE deleted = 0")
-    return None if rows is None else [dict(zip(("uuid", "host", "address"), row, strict=False)) for row in rows]
+    """What Nova's database says about compute nodes: uuid, host, address, version of the service; None when it cannot be asked.
+
+    The version is Nova's count of changes (SERVICE_VERSION in nova/objects/service.py), as text; NULL without a service.
+    """
+    rows, _error = ask_mariadb(COMPUTE_NODES)
+    return None if rows is None else [dict(zip(("uuid", "host", "address", "version"), row, strict=False)) for row in rows]
 
 
 # --------------------------------------------------------------------------------------------------------------- units

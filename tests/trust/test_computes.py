@@ -62,6 +62,29 @@ def test_a_host_that_is_down_lets_the_others_finish(sandbox, tmp_path):
     assert sandbox.sh("compute1", "stat -c %a /etc/nova/nova-compute.conf") == "640"
 
 
+def test_calls_to_a_compute_node_of_an_older_release_are_pinned_until_it_is_upgraded(sandbox):
+    """As while a cloud is upgraded: the controller first, then each compute node. Nova's table stands for the older packages."""
+    number = "SELECT version FROM nova.services WHERE deleted = 0 AND `binary` = 'nova-compute'"
+    conf = "grep -h -A1 '^.upgrade_levels' /etc/nova/nova.conf || true"
+    current = sandbox.sql(number)
+    sandbox.sql("UPDATE nova.services SET version = version - 1 WHERE `binary` = 'nova-compute'")
+    said = sandbox.playbook(SITE, "--limit", "localhost,controllers").stdout
+    assert "A compute node runs " in said and "[workarounds] of /etc/nova/nova.conf" in said
+    assert sandbox.sh("controller", conf).endswith("compute = auto")
+    # The first call of a service to compute nodes says which version it has chosen.
+    for state in ("--disable", "--enable"):
+        sandbox.openstack(f"compute service set {state} compute1 nova-compute")
+    chosen = sandbox.sh("controller", "grep -h 'Automatically selected compute RPC version' /var/log/nova/nova-api.log | tail -1")
+    assert chosen.endswith(f"from minimum service version {int(current) - 1}")
+    # The compute node, which starts and says what it is; then nothing is pinned any more, and nothing is left to do.
+    sandbox.playbook(SITE)
+    assert sandbox.sh("compute1", conf).endswith("compute = auto")
+    assert sandbox.sql(number) == current
+    sandbox.playbook(SITE)
+    assert sandbox.sh("controller", conf) == sandbox.sh("compute1", conf) == ""
+    assert "Nothing had to be changed on any host." in sandbox.playbook(SITE).stdout
+
+
 def test_without_its_controller_nothing_is_changed(sandbox, tmp_path):
     path = inventory(tmp_path)
     hosts = yaml.safe_load((tmp_path / "hosts.yml").read_text())

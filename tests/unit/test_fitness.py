@@ -377,3 +377,32 @@ def test_the_way_of_ansible_to_a_host_is_not_taken_away(given, address):
         if given
         else []
     )
+
+
+@pytest.mark.parametrize(
+    ("release", "numbers", "older"),
+    [
+        ("epoxy", ["68", "68"], ""),
+        ("epoxy", ["68", "64"], "zed"),
+        ("epoxy", ["67", "68"], "dalmatian"),
+        # Stable releases may count on: 2024.1 ends with 67, as 2024.2 begins.
+        ("caracal", ["67"], ""),
+        ("caracal", ["66"], ""),
+        ("dalmatian", ["66"], "antelope"),
+        ("zed", ["61"], "yoga"),
+        ("zed", ["60"], "xena"),
+        ("2026.2", ["52"], "xena"),
+        # A newer one is another matter; a node without a service, or a database that does not say, is none.
+        ("zed", ["68"], ""),
+        ("epoxy", ["NULL"], ""),
+        ("epoxy", ["NULL", "64"], "zed"),
+        ("epoxy", [], ""),
+        # What is not in the table.
+        ("train", ["38"], ""),
+    ],
+)
+def test_compute_nodes_of_an_older_release(release, numbers, older):
+    versions = inventory().role_vars["openstack_service_versions"]
+    nodes = [{"host": f"compute{at}", "version": number} for at, number in enumerate(numbers)]
+    assert fitness.older_release(nodes, release, versions) == older
+    assert fitness.older_release([{"host": "compute1"}], release, versions) == ""

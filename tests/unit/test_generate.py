@@ -895,3 +895,17 @@ def test_who_logs_in_to_the_database_beforehand(variables, users):
     logins = inventory(**ASKS, **variables).host("controller").find("__preflight_database_logins")
     assert [account["user"] for account in logins["accounts"]] == users
     assert logins["external"] is ("openstack_database_host" in variables)
+
+
+@pytest.mark.parametrize("groups", [ONE, TWO])
+def test_calls_to_compute_nodes_of_an_older_release(groups):
+    """auto asks the database of the API where nova.conf names one, which a compute service may not do."""
+    known = inventory(groups, release="epoxy", ansible_facts={"openstack_older_compute": "zed"})
+    for name in known.hosts():
+        files = {entry["path"]: config_files.render(entry) for entry in known.host(name).files()}
+        assert "\n[upgrade_levels]\ncompute = auto\n" in files["/etc/nova/nova.conf"]
+        assert "\ndisable_compute_service_check_for_ffu = true\n" in files["/etc/nova/nova.conf"]
+        second = files.get("/etc/nova/nova-compute.conf", "")
+        assert ("\n[upgrade_levels]\ncompute = zed\n" in second) == (groups == ONE)
+    plain = inventory(groups, release="epoxy")
+    assert not [text for text in texts(plain).values() if "upgrade_levels" in text]

@@ -313,5 +313,5 @@ def test_only_backends_of_the_hosts_roles_are_asked(there):
 
 
 def test_compute_nodes_of_novas_database(there, monkeypatch):
-    monkeypatch.setattr(there, "ask_mariadb", lambda _text: ([["u1", "compute1", "10.0.0.21"]], ""))
-    assert there.compute_nodes() == [{"uuid": "u1", "host": "compute1", "address": "10.0.0.21"}]
+    monkeypatch.setattr(there, "ask_mariadb", lambda _text: ([["u1", "compute1", "10.0.0.21", "64"]], ""))
+    assert there.compute_nodes() == [{"uuid": "u1", "host": "compute1", "address": "10.0.0.21", "version": "64"}]
