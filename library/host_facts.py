@@ -53,6 +53,7 @@ host:
     datapath: {type: str, description: C(system) where the kernel has Open vSwitch, else C(netdev).}
     addresses: {type: dict, description: IP address to interface.}
     interfaces: {type: dict, description: Interface to the bridge or bond that it is a part of.}
+    kinds: {type: dict, description: 'Interface to its kind, as ip(8) calls it; empty for a network card.'}
     default_routes: {type: list, description: Interfaces of the default routes.}
     resolved: {type: dict, description: Each of C(names) to its addresses.}
     listening: {type: list, description: 'TCP ports: port, address, and name, pid and unit of their process.'}
@@ -295,6 +296,7 @@ def main():
             "kernel": os.uname().release,
             "machine": os.uname().machine,
             "interfaces": foreign.interfaces(),
+            "kinds": foreign.kinds(),
             "default_routes": foreign.default_routes(),
             "resolved": {name: address.resolved(name) for name in names},
             "candidate": "" if "nova-common" in installed else foreign.candidate("nova-common"),

@@ -65,6 +65,8 @@ def _plain(entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _check_plain(entry: Mapping[str, Any]) -> Iterable[str]:
     """What is wrong with a file of a program that is not OpenStack's."""
+    if isinstance(settings := (entry.get("variables") or {}).get("settings"), Mapping):
+        return plain.check_settings(str(entry["path"]), settings)
     if entry.get("layers") is None or not plain.section_of(str(entry["path"])):
         return ()
     return _wrong_options(entry)

@@ -1,4 +1,4 @@
-"""Check files of programs that are not OpenStack's: uWSGI's, MariaDB's and RabbitMQ's.
+"""Check files of programs that are not OpenStack's: uWSGI's, MariaDB's, RabbitMQ's and libvirt's.
 
 They know no types that could be asked, but names.
 """
@@ -102,6 +102,8 @@ LISTENS = re.compile(r"((https?|http11|uwsgi|puwsgi|fastcgi|scgi|ssl|raw)-)?sock
 REPEATED = re.compile(r"(loose-)?(replicate|binlog)-.*(db|table)|(loose-)?plugin-load-add|(loose-)?ignore-db-dirs?")
 ENDS = {"-uwsgi.ini": "uwsgi", ".cnf": "mysqld", "rabbitmq.conf": "rabbitmq"}
 """End of a file's name -> the kind of its options."""
+# How near a name must be to another one to be a misspelt one.
+NEAR = 0.85
 # The sections that a program reads; MariaDB's may end with a version.
 READ = {"uwsgi": r"uwsgi", "mysqld": r"(mysqld|server|mariadb|mariadbd)(-[0-9.]+)?", "rabbitmq": r"DEFAULT"}
 # Sections of MariaDB's other programs, which such a file may have too.
@@ -157,6 +159,15 @@ def _option(section: str, option: str, value: Any, layer: str) -> Iterator[str]:
         prefixed = any(re.fullmatch(re.escape(known).replace(r"\$", "[^.]+"), name) for known in names()[section] if "$" in known)
     if name in names()[section] or prefixed or not layer.startswith("override"):
         return
-    near = difflib.get_close_matches(name.lower(), names()[section], n=1, cutoff=0.85)
+    near = difflib.get_close_matches(name.lower(), names()[section], n=1, cutoff=NEAR)
     if near:
         yield f"there is no such option; did you mean {near[0]}?"
+
+
+def check_settings(path: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a file of libvirt's, which has no sections. libvirt passes over what it does not know."""
+    known = names().get(Path(path).name, ())
+    for name in settings if known else ():
+        near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=NEAR)
+        if name not in known and near:
+            yield f"{name}: there is no such setting; did you mean {near[0]}?"

@@ -26,6 +26,8 @@ KEPT = {
 IDENTITY_SINCE = "antelope"
 IDENTITY = "/var/lib/nova/compute_id"
 SHOWN = 8
+# Kinds of interfaces that bridges have: Linux's, those of Open vSwitch in the kernel, and in userspace.
+BRIDGES = ("bridge", "openvswitch", "tun")
 
 
 # -------------------------------------------------------------------------------------------------------------- bridges
@@ -43,6 +45,11 @@ def check_bridges(
     for number, bridge in enumerate(bridges):
         if bridge.get("datapath") not in (None, datapath):
             continue
+        kind = seen.get("kinds", {}).get(str(bridge["name"]))
+        if kind is not None and kind not in BRIDGES:
+            what = f"is an interface of this host ({kind or 'a network card'}), and no bridge"
+            remedy = "choose another name; the interface may be one of its ports"
+            problems.append(Problem(host, f"openstack_bridges[{number}].name", str(bridge["name"]), what, remedy))
         given = {_address(text) for text in bridge.get("addresses") or ()}
         for at, port in enumerate(map(str, bridge.get("ports") or ())):
             variable = f"openstack_bridges[{number}].ports[{at}]"

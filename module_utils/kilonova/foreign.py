@@ -6,6 +6,7 @@ killed run, an older version and changes by hand.
 
 import glob
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -49,6 +50,15 @@ def interfaces(directory="/sys/class/net"):
             master = os.path.join(path, "master")
             found[name] = os.path.basename(os.readlink(master)) if os.path.islink(master) else ""
     return found
+
+
+def kinds():
+    """Interface -> what it is, as ip(8) says: veth, bond, vlan, bridge, openvswitch, tun, ...; empty for a network card."""
+    try:
+        links = json.loads(command("ip", "-json", "-details", "link", "show")[1])
+    except ValueError:
+        return {}
+    return {link["ifname"]: link.get("linkinfo", {}).get("info_kind", "") for link in links if link.get("ifname")}
 
 
 def default_routes():

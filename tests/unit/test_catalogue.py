@@ -387,10 +387,23 @@ def test_filters_of_a_release_that_exist_are_not_called_gone(release):
         f
         for row in by_hand()["values"]
         if row["from"] <= release.nova and row["names"] == ["enabled_filters"]
-        for f in row["drop_items"]
+        for f in row.get("drop_items", ())
     }
     default = catalogue(release).get("filter_scheduler", "enabled_filters").default
     assert not gone & set(default)
+
+
+@pytest.mark.parametrize("release", ["ocata", "zed", "hibiscus"])
+def test_filters_that_never_existed(release):
+    def said(text):
+        return [(one.level, one.message.partition(":")[0]) for one in validate(f"[filter_scheduler]\n{text}\n", release)]
+
+    assert said("enabled_filters = ComputeFilter, FooFilter,Computefilter") == [("error", "FooFilter, Computefilter")]
+    assert said("enabled_filters = nova.scheduler.filters.compute_filter.ComputeFilter")[0][0] == "error"
+    assert said("enabled_filters = ComputeFilter,ServerGroupAffinityFilter, AggregateInstanceExtraSpecsFilter") == []
+    # An operator's own, beside Nova's or alone.
+    for own in ("nova.scheduler.filters.all_filters\navailable_filters = mine.FooFilter", "mine.filters"):
+        assert said(f"available_filters = {own}\nenabled_filters = FooFilter") == []
 
 
 def test_an_empty_section_is_nothing_that_could_be_ignored():

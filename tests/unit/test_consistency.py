@@ -4,7 +4,7 @@ import pytest
 from test_generate import ONE, SECRETS, TWO, inventory
 from wrong_input import walk
 
-from kilonova.config import config_files, plain
+from kilonova.config import checking, config_files, plain
 from kilonova.run import consistency, variables
 
 CONTROLLER, COMPUTE = "10.0.0.11", "10.0.0.12"
@@ -561,3 +561,22 @@ def test_programs_that_are_not_openstacks(path, section, option, value, words):
     found = list(plain.check(path, {section: {option: (value, "overrides of x")}}))
     assert len(found) == bool(words)
     assert not found or words in found[0]
+
+
+@pytest.mark.parametrize(
+    ("variable", "settings", "words"),
+    [
+        ("nova_compute_qemu_conf", {"vnc_tls_x509_cert_dirs": "/x"}, "did you mean vnc_tls_x509_cert_dir?"),
+        ("nova_compute_qemu_conf", {"max_fils": 9}, "did you mean max_files?"),
+        ("nova_compute_qemu_conf", {"Max_Files": 9}, "did you mean max_files?"),
+        ("nova_compute_qemu_conf", {"max_files": 9, "storage_use_nbdkit": True, "of_a_newer_libvirt": 1}, ""),
+        ("nova_compute_libvirtd_conf", {"log_filter": "1:qemu"}, "did you mean log_filters?"),
+        ("nova_compute_libvirtd_conf", {"log_filters": "1:qemu", "max_clients": 9}, ""),
+        # A setting of the other file.
+        ("nova_compute_libvirtd_conf", {"spice_tls_x509_cert_dir": "/x"}, ""),
+    ],
+)
+def test_settings_of_libvirt(variable, settings, words):
+    found = [str(one) for one in checking.complaints(inventory(TWO, **{variable: settings}))]
+    assert len(found) == bool(words)
+    assert not found or (words in found[0] and found[0].startswith("compute1: /etc/libvirt/"))

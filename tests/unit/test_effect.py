@@ -410,11 +410,32 @@ def test_every_row_of_the_grammar_names_an_option_and_its_source():
         ),
         (overrides("compute", cpu_dedicated_set="4-7", cpu_shared_set="0-4"), "have a CPU in common"),
         (overrides("compute", cpu_dedicated_set="0", cpu_shared_set="0-3,^1"), "have a CPU in common"),
+        (overrides("libvirt", file_backed_memory=4096), "another ram_allocation_ratio than 1.0"),
+        (
+            {
+                "nova_compute_overrides": {
+                    "nova.conf": {"DEFAULT": {"ram_allocation_ratio": 1.5}},
+                    "nova-compute.conf": {"libvirt": {"file_backed_memory": "4096"}},
+                }
+            },
+            "another ram_allocation_ratio than 1.0",
+        ),
     ],
 )
 def test_options_that_cannot_stand_together(variables, words):
     told = said(inventory(release="epoxy", **variables))
     assert len(told) == 1 and words in told[0] and told[0].startswith(f"compute1: {SECOND} [")
+
+
+@pytest.mark.parametrize("ratio", [1, 1.0, "1.0", "1"])
+def test_memory_in_files_that_is_promised_once(ratio):
+    given = {
+        "nova.conf": {"DEFAULT": {"ram_allocation_ratio": ratio}},
+        "nova-compute.conf": {"libvirt": {"file_backed_memory": 4096}},
+    }
+    assert said(inventory(release="epoxy", nova_compute_overrides=given)) == []
+    none = {"nova-compute.conf": {"libvirt": {"file_backed_memory": 0}}}
+    assert said(inventory(release="epoxy", nova_compute_overrides=none)) == []
 
 
 @pytest.mark.parametrize(("dedicated", "shared"), [("4-7", "0-3"), ("0-7,^2", "2"), ("4-7", None)])

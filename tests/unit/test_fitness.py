@@ -406,3 +406,23 @@ def test_compute_nodes_of_an_older_release(release, numbers, older):
     nodes = [{"host": f"compute{at}", "version": number} for at, number in enumerate(numbers)]
     assert fitness.older_release(nodes, release, versions) == older
     assert fitness.older_release([{"host": "compute1"}], release, versions) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (None, ""),
+        ("bridge", ""),
+        ("openvswitch", ""),
+        ("tun", ""),
+        ("", "(a network card), and no bridge; choose another name; the interface may be one of its ports"),
+        ("veth", "is an interface of this host (veth), and no bridge"),
+        ("bond", "is an interface of this host (bond), and no bridge"),
+        ("vlan", "is an interface of this host (vlan), and no bridge"),
+    ],
+)
+def test_a_bridge_that_is_called_like_an_interface(kind, words):
+    kinds = {} if kind is None else {"br-ex": kind}
+    found = lines(fitness.check_bridges("compute1", seen(kinds=kinds), {}, [{"name": "br-ex"}], "system"))
+    assert len(found) == bool(words)
+    assert not found or words in found[0]

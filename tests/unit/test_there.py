@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import json
 
 import pytest
 
@@ -29,6 +30,18 @@ def test_interfaces_with_what_they_are_a_part_of(there, tmp_path):
     (tmp_path / "bonding_masters").touch()
     (tmp_path / "eth1" / "master").symlink_to("../bond0")
     assert there.interfaces(str(tmp_path)) == {"bond0": "", "eth0": "", "eth1": "bond0"}
+
+
+def test_what_interfaces_are(there):
+    links = [
+        {"ifname": "eth0"},
+        {"ifname": "bond0", "linkinfo": {"info_kind": "bond"}},
+        {"ifname": "br-int", "linkinfo": {"info_kind": "tun"}},
+    ]
+    there.answers = {"ip -json -details link show": (0, json.dumps(links), "")}
+    assert there.kinds() == {"eth0": "", "bond0": "bond", "br-int": "tun"}
+    there.answers = {"ip -json -details link show": (1, 'Option "-json" is unknown', "")}
+    assert there.kinds() == {}
 
 
 def test_interfaces_of_default_routes(there):

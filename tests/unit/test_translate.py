@@ -210,7 +210,10 @@ def test_filters_that_are_gone_leave_the_list():
     record, _ = one(text, "ocata", "zed")
     assert (record.action, record.new_section, record.new_option) == ("attention", "filter_scheduler", "enabled_filters")
     assert record.new_value == "ComputeFilter"
+    # Nova looks for the name of a class (nova 15.1.5: nova/scheduler/host_manager.py, _choose_host_filters).
     record, _ = one(text, "ocata", "stein")
+    assert record.action == "attention" and "nova.scheduler.filters.ram_filter.RamFilter: " in record.reason
+    record, _ = one("[DEFAULT]\nscheduler_default_filters = RetryFilter, RamFilter,ComputeFilter\n", "ocata", "stein")
     assert record.action == "renamed"
 
 

@@ -183,14 +183,17 @@ class Bad:
 
     row: Mapping[str, Any]
     dropped: tuple[str, ...] = ()
-    """Elements of the list that are wrong, by `drop_items`."""
+    """Elements of the list that are gone, by `drop_items`."""
+    wrong: tuple[str, ...] = ()
+    """Elements of the list that match, with `items`."""
 
     @property
     def message(self) -> str:
         since = find(self.row["from"])
         if self.dropped:
             return f"{', '.join(self.dropped)} gone in {since.title}: {self.row['reason']}"
-        return f"{self.row['reason']} (since {since.title})" if since > OLDEST else self.row["reason"]
+        reason = f"{', '.join(self.wrong)}: {self.row['reason']}" if self.wrong else self.row["reason"]
+        return f"{reason} (since {since.title})" if since > OLDEST else reason
 
 
 @functools.cache
@@ -221,7 +224,10 @@ def bad_values(names: Iterable[tuple[str, str]], text: str, values: Values, rele
             gone = tuple(element for element in elements if element.rpartition(".")[2] in row["drop_items"])
             if gone:
                 yield Bad(row, gone)
-        elif any(re.search(row["match"], one) for one in (elements if row.get("items") else [text])):
+        elif row.get("items"):
+            if wrong := tuple(element for element in elements if re.search(row["match"], element)):
+                yield Bad(row, wrong=wrong)
+        elif re.search(row["match"], text):
             yield Bad(row)
 
 

@@ -371,12 +371,17 @@ def _share_cpus(texts: Iterable[str]) -> bool:
         return False
 
 
-def _holds(text: str | None, wanted: bool | str) -> bool:
+def _holds(text: str | None, wanted: bool | float | str) -> bool:
     """Whether a value is what a relation requires; an unset one is neither true nor false."""
     if wanted == "set":  # 0 is a CPU
         return bool(text and text.strip())
     if isinstance(wanted, str):
         return text == wanted
+    if isinstance(wanted, float):
+        try:
+            return float(text or "nan") == wanted
+        except ValueError:
+            return False
     said = "" if text is None else text.strip().lower()
     false = said in ("false", "no", "off", "0")
     return bool(said) and not false if wanted else false
