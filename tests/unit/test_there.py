@@ -325,6 +325,19 @@ def test_only_backends_of_the_hosts_roles_are_asked(there):
     ]
 
 
+def test_mariadb_is_asked_without_tls_by_its_socket(there, monkeypatch, tmp_path):
+    """Its client verifies certificates from 11.4 on, even at the socket: preflight saw no database of a cloud with TLS."""
+    path = tmp_path / "socket"
+    path.touch()
+    monkeypatch.setattr(there.database, "socket", lambda: str(path))
+    monkeypatch.setattr(there.shutil, "which", lambda name: f"/usr/bin/{name}")
+    asked = []
+    monkeypatch.setattr(there, "command", lambda *argv, **_more: (asked.append(argv), (0, "a\tb\n", ""))[1])
+    assert there.ask_mariadb("SELECT 1") == ([["a", "b"]], "")
+    assert asked[0][:3] == ("mariadb", "--no-defaults", "--loose-skip-ssl")
+    assert asked[0][-2:] == (f"--socket={path}", "--execute=SELECT 1")
+
+
 def test_compute_nodes_of_novas_database(there, monkeypatch):
     monkeypatch.setattr(there, "ask_mariadb", lambda _text: ([["u1", "compute1", "10.0.0.21", "64"]], ""))
     assert there.compute_nodes() == [{"uuid": "u1", "host": "compute1", "address": "10.0.0.21", "version": "64"}]
