@@ -369,3 +369,13 @@ def test_who_reads_certificates_again_is_told_how():
     assert not [
         path for host in ("controller", "compute1") for path in written(plain, host) if "reload" in path or "screens" in path
     ]
+
+
+@pytest.mark.parametrize("release", ["zed", "epoxy"])
+def test_a_compute_node_trusts_the_authority_before_anything_on_it_asks(release):
+    """ovn-controller is the first that does; without that backend it is nova-compute."""
+    source = with_tls(TWO, release=release).host("compute1")
+    first, other = ("ovn_host", "nova_compute") if source.find("openstack_network_backend") == "ovn" else ("nova_compute", "")
+    paths = {role: [entry["path"] for entry in source.find(f"__{role}_files")] for role in ("ovn_host", "nova_compute")}
+    assert AUTHORITY in paths[first] and AUTHORITY not in paths.get(other, [])
+    assert [entry["path"] for entry in source.files()].count(AUTHORITY) == 1
