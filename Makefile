@@ -66,9 +66,9 @@ certificates: $(VENV)/ready ## make the authority and the certificates that INVE
 # Each step on all hosts before the next one begins. If it dies, run it again: it continues.
 rotate-certificates: $(VENV)/ready ## renew certificates that end soon, or all (ONLY=hosts, ONLY=authority), while the cloud answers
 	$(ANSIBLE) $(INVENTORIES) playbooks/certificates.yml $(call extra,certificates_renew,$(or $(ONLY),soon))
-	while $(VENV)/bin/python -m kilonova.run.authorities $(SOURCES); do \
+	while step=$$($(VENV)/bin/python -m kilonova.run.authorities $(SOURCES)) || exit; [ -n "$$step" ]; do echo "$$step"; \
 	  $(ANSIBLE) $(INVENTORIES) playbooks/site.yml && \
-	  $(ANSIBLE) $(INVENTORIES) playbooks/certificates.yml $(call extra,certificates_renew,next) || exit; done
+	  $(ANSIBLE) $(INVENTORIES) playbooks/certificates.yml $(call extra,certificates_next,true) || exit; done
 
 rotate-secrets: $(VENV)/ready ## give secrets new values, on every host (ONLY=nova_pass,fernet_keys; VALUES=file.yml has your own)
 	$(VENV)/bin/python -m kilonova.run.secrets $(SOURCES) --rotate $(call quote,$(or $(ONLY),all)) $(if $(VALUES),--values $(call quote,$(VALUES)))

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
@@ -11,14 +12,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, ins
 from kilonova.config import inventories
 from kilonova.run import authorities, variables
 
-NEXT = "next"
-
 
 class ActionModule(ActionBase):
     """`certificates:` completes group_vars/all/certificates.json of the first inventory.
 
     With `renew` it begins a renewal of what ends soon (soon), of hosts' certificates (hosts) or of the authority and with it all
-    (authority), where none has begun; or leads the one that has begun to its next step (next), which is right only after
+    (authority), where none has begun. With `next` it leads the one that has begun to its next step, which is right only after
     playbooks/site.yml has brought this one to all hosts.
     """
 
@@ -35,17 +34,20 @@ class ActionModule(ActionBase):
         try:
             known = {name: inventory.host(name) for name in inventory.hosts()}
             before, hosts = variables.certificates_of(known)
-            if renew == NEXT:
+            if boolean(self._task.args.get("next", False)):
                 after, lines = authorities.advance(before, hosts)
             elif renew:
-                days = max(variables.warn_days(host) for host in known.values())
+                days = max((variables.warn_days(host) for host in known.values()), default=0)
                 after, lines = authorities.renew(before, hosts, renew, days)
                 if not lines:
                     self._display.display(authorities.why_not(after, days))
             else:
                 after, lines = authorities.complete(before, hosts)
-            if lines and not self._task.check_mode:
-                authorities.write(inventory.directories[0] / authorities.FILE, before, after)
+            if lines:
+                path = inventory.directories[0] / authorities.FILE
+                authorities.see_that_it_is_ours(path, before)
+                if not self._task.check_mode:
+                    authorities.write(path, before, after)
         except ValueError as error:
             raise AnsibleActionFail(str(error)) from error
         return {**result, "changed": bool(lines), "actions": lines}

@@ -5,7 +5,6 @@ import calendar
 import glob
 import os
 import re
-import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova import command, files, unit_state
@@ -51,6 +50,7 @@ BACKENDS = [
 # No more than this is read from the end of a log.
 TAIL = 24 << 20
 LINE = 600
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 CERTIFICATE = (b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----")
 # Errors of the time, the last ones, that are looked through for what they point at.
 ADVISED = 2000
@@ -165,6 +165,13 @@ def facts():
     }
 
 
+def seconds(text):
+    """Seconds since 1970 of a time as openssl says it, `May 16 00:00:00 2026 GMT`, in English on any host."""
+    month, day, clock, year = text.split()[:4]
+    hours, minutes, second = clock.split(":")
+    return calendar.timegm((int(year), MONTHS.index(month) + 1, int(day), int(hours), int(minutes), int(second)))
+
+
 def certificates():
     """The certificates among the files that the installer wrote, each with its name and its end (seconds since 1970).
 
@@ -181,8 +188,7 @@ def certificates():
         said = command.run(*asked, text=one, timeout=60, apart=True).output
         rows = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
         if "notAfter" in rows:
-            ends = calendar.timegm(time.strptime(rows["notAfter"], "%b %d %H:%M:%S %Y %Z"))
-            found.append({"path": path, "name": rows.get("subject", "").strip(), "ends": ends})
+            found.append({"path": path, "name": rows.get("subject", "").strip(), "ends": seconds(rows["notAfter"])})
     return found
 
 

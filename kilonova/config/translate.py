@@ -434,11 +434,12 @@ class _Translation:
 
     def change_value(self, plan: _Plan, row: Mapping[str, Any], text: str) -> None:
         """Write what a row about values says must be written instead, if it does."""
-        if "drop_items" in row:
+        if "drop_items" in row or "only_items" in row:
+            gone, there = row.get("drop_items", ()), row.get("only_items")
 
             def good(value: str) -> list[str]:
                 items = [i.strip() for i in value.split(",") if i.strip()]
-                return [i for i in items if i.rpartition(".")[2] not in row["drop_items"]]
+                return [i for i in items if i.rpartition(".")[2] not in gone and (there is None or i in there)]
 
             stays = good(plan.value)
             # a reference may bring in what is gone

@@ -5,8 +5,7 @@
 the inventory, or encrypt the file (`ansible-vault encrypt`): then nothing is written that would have them twice or in the clear.
 
 A renewal goes by steps, each of which playbooks/site.yml brings to all hosts before the next one begins; the file says which one
-is on its way (openstack_tls_renewal). `python -m kilonova.run.authorities inventories/sandbox` says so, too: its status is 0
-while one is.
+is on its way (openstack_tls_renewal). `python -m kilonova.run.authorities inventories/sandbox` says so, too.
 """
 
 from __future__ import annotations
@@ -43,6 +42,7 @@ STEPS = {
 # What can be renewed: what ends soon, certificates of hosts, or the authority and with it all of them.
 SOON, OF_HOSTS, OF_AUTHORITY = "soon", "hosts", "authority"
 DOCS = "docs/security.md, TLS"
+REMADE = f"correct {AUTHORITY} and {KEY}, or remove both for new ones"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +103,11 @@ def complete(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Hel
     """
     lines: list[str] = []
     authority = certificates.Pair(held.authority, held.key)
-    remedy = f"correct {AUTHORITY} and {KEY}, or remove both for new ones"
     if not held.authority and not held.key:
         authority = _new_authority()
         lines.append("the authority: new")
     elif wrong := certificates.check_authority(held.authority):
-        raise ValueError(f"the authority {wrong[0].what}; {remedy}")
+        raise ValueError(f"the authority {wrong[0].what}; {REMADE}")
     made: dict[str, dict[str, certificates.Pair]] = {}
     for host, uses in hosts.items():
         made[host] = {}
@@ -118,13 +117,22 @@ def complete(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Hel
             if pair is None or why:
                 if not authority.key:
                     raise ValueError(f"{host}: its certificate for {use} has to be made ({why}), and {KEY} is not set")
-                pair = certificates.issue(authority, host, one.reached_by, one.uses)
-                if left := _wrong(pair, authority.certificate, one):  # the key is not the authority's
-                    raise ValueError(f"{host}: no certificate for {use} can be made: {left}; {remedy}")
+                pair = _issue(authority, host, use, one)
                 lines.append(f"{host}: {use}: made, because {why}")
             made[host][use] = pair
     lines += [f"{host}: removed, because it is not in the inventory" for host in held.hosts.keys() - hosts.keys()]
     return Held(authority.certificate, authority.key, made, held.step), lines
+
+
+def _issue(authority: certificates.Pair, host: str, use: str, one: Wanted) -> certificates.Pair:
+    """A new certificate. Raises ValueError where the key is not the authority's, or cannot be read."""
+    try:
+        pair = certificates.issue(authority, host, one.reached_by, one.uses)
+    except (TypeError, ValueError) as error:  # with a passphrase; not PEM
+        raise ValueError(f"{KEY} is not a private key in PEM without a passphrase; {REMADE}") from error
+    if wrong := _wrong(pair, authority.certificate, one):
+        raise ValueError(f"{host}: no certificate for {use} can be made: {wrong}; {REMADE}")
+    return pair
 
 
 def _wrong(pair: certificates.Pair, authority: str, one: Wanted) -> str:
@@ -136,33 +144,43 @@ def _wrong(pair: certificates.Pair, authority: str, one: Wanted) -> str:
 def renew(held: Held, hosts: Mapping[str, Mapping[str, Wanted]], what: str, warn_days: int) -> tuple[Held, list[str]]:
     """Begin to renew `what` is asked for (SOON, OF_HOSTS, OF_AUTHORITY); return the certificates, and a line for each change.
 
-    One that has begun goes on first: nothing is changed then. Raises ValueError for another word, and where the authority's key
-    is not there.
+    One that has begun goes on first: nothing is changed then, unless the old authority has ended meanwhile. Raises ValueError for
+    another word, for what was not made here, and where the authority's key is not there.
     """
     if what not in (SOON, OF_HOSTS, OF_AUTHORITY):
-        raise ValueError(f"certificates_renew ({what}) must be one of {SOON}, {OF_HOSTS}, {OF_AUTHORITY}, next")
-    if held.step:
-        return held, []
+        raise ValueError(f"certificates_renew ({what}) must be one of {SOON}, {OF_HOSTS}, {OF_AUTHORITY}")
     if not held.authority:
         raise ValueError(f"there is nothing to renew: {AUTHORITY} is not set; run `make certificates` first")
+    first, *others = _each(held)
+    if held.step:
+        if held.step not in (TRUST, CHANGE) or not others or not certificates.check_authority(others[0]):
+            return held, []
+        # Preflight refuses an authority that has ended, and nobody takes what it signed any more.
+        without = replace(held, authority="".join([first, *others[1:]]), step=WITHDRAW)
+        return _changed(without, hosts) if held.step == TRUST else advance(held, hosts)
+    for one in others:
+        if wrong := certificates.check_authority(one):
+            raise ValueError(f"{AUTHORITY}: {certificates.shown(one)} {wrong[0].what}; remove it")
     latest = certificates.now() + datetime.timedelta(days=warn_days)
-    is_authority = what == OF_AUTHORITY or certificates.ends(held.authority) <= latest
-    if is_authority and not (held.key and certificates.is_authority_called(held.authority, NAME)):
-        who = certificates.shown(held.authority)
-        raise ValueError(f"the authority ({who}) was not made here; put its successor beside it ({DOCS})")
-    if certificates.check_authority(held.authority):
-        # It has ended: nobody takes what it signed, and nothing that hosts have must be taken beside what is new.
-        return _changed(replace(_with_new_authority(held, others=False), step=WITHDRAW), hosts)
-    held, lines = complete(held, hosts)
-    if is_authority:
-        return replace(_with_new_authority(held), step=TRUST), [*lines, f"the authority: new ({STEPS[TRUST]})"]
+    has_ended = bool(certificates.check_authority(first))
+    if has_ended or what == OF_AUTHORITY or (what == SOON and certificates.ends(first) <= latest):
+        if not (held.key and certificates.is_authority_called(first, NAME)):
+            who = certificates.shown(first)
+            raise ValueError(f"the authority ({who}) was not made here; put its successor beside it ({DOCS})")
+        new = _new_authority()
+        if has_ended:
+            return _changed(replace(held, authority="".join([new.certificate, *others]), key=new.key, step=WITHDRAW), hosts)
+        held, lines = complete(held, hosts)
+        held = replace(held, authority=new.certificate + held.authority, key=new.key, step=TRUST)
+        return held, [*lines, f"the authority: new ({STEPS[TRUST]})"]
+    before, (held, lines) = held, complete(held, hosts)
     pairs = {(host, use): pair for host, uses in held.hosts.items() for use, pair in uses.items()}
     chosen = [at for at, pair in pairs.items() if what == OF_HOSTS or certificates.ends(pair.certificate) <= latest]
     if chosen and not held.key:
         raise ValueError(f"{KEY} is not set: who has it makes the certificates, and they go into {HOSTS}")
     held, renewed = _issued(held, hosts, chosen)
-    lines += renewed
-    return (replace(held, step=ALONE), lines) if lines else (held, [])
+    is_new = any(before.hosts.get(host) != uses for host, uses in held.hosts.items())
+    return replace(held, step=ALONE if is_new else ""), [*lines, *renewed]
 
 
 def advance(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Held, list[str]]:
@@ -170,22 +188,26 @@ def advance(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Held
     if held.step == TRUST:
         return _changed(replace(held, step=CHANGE), hosts)
     if held.step == CHANGE:
-        # The new one is first, the old one second; what an operator trusts besides stays.
-        new, _old, *others = certificates.each(held.authority)
-        return replace(held, authority="".join([new, *others]), step=WITHDRAW), [
-            f"the old authority: removed ({STEPS[WITHDRAW]})"
-        ]
+        # The new one is first, the old one second; what an operator trusts besides stays. A host that was not in the inventory
+        # when the others got theirs gets one now.
+        new, *others = _each(held)
+        pairs = {(host, use): held.hosts.get(host, {}).get(use) for host, uses in hosts.items() for use in uses}
+        late = [(host, use) for (host, use), pair in pairs.items() if not pair or _wrong(pair, new, hosts[host][use])]
+        held, lines = _issued(replace(held, authority="".join([new, *others[1:]]), step=WITHDRAW), hosts, late)
+        return held, [f"the old authority: removed ({STEPS[WITHDRAW]})", *lines]
     return replace(held, step=""), [f"the renewal is complete; {first_end(held)}"] if held.step else []
+
+
+def _each(held: Held) -> list[str]:
+    """The authorities that hosts trust, each by itself; the first one signs."""
+    try:
+        return certificates.each(held.authority)
+    except ValueError as error:
+        raise ValueError(f"{AUTHORITY} has no certificate in PEM that can be read; {REMADE}") from error
 
 
 def _new_authority() -> certificates.Pair:
     return certificates.new_authority(f"{NAME} {certificates.now():%Y-%m-%d} {tokens.token_hex(4)}")
-
-
-def _with_new_authority(held: Held, others: bool = True) -> Held:
-    """A new authority; those that were trusted stay beside it."""
-    new = _new_authority()
-    return replace(held, authority=new.certificate + (held.authority if others else ""), key=new.key)
 
 
 def _changed(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Held, list[str]]:
@@ -195,11 +217,11 @@ def _changed(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Hel
 
 
 def _issued(held: Held, hosts: Mapping[str, Mapping[str, Wanted]], chosen: Sequence[tuple[str, str]]) -> tuple[Held, list[str]]:
-    """New certificates for some hosts and uses."""
+    """New certificates for some hosts and uses; those of hosts that are not in the inventory any more go."""
     authority = certificates.Pair(held.authority, held.key)
-    made = {host: dict(uses) for host, uses in held.hosts.items()}
+    made = {host: dict(held.hosts.get(host, {})) for host in hosts}
     for host, use in chosen:
-        made.setdefault(host, {})[use] = certificates.issue(authority, host, hosts[host][use].reached_by, hosts[host][use].uses)
+        made[host][use] = _issue(authority, host, use, hosts[host][use])
     return replace(held, hosts=made), [f"{host}: {use}: renewed" for host, use in chosen]
 
 
@@ -254,16 +276,25 @@ def problems(host: str, found: Mapping[str, Any], uses: Mapping[str, Wanted], wa
 def write(path: Path, before: Held, after: Held) -> None:
     """Write the file with mode 0600, and have git ignore it; readers see the old one or the new one.
 
-    `before` is what the inventory had. Raises ValueError, and writes nothing, where that is not the file's alone, where the file
-    is encrypted or a link, and where Ansible would no longer read what it reads now (secrets.see_that_nothing_is_hidden).
+    `before` is what the inventory had. Raises ValueError, and writes nothing, as see_that_it_is_ours() does, and where the file
+    is a link.
+    """
+    see_that_it_is_ours(path, before)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    secrets.ignored_by_git(path)
+    secrets.replace(path, json.dumps(after.variables(), indent=1) + "\n")
+
+
+def see_that_it_is_ours(path: Path, before: Held) -> None:
+    """Raise ValueError where the file must not be written.
+
+    What the inventory had is not the file's alone, the file is encrypted, or Ansible would no longer read what it reads now
+    (secrets.see_that_nothing_is_hidden).
     """
     if _own(path) != before:
         names = f"{AUTHORITY}, {KEY} or {HOSTS}"
         raise ValueError(f"{names} is set elsewhere in the inventory, not in {path} alone; renew it there, or remove it there")
     secrets.see_that_nothing_is_hidden(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    secrets.ignored_by_git(path)
-    secrets.replace(path, json.dumps(after.variables(), indent=1) + "\n")
 
 
 def _own(path: Path) -> Held:
@@ -283,7 +314,7 @@ def _own(path: Path) -> Held:
 
 
 def main() -> int:
-    """Say which step of a renewal an inventory is in; status 1 when it is in none, 2 when that cannot be known."""
+    """Say which step of a renewal an inventory is in, and nothing when it is in none; status 2 when that cannot be known."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[-1], formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inventory", type=Path, nargs="+", help="a directory, or a file, of hosts; the file is the first one's")
     first = parser.parse_args().inventory[0]
@@ -294,7 +325,7 @@ def main() -> int:
         return 2
     if held.step:
         print(f"Renewal of certificates: {STEPS[held.step]}.")
-    return 0 if held.step else 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def _certificates(host: inventories.Host) -> tuple[dict[str, Any], dict[str, aut
 def warn_days(host: inventories.Host) -> int:
     """How many days before the end of a certificate to warn. What is not a number is told elsewhere."""
     days = _found(host, "openstack_tls_warn_days")
-    return days if isinstance(days, int) else 0
+    return int(days) if str(days).isdigit() else 0
 
 
 def check_foreign_secrets(inventory: inventories.Inventory, known: Mapping[str, inventories.Host]) -> list[Problem]:

@@ -252,7 +252,7 @@ def backends(roles, state, hostname):
 
 COMPUTE_NODES = (
     "SELECT n.uuid, n.host, n.host_ip, s.version FROM nova.compute_nodes n LEFT JOIN nova.services s"
-    " ON s.host = n.host AND s.`binary` = 'nova-compute' AND s.deleted = 0 WHERE n.deleted = 0"
+    " ON s.host = n.host AND s.`binary` = 'nova-compute' AND s.deleted = 0 AND s.forced_down = 0 WHERE n.deleted = 0"
 )
 
 

@@ -75,7 +75,7 @@ def test_calls_to_a_compute_node_of_an_older_release_are_pinned_until_it_is_upgr
     for state in ("--disable", "--enable"):
         sandbox.openstack(f"compute service set {state} compute1 nova-compute")
     chosen = sandbox.sh("controller", "grep -h 'Automatically selected compute RPC version' /var/log/nova/nova-api.log | tail -1")
-    assert chosen.endswith(f"from minimum service version {int(current) - 1}")
+    assert f"from minimum service version {int(current) - 1}" in chosen
     # The compute node, which starts and says what it is; then nothing is pinned any more, and nothing is left to do.
     sandbox.playbook(SITE)
     assert sandbox.sh("compute1", conf).endswith("compute = auto")

@@ -184,7 +184,7 @@ def test_a_renewal_that_cannot_be(held):
             "hosts",
             "openstack_tls_authority_key is not set: who has it makes the certificates",
         ),
-        (held, "host", r"certificates_renew \(host\) must be one of soon, hosts, authority, next$"),
+        (held, "host", r"certificates_renew \(host\) must be one of soon, hosts, authority$"),
     ]
     for one, what, message in cases:
         with pytest.raises(ValueError, match=message):
@@ -194,10 +194,93 @@ def test_a_renewal_that_cannot_be(held):
         Held.of_variables({**held.variables(), "openstack_tls_renewal": "trusted"})
 
 
+def after(monkeypatch, days):
+    """The clock goes on."""
+    later = certificates.now() + datetime.timedelta(days=days)
+    monkeypatch.setattr(certificates, "now", lambda: later)
+
+
+def test_what_an_operator_trusts_besides_is_never_thrown_away(held, monkeypatch):
+    """Not even when the authority that is made here has ended; one of theirs that has ended is named."""
+    theirs = certificates.new_authority("the SQL database's", certificates.AUTHORITY_DAYS + 900)
+    short = certificates.new_authority("the message queue's", 5)
+    with_theirs = Held(held.authority + theirs.certificate, held.key, held.hosts)
+    with_both = Held(held.authority + short.certificate + theirs.certificate, held.key, held.hosts)
+    mine = certificates.new_authority("Example Corporation")
+    own = Held(mine.certificate + short.certificate, "", held.hosts)
+    after(monkeypatch, 6)
+    for one in (with_both, own):
+        for what in ("soon", "hosts", "authority"):
+            with pytest.raises(ValueError, match=r"^openstack_tls_authority: CN=the message queue's expired on .*; remove it$"):
+                authorities.renew(one, WANTED, what, 30)
+    after(monkeypatch, certificates.AUTHORITY_DAYS)
+    for what in ("soon", "hosts", "authority"):
+        one, _lines = authorities.renew(with_theirs, WANTED, what, 30)
+        new, *others = certificates.each(one.authority)
+        assert (one.step, others) == ("withdraw", [theirs.certificate]) and signed_by(one, new)
+
+
+@pytest.mark.parametrize("what", ["soon", "hosts", "authority"])
+def test_an_authority_of_an_operators_own_that_has_ended_is_named(what, monkeypatch):
+    mine = certificates.new_authority("Example Corporation", 5)
+    own = authorities.complete(Held(mine.certificate, mine.key), WANTED)[0]
+    after(monkeypatch, 6)
+    with pytest.raises(ValueError, match=r"^the authority \(CN=Example Corporation\) was not made here"):
+        authorities.renew(own, WANTED, what, 30)
+
+
+def test_an_authority_of_an_operators_own_that_ends_soon_still_signs():
+    mine = certificates.new_authority("Example Corporation", 20)
+    own = authorities.complete(Held(mine.certificate, mine.key), WANTED)[0]
+    assert authorities.renew(own, WANTED, "hosts", 30)[0].step == "hosts"
+    with pytest.raises(ValueError, match="was not made here"):
+        authorities.renew(own, WANTED, "soon", 30)
+
+
+def test_a_key_that_is_not_the_authoritys_makes_nothing(held):
+    other = certificates.new_authority("Kilonova other")
+    for key in (other.key, "no key", held.key.replace("PRIVATE", "ENCRYPTED PRIVATE")):
+        with pytest.raises(ValueError, match="; correct openstack_tls_authority and openstack_tls_authority_key"):
+            authorities.renew(Held(held.authority, key, held.hosts), WANTED, "hosts", 30)
+    one = authorities.renew(held, WANTED, "authority", 30)[0]
+    with pytest.raises(ValueError, match=r"^openstack_tls_authority_key is not a private key"):
+        authorities.advance(Held(one.authority, "", one.hosts, one.step), WANTED)
+    with pytest.raises(ValueError, match=r"^openstack_tls_authority has no certificate in PEM"):
+        authorities.renew(Held("no certificate", held.key, held.hosts), WANTED, "soon", 30)
+
+
+@pytest.mark.parametrize("step", ["trust", "change"])
+def test_the_old_authority_ends_while_the_renewal_is_on_its_way(step, monkeypatch):
+    short = certificates.new_authority("Kilonova old", 10)
+    one = authorities.renew(authorities.complete(Held(short.certificate, short.key), WANTED)[0], WANTED, "soon", 30)[0]
+    if step == "change":
+        one = authorities.advance(one, WANTED)[0]
+    assert one.step == step
+    after(monkeypatch, 11)
+    one, lines = authorities.renew(again(one), WANTED, "authority", 30)
+    assert one.step == "withdraw" and right(one) and len(certificates.each(one.authority)) == 1 and lines
+    assert authorities.renew(again(one), WANTED, "authority", 30) == (one, [])
+
+
+def test_hosts_that_come_and_go_during_a_renewal(held):
+    one = authorities.renew(held, WANTED, "authority", 30)[0]
+    alone = {"controller": WANTED["controller"]}
+    changed = authorities.advance(one, alone)[0]
+    assert set(changed.hosts) == {"controller"}
+    # Back again: it gets one that hosts still take in the next step.
+    last, lines = authorities.advance(changed, WANTED)
+    assert right(last) and "compute1: libvirt: renewed" in lines
+    # One that is gone is no reason to go to all hosts.
+    gone, lines = authorities.renew(held, alone, "soon", 30)
+    assert (gone.step, set(gone.hosts)) == ("", {"controller"})
+    assert lines == ["compute1: removed, because it is not in the inventory"]
+
+
 def test_the_command_says_whether_one_goes_on(held, tmp_path, monkeypatch, capsys):
     path = tmp_path / authorities.FILE
     monkeypatch.setattr("sys.argv", ["authorities", str(tmp_path), "other"])
-    assert authorities.main() == 1
+    assert authorities.main() == 0
+    assert capsys.readouterr().out == ""
     authorities.write(path, Held(), authorities.renew(held, WANTED, "authority", 30)[0])
     assert authorities.main() == 0
     assert capsys.readouterr().out == "Renewal of certificates: hosts trust the new authority beside the old one.\n"

@@ -374,7 +374,7 @@ def test_knowledge_by_hand_of_whole_sections_and_of_what_is_not_read():
         assert row["source"] and all(history()[row["section"]][name] for name in row["names"])
     for row in by_hand()["values"]:
         assert row["level"] in ("error", "warning") and row["reason"]
-        assert len({"match", "drop_items"} & set(row)) == 1
+        assert len({"match", "drop_items", "only_items"} & set(row)) == 1
         # it is about an option of that release or of the one before, and not about one that never was
         around = [catalogue(r) for r in RELEASES if row["from"] - 1 <= r.nova]
         for name in row["names"] if row["section"] != "*" else ():
@@ -402,7 +402,8 @@ def test_filters_that_never_existed(release):
     assert said("enabled_filters = nova.scheduler.filters.compute_filter.ComputeFilter")[0][0] == "error"
     assert said("enabled_filters = ComputeFilter,ServerGroupAffinityFilter, AggregateInstanceExtraSpecsFilter") == []
     # An operator's own, beside Nova's or alone.
-    for own in ("nova.scheduler.filters.all_filters\navailable_filters = mine.FooFilter", "mine.filters"):
+    nova = "nova.scheduler.filters.all_filters"
+    for own in (f"{nova}\navailable_filters = mine.FooFilter", f"mine.FooFilter\navailable_filters = {nova}", "mine.filters"):
         assert said(f"available_filters = {own}\nenabled_filters = FooFilter") == []
 
 

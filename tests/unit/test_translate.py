@@ -213,8 +213,17 @@ def test_filters_that_are_gone_leave_the_list():
     # Nova looks for the name of a class (nova 15.1.5: nova/scheduler/host_manager.py, _choose_host_filters).
     record, _ = one(text, "ocata", "stein")
     assert record.action == "attention" and "nova.scheduler.filters.ram_filter.RamFilter: " in record.reason
+    assert record.new_value == "RetryFilter,ComputeFilter"
     record, _ = one("[DEFAULT]\nscheduler_default_filters = RetryFilter, RamFilter,ComputeFilter\n", "ocata", "stein")
     assert record.action == "renamed"
+
+
+def test_one_filter_that_never_existed_does_not_take_the_others_with_it():
+    """Without the list, Nova's default would apply: without the isolation of tenants, for one."""
+    filters = "AggregateMultiTenancyIsolation,ComputeFilter,AvailabiltyZoneFilter"
+    record, result = one(f"[filter_scheduler]\nenabled_filters = {filters}\n", "ocata", "epoxy")
+    assert record.action == "attention" and record.reason.startswith("AvailabiltyZoneFilter: nova-scheduler does not start")
+    assert "enabled_filters = AggregateMultiTenancyIsolation,ComputeFilter\n" in result.text
 
 
 def test_values_that_do_not_work_are_pointed_out_in_every_release_in_which_they_do_not():

@@ -45,6 +45,12 @@ def test_the_ends_of_the_certificates_among_the_files_that_were_written(known):
         assert datetime.datetime.fromtimestamp(row["ends"], datetime.UTC) == certificates.ends(text)
 
 
+def test_months_are_english_in_any_language(known):
+    for number, month in enumerate(known.code.MONTHS, start=1):
+        moment = datetime.datetime(2027, number, 3, 4, 5, 6, tzinfo=datetime.UTC)
+        assert known.code.seconds(f"{month}  3 04:05:06 2027 GMT") == moment.timestamp()
+
+
 def test_a_host_without_openssl_names_none(known, monkeypatch):
     known("authority.pem", certificates.new_authority("Kilonova").certificate)
     monkeypatch.setenv("PATH", "/nonexistent")

@@ -85,7 +85,11 @@ class Values:
 
     def __init__(self, cat: Catalogue, items: Iterable[conf.Item]) -> None:
         self.cat = cat
-        self.set: dict[tuple[str, str], str] = {(i.section, i.name): i.value for i in items}
+        self.set: dict[tuple[str, str], str] = {}
+        self._every: dict[tuple[str, str], list[str]] = {}
+        for item in items:
+            self.set[item.section, item.name] = item.value
+            self._every.setdefault((item.section, item.name), []).append(item.value)
         self._substituted: dict[str, str] = {}
         self._referred: dict[tuple[str, str], Option | None] = {}
 
@@ -113,11 +117,16 @@ class Values:
         return _PLACEHOLDERS.get(str(default), str(default))
 
     def holds(self, condition: Sequence[str]) -> bool:
-        """Say whether the value of an option, set or default, matches: (section, name, pattern)."""
+        """Say whether the value of an option, set or default, matches: (section, name, pattern). Of several values, all must."""
         section, name, pattern = condition
         option = self.cat.get(section, name, self.plugin(section))
+        if option is None:
+            return False
+        texts = [self.effective(option)]
+        if option.spec.get("multi"):
+            texts = [text for at in ((section, option.dest), *option.aliases) for text in self._every.get(at, ())] or texts
         try:
-            return option is not None and bool(re.search(pattern, self.substituted(self.effective(option), section)))
+            return all(re.search(pattern, self.substituted(text, section)) for text in texts)
         except Unresolved:
             return False
 
@@ -183,7 +192,7 @@ class Bad:
 
     row: Mapping[str, Any]
     dropped: tuple[str, ...] = ()
-    """Elements of the list that are gone, by `drop_items`."""
+    """Elements of the list that do not exist, by `drop_items` or `only_items`."""
     wrong: tuple[str, ...] = ()
     """Elements of the list that match, with `items`."""
 
@@ -191,7 +200,8 @@ class Bad:
     def message(self) -> str:
         since = find(self.row["from"])
         if self.dropped:
-            return f"{', '.join(self.dropped)} gone in {since.title}: {self.row['reason']}"
+            gone = f" gone in {since.title}" if "drop_items" in self.row else ""
+            return f"{', '.join(self.dropped)}{gone}: {self.row['reason']}"
         reason = f"{', '.join(self.wrong)}: {self.row['reason']}" if self.wrong else self.row["reason"]
         return f"{reason} (since {since.title})" if since > OLDEST else reason
 
@@ -224,6 +234,9 @@ def bad_values(names: Iterable[tuple[str, str]], text: str, values: Values, rele
             gone = tuple(element for element in elements if element.rpartition(".")[2] in row["drop_items"])
             if gone:
                 yield Bad(row, gone)
+        elif "only_items" in row:
+            if unknown := tuple(element for element in elements if element not in row["only_items"]):
+                yield Bad(row, unknown)
         elif row.get("items"):
             if wrong := tuple(element for element in elements if re.search(row["match"], element)):
                 yield Bad(row, wrong=wrong)
