@@ -422,11 +422,15 @@ def watch(module, names, state):
         for name in names:
             # Another invocation: it died, and systemd started it again.
             is_same = shown[name].get("InvocationID") == first[name].get("InvocationID")
-            if shown[name].get("ActiveState") != "active" or not is_same:
+            if shown[name].get("ActiveState") not in ("active", "reloading") or not is_same:
                 return name, DIED % seen(shown[name])
         lived = time.monotonic() - begun
         idle = before and all(used[name] - before[name] < PAUSE / 5 for name in names)
-        if not is_changed or lived > module.params["timeout"] or (lived > module.params["settle"] and idle):
+        # HAProxy says itself that it reads its files again, after systemctl has ended.
+        reloading = [name for name in names if shown[name].get("ActiveState") == "reloading"]
+        if lived > module.params["timeout"]:
+            return (reloading[0], "still reloading after %d s" % lived) if reloading else None
+        if not reloading and (not is_changed or (lived > module.params["settle"] and idle)):
             return None
         time.sleep(PAUSE)
 

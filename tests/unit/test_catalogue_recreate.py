@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kilonova.config.catalogue import catalogue, errors, grammar, store, validate
+from kilonova.config.catalogue.options import by_hand
 from kilonova.config.releases import find
 
 TOOL = Path(__file__).parents[2] / "tools" / "catalogue"
@@ -92,11 +93,14 @@ def test_nova_and_we_agree_about_values(tool, cache, name):
     command = [sys.executable, "-W", "ignore", "-S", str(TOOL / "ask.py")]
     done = subprocess.run(command, input=json.dumps(cases), env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    wrong = []
+    wrong, named = [], [row for row in by_hand()["values"] if "only_items" in row]
     for (section, option, lines), answer in zip(cases, json.loads(done.stdout), strict=True):
         refused = errors(validate("\n".join(lines), release))
         # What Nova parses itself when it starts, oslo.config takes for a text.
         if answer is True and grammar.wrong(catalogue(release).sections[section][option], lines[1].partition(" = ")[2], release):
+            continue
+        # So it does with names of classes, which nova-scheduler looks for when it starts.
+        if answer is True and any(row["section"] == section and option in row["names"] for row in named):
             continue
         if bool(refused) is (answer is True):
             wrong.append((section, option, lines[1], answer, [f.message for f in refused]))

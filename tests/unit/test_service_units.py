@@ -355,6 +355,30 @@ def test_what_died_after_its_first_start_is_found_by_the_last_play(run, systemd)
     assert again == [{"name": "agent", "answers": None, "invocation": "2"}]
 
 
+def test_a_unit_that_still_reloads_has_not_died(run, systemd):
+    """HAProxy says itself that it reads its files again, after systemctl has ended; on a busy host for some seconds."""
+    systemd.add("haproxy")
+    run(systemd.code, units=[unit("haproxy", action="reload")])
+
+    def reloads(until):
+        systemd.clock.slept.clear()
+        systemd.units["haproxy"]["ActiveState"] = "active"
+
+        def passes():
+            systemd.units["haproxy"]["ActiveState"] = "reloading" if systemd.clock.monotonic() < until else "active"
+
+        systemd.clock.meanwhile = passes
+
+    reloads(30)
+    actions = run(systemd.code, units=[unit("haproxy", "2", action="reload")])["actions"]
+    assert actions == ["reload haproxy (changed: [DEFAULT] of /etc/x.conf)"]
+    assert systemd.clock.monotonic() >= 30
+    # One that never ends is no success.
+    reloads(1000)
+    with pytest.raises(Failed, match=r"service haproxy: still reloading after 18\d s"):
+        run(systemd.code, units=[unit("haproxy", "3", action="reload")])
+
+
 def test_units_wait_for_those_that_they_come_after(run, systemd, monkeypatch):
     systemd.add("agent", "rpc", ActiveState="inactive")
     consumers = iter([set(), {"q-plugin"}])
