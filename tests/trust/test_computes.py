@@ -64,10 +64,10 @@ def test_a_host_that_is_down_lets_the_others_finish(sandbox, tmp_path):
 
 def test_calls_to_a_compute_node_of_an_older_release_are_pinned_until_it_is_upgraded(sandbox):
     """As while a cloud is upgraded: the controller first, then each compute node. Nova's table stands for the older packages."""
-    number = "SELECT version FROM nova.services WHERE deleted = 0 AND `binary` = 'nova-compute'"
+    number = "SELECT version FROM nova.services WHERE deleted = 0 AND topic = 'compute'"
     conf = "grep -h -A1 '^.upgrade_levels' /etc/nova/nova.conf || true"
     current = sandbox.sql(number)
-    sandbox.sql("UPDATE nova.services SET version = version - 1 WHERE `binary` = 'nova-compute'")
+    sandbox.sql("UPDATE nova.services SET version = version - 1 WHERE topic = 'compute'")
     said = sandbox.playbook(SITE, "--limit", "localhost,controllers").stdout
     assert "A compute node runs " in said and "[workarounds] of /etc/nova/nova.conf" in said
     assert sandbox.sh("controller", conf).endswith("compute = auto")
