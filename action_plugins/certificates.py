@@ -45,8 +45,9 @@ class ActionModule(ActionBase):
                 after, lines = authorities.complete(before, hosts)
             if lines:
                 path = inventory.directories[0] / authorities.FILE
-                authorities.see_that_it_is_ours(path, before)
-                if not self._task.check_mode:
+                if self._task.check_mode:
+                    authorities.see_that_it_is_ours(path, before)
+                else:
                     authorities.write(path, before, after)
         except ValueError as error:
             raise AnsibleActionFail(str(error)) from error

@@ -17,7 +17,7 @@ class ActionModule(Instrument):
 
     - reads: the paths of those files that the unit reads, as far as their change restarts it; all of them, where it is not set.
     - ignores: sections of these files that the unit does not use.
-    - all that the module knows but `digests` and `invocation`: name, answers, queues, after, action, runs, configuration,
+    - all that the module knows but `digests` and `invocation`: name, reloads, answers, queues, after, runs, configuration,
       start_without_waiting.
 
     `service_units: {wait_for_pending: true}` waits for the units that this run started without waiting.

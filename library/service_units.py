@@ -50,12 +50,11 @@ options:
         elements: str
         default: []
         description: Units of this list that must answer before this one is touched.
-      action: {type: str, choices: [restart, reload], default: restart, description: What makes the unit read its files again.}
       reloads:
         type: list
         elements: path
         default: []
-        description: Of what it reads, files after whose change alone it is reloaded, whatever its C(action) is.
+        description: Of what it reads, files after whose change alone it is reloaded and not restarted.
       runs: {type: bool, default: true, description: Whether the unit runs. One that does not is stopped and disabled.}
       configuration:
         type: path
@@ -112,7 +111,6 @@ ARGUMENTS = {
             "answers": {"type": "str"},
             "queues": {"type": "list", "elements": "str", "default": []},
             "after": {"type": "list", "elements": "str", "default": []},
-            "action": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
             "reloads": {"type": "list", "elements": "path", "default": []},
             "runs": {"type": "bool", "default": True},
             "configuration": {"type": "path"},
@@ -231,13 +229,13 @@ class Plan:
         known = self.state.get(name, {})
         # Only what this call knows of: on a host that is controller and compute node, two roles name the same unit.
         changed = differences({path: known[path] for path in unit["digests"] if path in known}, unit["digests"])
-        verb = "reload" if set(changed) <= set(unit["reloads"]) else unit["action"]
+        verb = "reload" if set(changed) <= set(unit["reloads"]) else "restart"
         if stopped:
             self.add("start", name)
         elif changed and name in self.state:
             self.add(verb, name, "changed: %s" % ", ".join(changed.values()))
         elif changed:
-            self.add(unit["action"], name, "runs with a configuration from before this installer")
+            self.add(verb, name, "runs with a configuration from before this installer")
 
     def add(self, verb, name, why="", said=True):
         """Plan to do this with a unit."""

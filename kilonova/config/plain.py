@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -159,15 +159,18 @@ def _option(section: str, option: str, value: Any, layer: str) -> Iterator[str]:
         prefixed = any(re.fullmatch(re.escape(known).replace(r"\$", "[^.]+"), name) for known in names()[section] if "$" in known)
     if name in names()[section] or prefixed or not layer.startswith("override"):
         return
-    near = difflib.get_close_matches(name.lower(), names()[section], n=1, cutoff=NEAR)
-    if near:
-        yield f"there is no such option; did you mean {near[0]}?"
+    if near := _meant(name, names()[section]):
+        yield f"there is no such option; did you mean {near}?"
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """The name of which this is a misspelling; empty when there is none."""
+    return next(iter(difflib.get_close_matches(name.lower(), known, n=1, cutoff=NEAR)), "")
 
 
 def check_settings(path: str, settings: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with a file of libvirt's, which has no sections. libvirt passes over what it does not know."""
     known = names().get(Path(path).name, ())
-    for name in settings if known else ():
-        near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=NEAR)
-        if name not in known and near:
-            yield f"{name}: there is no such setting; did you mean {near[0]}?"
+    for name in map(str, settings):
+        if name not in known and (near := _meant(name, known)):
+            yield f"{name}: there is no such setting; did you mean {near}?"

@@ -11,6 +11,9 @@ import pytest
 from ansible.module_utils.kilonova import history
 from harness import Failed, Systemd, load, unit
 
+# What unit() reads.
+READ = ["/etc/x.conf"]
+
 
 def test_differences_name_files_and_sections():
     old = {"/etc/nova/nova.conf": {"DEFAULT": "1", "vnc": "1", "gone": "1"}, "/etc/default/x": {"*": "1"}, "/old": {"*": "1"}}
@@ -93,10 +96,10 @@ def test_a_unit_that_shall_not_run_is_disabled_and_then_left_alone(run, systemd)
 
 def test_only_what_reads_a_changed_section_is_restarted(run, systemd):
     systemd.add("nova-api", "nova-scheduler", "mariadb")
-    start = [unit("nova-api"), unit("nova-scheduler"), unit("mariadb", action="reload")]
+    start = [unit("nova-api"), unit("nova-scheduler"), unit("mariadb", reloads=READ)]
     run(systemd.code, units=start)
     systemd.calls.clear()
-    result = run(systemd.code, units=[unit("nova-api", "2"), unit("nova-scheduler"), unit("mariadb", "2", action="reload")])
+    result = run(systemd.code, units=[unit("nova-api", "2"), unit("nova-scheduler"), unit("mariadb", "2", reloads=READ)])
     assert result["actions"] == [
         "restart nova-api (changed: [DEFAULT] of /etc/x.conf)",
         "reload mariadb (changed: [DEFAULT] of /etc/x.conf)",
@@ -112,7 +115,7 @@ def test_a_unit_is_reloaded_where_only_what_it_can_read_again_has_changed(run, s
 
     def mariadb(certificate, configuration):
         digests = {key: {"*": certificate}, conf: {"*": configuration}}
-        return {"name": "mariadb", "digests": digests, "reloads": [key], "action": "restart"}
+        return {"name": "mariadb", "digests": digests, "reloads": [key]}
 
     run(systemd.code, units=[mariadb("1", "1")])
     assert run(systemd.code, units=[mariadb("2", "1")])["actions"] == [f"reload mariadb (changed: {key})"]
@@ -124,14 +127,14 @@ def test_a_unit_is_reloaded_where_only_what_it_can_read_again_has_changed(run, s
 def test_a_unit_that_refuses_to_read_its_files_again_fails(run, systemd):
     """It answers all the same, with what it has read before."""
     systemd.add("haproxy", "mariadb")
-    units = [unit("mariadb", action="reload"), unit("haproxy", action="reload")]
+    units = [unit("mariadb", reloads=READ), unit("haproxy", reloads=READ)]
     run(systemd.code, units=units)
     systemd.refuses = {"reload haproxy": "Job for haproxy.service failed."}
     with pytest.raises(Failed, match=r"service haproxy: systemctl reload haproxy: Job for haproxy\.service failed\."):
-        run(systemd.code, units=[unit("mariadb", "2", action="reload"), unit("haproxy", "2", action="reload")])
+        run(systemd.code, units=[unit("mariadb", "2", reloads=READ), unit("haproxy", "2", reloads=READ)])
     # The next run tries again.
     systemd.refuses = {}
-    actions = run(systemd.code, units=[unit("mariadb", "2", action="reload"), unit("haproxy", "2", action="reload")])["actions"]
+    actions = run(systemd.code, units=[unit("mariadb", "2", reloads=READ), unit("haproxy", "2", reloads=READ)])["actions"]
     assert "reload haproxy (changed: [DEFAULT] of /etc/x.conf)" in actions
 
 
@@ -358,7 +361,7 @@ def test_what_died_after_its_first_start_is_found_by_the_last_play(run, systemd)
 def test_a_unit_that_still_reloads_has_not_died(run, systemd):
     """HAProxy says itself that it reads its files again, after systemctl has ended; on a busy host for some seconds."""
     systemd.add("haproxy")
-    run(systemd.code, units=[unit("haproxy", action="reload")])
+    run(systemd.code, units=[unit("haproxy", reloads=READ)])
 
     def reloads(until):
         systemd.clock.slept.clear()
@@ -370,13 +373,13 @@ def test_a_unit_that_still_reloads_has_not_died(run, systemd):
         systemd.clock.meanwhile = passes
 
     reloads(30)
-    actions = run(systemd.code, units=[unit("haproxy", "2", action="reload")])["actions"]
+    actions = run(systemd.code, units=[unit("haproxy", "2", reloads=READ)])["actions"]
     assert actions == ["reload haproxy (changed: [DEFAULT] of /etc/x.conf)"]
     assert systemd.clock.monotonic() >= 30
     # One that never ends is no success.
     reloads(1000)
     with pytest.raises(Failed, match=r"service haproxy: still reloading after 18\d s"):
-        run(systemd.code, units=[unit("haproxy", "3", action="reload")])
+        run(systemd.code, units=[unit("haproxy", "3", reloads=READ)])
 
 
 def test_units_wait_for_those_that_they_come_after(run, systemd, monkeypatch):

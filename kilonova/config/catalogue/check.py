@@ -85,11 +85,11 @@ class Values:
 
     def __init__(self, cat: Catalogue, items: Iterable[conf.Item]) -> None:
         self.cat = cat
-        self.set: dict[tuple[str, str], str] = {}
         self._every: dict[tuple[str, str], list[str]] = {}
         for item in items:
-            self.set[item.section, item.name] = item.value
             self._every.setdefault((item.section, item.name), []).append(item.value)
+        # The last one counts, but of an option that may be set several times.
+        self.set: dict[tuple[str, str], str] = {name: values[-1] for name, values in self._every.items()}
         self._substituted: dict[str, str] = {}
         self._referred: dict[tuple[str, str], Option | None] = {}
 
@@ -191,18 +191,15 @@ class Bad:
     """What by_hand.yml's table of values says about a value."""
 
     row: Mapping[str, Any]
-    dropped: tuple[str, ...] = ()
-    """Elements of the list that do not exist, by `drop_items` or `only_items`."""
-    wrong: tuple[str, ...] = ()
-    """Elements of the list that match, with `items`."""
+    elements: tuple[str, ...] = ()
+    """Those of a list that are wrong, by `drop_items`, `only_items` or `items`."""
 
     @property
     def message(self) -> str:
         since = find(self.row["from"])
-        if self.dropped:
-            gone = f" gone in {since.title}" if "drop_items" in self.row else ""
-            return f"{', '.join(self.dropped)}{gone}: {self.row['reason']}"
-        reason = f"{', '.join(self.wrong)}: {self.row['reason']}" if self.wrong else self.row["reason"]
+        if "drop_items" in self.row:
+            return f"{', '.join(self.elements)} gone in {since.title}: {self.row['reason']}"
+        reason = ": ".join([*([", ".join(self.elements)] if self.elements else []), self.row["reason"]])
         return f"{reason} (since {since.title})" if since > OLDEST else reason
 
 
@@ -215,6 +212,13 @@ def _value_rows(release: Release) -> dict[str, list[dict[str, Any]]]:
             for name in row["names"]:
                 rows.setdefault(name, []).append(row)
     return rows
+
+
+def _is_wrong(element: str, row: Mapping[str, Any]) -> bool:
+    """Whether a row about the elements of a list is about this one."""
+    if "drop_items" in row:
+        return element.rpartition(".")[2] in row["drop_items"]
+    return element not in row["only_items"] if "only_items" in row else bool(re.search(row["match"], element))
 
 
 def bad_values(names: Iterable[tuple[str, str]], text: str, values: Values, release: Release) -> Iterator[Bad]:
@@ -230,18 +234,11 @@ def bad_values(names: Iterable[tuple[str, str]], text: str, values: Values, rele
         if "when" in row and not values.holds(row["when"]):
             continue
         elements = [element.strip() for element in text.split(",") if element.strip()]
-        if "drop_items" in row:
-            gone = tuple(element for element in elements if element.rpartition(".")[2] in row["drop_items"])
-            if gone:
-                yield Bad(row, gone)
-        elif "only_items" in row:
-            if unknown := tuple(element for element in elements if element not in row["only_items"]):
-                yield Bad(row, unknown)
-        elif row.get("items"):
-            if wrong := tuple(element for element in elements if re.search(row["match"], element)):
-                yield Bad(row, wrong=wrong)
-        elif re.search(row["match"], text):
-            yield Bad(row)
+        if not row.keys() & {"drop_items", "only_items", "items"}:
+            if re.search(row["match"], text):
+                yield Bad(row)
+        elif wrong := tuple(element for element in elements if _is_wrong(element, row)):
+            yield Bad(row, wrong)
 
 
 # ------------------------------------------------------------------------------------------------------------- check
