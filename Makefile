@@ -17,8 +17,8 @@ extra = -e $(call quote,{"$(1)": "$(subst ",\",$(subst \,\\,$(2)))"})
 export LC_ALL := C.UTF-8
 LOCK ?= requirements/lock.txt
 
-# The sandbox's release, its number of compute nodes, whether it is IPv6 only, and whether its APIs have TLS: make cloud RELEASE=zed
-# COMPUTES=2 IPV6=1 TLS=1, and the same for the targets after it.
+# The sandbox's release, its number of compute nodes, whether it is IPv6 only, and whether it has TLS: make cloud RELEASE=zed
+# COMPUTES=2 IPV6=1 TLS=0, and the same for the targets after it.
 export KILONOVA_RELEASE := $(or $(RELEASE),$(KILONOVA_RELEASE))
 export KILONOVA_COMPUTES := $(or $(COMPUTES),$(KILONOVA_COMPUTES))
 export KILONOVA_IPV6 := $(or $(IPV6),$(KILONOVA_IPV6))
@@ -41,7 +41,7 @@ help: ## list the targets
 
 # CACHE=off: packages are installed on every host, instead of once into images that are kept.
 cloud: export KILONOVA_IMAGES = $(or $(CACHE),on)
-cloud: $(VENV)/ready secrets $(if $(filter-out 0,$(KILONOVA_TLS)),certificates) ## a running cloud in two containers, with an instance in it (RELEASE=zed, COMPUTES=2, IPV6=1, TLS=1)
+cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, COMPUTES=2, IPV6=1, TLS=0)
 	$(ANSIBLE) $(INVENTORIES) playbooks/cloud.yml
 
 site: $(VENV)/ready ## install onto the hosts of INVENTORY (LIMIT=localhost,controllers,compute2)
@@ -57,10 +57,10 @@ remove-compute: $(VENV)/ready ## take the compute node COMPUTE out of the cloud;
 history: $(VENV)/ready ## what was changed on the hosts, when and why (HOST=compute1, SINCE=2026-11-24 or 7d)
 	$(ANSIBLE) $(INVENTORIES) playbooks/history.yml $(if $(filter command,$(origin HOST)),--limit $(call quote,$(HOST))) $(if $(SINCE),$(call extra,history_since,$(SINCE)))
 
-secrets: $(VENV)/ready ## generate the secrets that INVENTORY lacks
+secrets: $(VENV)/ready ## make the secrets and the certificates that INVENTORY lacks
 	$(VENV)/bin/python -m kilonova.run.secrets $(SOURCES)
 
-certificates: $(VENV)/ready ## make the authority and the certificates that INVENTORY lacks (for openstack_tls)
+certificates: $(VENV)/ready ## make the certificates alone
 	$(ANSIBLE) $(INVENTORIES) playbooks/certificates.yml
 
 # Each step on all hosts before the next one begins. If it dies, run it again: it continues.
@@ -92,7 +92,7 @@ recreate: $(VENV)/ready ## re-create the option catalogue of two releases from t
 	$(VENV)/bin/python -m pytest -m recreate
 
 molecule: $(VENV)/ready ## deploy, deploy again, verify and destroy a separate sandbox
-	rm -f build/molecule/secrets.yml
+	rm -f build/molecule/secrets.yml molecule/inventory/group_vars/*/certificates.json
 	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH $(VENV)/bin/molecule test
 
 test-releases: $(VENV)/ready ## the same for every release that Debian carries

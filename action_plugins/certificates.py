@@ -14,7 +14,7 @@ from kilonova.run import authorities, variables
 
 
 class ActionModule(ActionBase):
-    """`certificates:` completes group_vars/all/certificates.json of the first inventory.
+    """`certificates:` completes certificates.json of the first inventory; nothing is made for hosts without openstack_tls.
 
     With `renew` it begins a renewal of what ends soon (soon), of hosts' certificates (hosts) or of the authority and with it all
     (authority), where none has begun. With `next` it leads the one that has begun to its next step, which is right only after
@@ -32,19 +32,26 @@ class ActionModule(ActionBase):
         if not inventory.directories:
             raise AnsibleActionFail("the inventory is not a file or directory; name one, e.g. -i inventories/mine")
         try:
-            known = {name: inventory.host(name) for name in inventory.hosts()}
+            known = {name: host for name in inventory.hosts() if variables.has_tls(host := inventory.host(name))}
+            if not known:
+                return {**result, "changed": False, "actions": []}
             before, hosts = variables.certificates_of(known)
+            if not any(hosts.values()):  # of no host there is what it is reached by
+                return {**result, "changed": False, "actions": []}
             if boolean(self._task.args.get("next", False)):
                 after, lines = authorities.advance(before, hosts)
             elif renew:
-                days = max((variables.warn_days(host) for host in known.values()), default=0)
+                days = max(map(variables.warn_days, known.values()))
                 after, lines = authorities.renew(before, hosts, renew, days)
                 if not lines:
                     self._display.display(authorities.why_not(after, days))
             else:
                 after, lines = authorities.complete(before, hosts)
             if lines:
-                path = inventory.directories[0] / authorities.FILE
+                group = variables.certificates_group(next(iter(known.values())))
+                if not known.keys() <= set(inventory.groups.get(group, ())):
+                    raise ValueError(f"openstack_certificates_group ({group}) must be a group that has all hosts, such as all")
+                path = authorities.file_of(inventory.directories[0], group)
                 if self._task.check_mode:
                     authorities.see_that_it_is_ours(path, before)
                 else:

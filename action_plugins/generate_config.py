@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, ins
 
 from kilonova.config import checking, generate, inventories, sources, tree
 from kilonova.problems import merged
-from kilonova.run import variables
+from kilonova.run import authorities, variables
 from kilonova.run.secrets import names as secret_names
 
 
@@ -34,9 +34,11 @@ class ActionModule(ActionBase):
             inventory = inventories.Inventory.of_ansible(task_vars, release=arguments.get("release") or None)
             if not inventory.hosts():
                 raise ValueError("the inventory has no hosts in the groups controllers and computes")
+            hosts = {name: inventory.host(name) for name in inventory.hosts()}
             problems = sources.check_keys(inventory) or [
                 *variables.check_overrides(inventory, inventory.hosts()),
                 *sources.check_overrides(inventory),
+                *(self._wrong_certificates(hosts) if secrets == "show" else []),
             ]
             if problems:
                 raise ValueError(" | ".join(map(str, merged(problems))))
@@ -62,11 +64,16 @@ class ActionModule(ActionBase):
             result.update(failed=True, problems=errors, msg=" | ".join(errors))
         return result
 
+    @staticmethod
+    def _wrong_certificates(hosts):
+        """What is wrong with certificates; without an authority, the first file that lacks it is told."""
+        return [problem for problem in variables.check_certificates(hosts)[0] if problem.variable != authorities.AUTHORITY]
+
 
 def _remedy(message, task_vars):
     """How a secret comes to be that a file lacks."""
     lacking = re.search(r"'(openstack_\w+)' is undefined", message)
-    if not lacking or lacking[1] not in secret_names():
+    if not lacking or lacking[1] not in (*secret_names(), authorities.AUTHORITY):
         return ""
     sources = shlex.join(map(str, task_vars.get("ansible_inventory_sources") or ["INVENTORY"]))
     command = f"cd {shlex.quote(str(inventories.TREE))} && {shlex.quote(sys.executable)} -m kilonova.run.secrets {sources}"

@@ -50,17 +50,22 @@ SYNCS = {
 }
 
 
-def playbook(tree: Path, name: str, **environment: str) -> tuple[float, float]:
-    """Run a tree's playbook on the bench's sandbox; returns wall and CPU seconds (of Ansible's side). Fails loudly."""
-    argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "inventories/sandbox", f"playbooks/{name}.yml"]
+def command(tree: Path, argv: list[str], **environment: str) -> tuple[float, float]:
+    """Run a command of a tree for the bench's sandbox; returns wall and CPU seconds (of Ansible's side). Fails loudly."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
     done = subprocess.run(argv, cwd=tree, env=os.environ | SANDBOX | environment, capture_output=True, text=True, check=False)
     wall = time.monotonic() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        sys.exit(f"bench: {name}.yml failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        sys.exit(f"bench: {argv} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def playbook(tree: Path, name: str, **environment: str) -> tuple[float, float]:
+    """Run a tree's playbook, as `command` does."""
+    argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "inventories/sandbox", f"playbooks/{name}.yml"]
+    return command(tree, argv, **environment)
 
 
 def inside(host: str, *argv: str) -> subprocess.Popen:
@@ -159,6 +164,7 @@ def tree_of(commit: str) -> Iterator[Path]:
 
 def installation(tree: Path) -> dict[str, float]:
     """Measure a fresh run and unchanged ones on an empty sandbox, which is then an installed one with more compute nodes."""
+    command(tree, [sys.executable, "-m", "kilonova.run.secrets", "inventories/sandbox"], KILONOVA_COMPUTES=MORE)
     empty_sandbox(tree)
     with tempfile.NamedTemporaryFile(suffix=".json") as times:
         fresh, _cpu = playbook(tree, "site", KILONOVA_TIMES=times.name)
@@ -182,6 +188,13 @@ def installation(tree: Path) -> dict[str, float]:
         "each further unchanged compute node, CPU s": (cpu_more - cpu) / further,
         **{f"memory of {host}, MiB": size for host, size in memory.items()},
     }
+
+
+def plain() -> dict[str, float]:
+    """Measure a fresh run that has no TLS."""
+    empty_sandbox(PROJECT)
+    fresh, _cpu = playbook(PROJECT, "site", KILONOVA_TLS="0")
+    return {"fresh `site.yml`, s": fresh, **{f"memory of {host}, MiB": size for host, size in memory_mib().items()}}
 
 
 def commit_of(tree: Path) -> str:
@@ -214,6 +227,7 @@ def main() -> None:
     try:
         empty_sandbox(PROJECT)
         apt = seconds(apt_floor)
+        columns["without TLS"] = plain()
         if base:
             with tree_of(base) as tree:
                 columns[commit_of(tree)] = installation(tree)

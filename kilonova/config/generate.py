@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jinja2.runtime import missing
+
 from kilonova.config import checking, config_files, declared, inventories
 from kilonova.config.once import once
 
@@ -43,7 +45,7 @@ def files(inventory: inventories.Inventory, hosts: Iterable[str] | None = None, 
     Raises GenerateError, naming host and file, for data that makes none.
     """
     words = placeholders() if hide else {}
-    inventory = _hidden(inventory, words) if hide else inventory
+    inventory = _hidden(inventory, {**words, **_certificates(inventory)}) if hide else inventory
     for name in inventory.hosts() if hosts is None else hosts:
         host = inventory.host(name)
         for entry in host.files():
@@ -65,8 +67,19 @@ def placeholders() -> dict[str, str]:
     }
 
 
-def _hidden(inventory: inventories.Inventory, words: Mapping[str, str]) -> inventories.Inventory:
-    """The inventory with placeholders for the secrets; it need not have any."""
+def _certificates(inventory: inventories.Inventory) -> dict[str, Any]:
+    """Placeholders for certificates of all hosts, whatever they need; none where there are some, whose keys a mask hides."""
+    hosts = inventory.hosts()
+    if not hosts or inventory.host(hosts[0]).find("openstack_tls_authority") is not missing:
+        return {}
+    names = ("__openstack_controller_certificates", "__openstack_compute_certificates", "__openstack_ovn_certificates")
+    pair = {"certificate": "CERTIFICATE\n", "key": "KEY\n"}
+    uses = {use: pair for name in names for use in inventory.role_vars[name]}
+    return {"openstack_tls_authority": "AUTHORITY\n", "openstack_tls_certificates": dict.fromkeys(hosts, uses)}
+
+
+def _hidden(inventory: inventories.Inventory, words: Mapping[str, Any]) -> inventories.Inventory:
+    """The inventory with placeholders for the secrets and certificates; it need not have any."""
     extra = {**inventory.raw_extra, **words}
     return inventories.Inventory(
         inventory._variables, inventory.groups, extra=extra, trusted=inventory._trusted, templar=inventory.templar

@@ -69,6 +69,7 @@ class Guide:
         self.release = releases.find(release)
         shared = {
             **generate.placeholders(),
+            "openstack_tls": False,  # the guide's cloud has none
             "openstack_controller_address": "controller",
             "openstack_host": {"hostname": "controller"},
         }

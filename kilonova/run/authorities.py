@@ -1,8 +1,9 @@
 """The certificates file of an inventory: its authority, and a certificate for each host and use, made where they are missing.
 
-`group_vars/all/certificates.json` has them as variables: openstack_tls_authority (what hosts trust), openstack_tls_authority_key
-(which no host ever gets) and openstack_tls_certificates (host -> use -> certificate, key). An operator may set them elsewhere in
-the inventory, or encrypt the file (`ansible-vault encrypt`): then nothing is written that would have them twice or in the clear.
+`certificates.json` of a group (openstack_certificates_group) has them as variables: openstack_tls_authority (what hosts
+trust), openstack_tls_authority_key (which no host ever gets) and openstack_tls_certificates (host -> use -> certificate,
+key). An operator may set them elsewhere in the inventory, or encrypt the file (`ansible-vault encrypt`): then nothing is
+written that would have them twice or in the clear.
 
 A renewal goes by steps, each of which playbooks/site.yml brings to all hosts before the next one begins; the file says which one
 is on its way (openstack_tls_renewal). `python -m kilonova.run.authorities inventories/sandbox` says so, too.
@@ -23,7 +24,7 @@ from typing import Any
 from kilonova.problems import Problem
 from kilonova.run import certificates, secrets
 
-FILE = Path("group_vars", "all", "certificates.json")
+FILE = "certificates.json"
 # What the name of an authority begins with that is made here. No two have the same name, because programs look for the issuer of
 # a certificate by it.
 NAME = "Kilonova"
@@ -150,7 +151,7 @@ def renew(held: Held, hosts: Mapping[str, Mapping[str, Wanted]], what: str, warn
     if what not in (SOON, OF_HOSTS, OF_AUTHORITY):
         raise ValueError(f"certificates_renew ({what}) must be one of {SOON}, {OF_HOSTS}, {OF_AUTHORITY}")
     if not held.authority:
-        raise ValueError(f"there is nothing to renew: {AUTHORITY} is not set; run `make certificates` first")
+        raise ValueError(f"there is nothing to renew: {AUTHORITY} is not set; run `make secrets` first")
     first, *others = _each(held)
     if held.step:
         if held.step not in (TRUST, CHANGE) or not others or not certificates.check_authority(others[0]):
@@ -242,7 +243,7 @@ def first_end(held: Held) -> str:
     return f"the first to end is {first}, on {ends[first]:%Y-%m-%d}"
 
 
-REMEDY = "run `make certificates INVENTORY=...`, which makes what is missing"
+REMEDY = "run `make secrets INVENTORY=...`, which makes what is missing"
 RENEW = "run `make rotate-certificates INVENTORY=...`, or give one that ends later"
 
 
@@ -271,6 +272,11 @@ def problems(host: str, found: Mapping[str, Any], uses: Mapping[str, Wanted], wa
             else:
                 warnings.append(str(Problem(host, variable, "", said.what, RENEW)))
     return wrong, warnings
+
+
+def file_of(directory: Path, group: str) -> Path:
+    """Where an inventory's directory has the certificates of a group."""
+    return directory / "group_vars" / group / FILE
 
 
 def write(path: Path, before: Held, after: Held) -> None:
@@ -316,15 +322,15 @@ def _own(path: Path) -> Held:
 def main() -> int:
     """Say which step of a renewal an inventory is in, and nothing when it is in none; status 2 when that cannot be known."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[-1], formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("inventory", type=Path, nargs="+", help="a directory, or a file, of hosts; the file is the first one's")
-    first = parser.parse_args().inventory[0]
+    parser.add_argument("inventory", type=Path, nargs="+", help="as ansible-playbook -i")
     try:
-        held = _own((first if first.is_dir() else first.parent) / FILE)
+        found, _controllers = secrets.asked(tuple(parser.parse_args().inventory))
+        steps = {held.step for held in map(Held.of_variables, found.values()) if held.step}
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    if held.step:
-        print(f"Renewal of certificates: {STEPS[held.step]}.")
+    for step in steps:
+        print(f"Renewal of certificates: {STEPS[step]}.")
     return 0
 
 

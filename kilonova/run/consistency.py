@@ -21,6 +21,7 @@ from jinja2.runtime import missing
 from kilonova.config import config_files, declared, inventories, listening, overrides, releases
 from kilonova.config.addresses import is_loopback
 from kilonova.problems import Problem, some
+from kilonova.run import authorities
 
 # Variables of the role openstack that a host may have for itself, as its addresses; all others are the same on all hosts.
 PER_HOST = {
@@ -583,7 +584,7 @@ def _tls(host: inventories.Host) -> Iterator[Wrong]:
         if parts.scheme != "https" or parts.port != port or listening.canonical(parts.hostname) not in listens:
             continue
         what = f"no service on the controller speaks TLS, and {parts.netloc} is where one answers in plain HTTP"
-        remedy = "run `make certificates` and set openstack_tls to true, or name the host that terminates TLS in front of it"
+        remedy = "set openstack_tls to true, or name the host that terminates TLS in front of it"
         if host.is_set(variable):
             yield variable, parts.geturl(), what, remedy
         else:
@@ -750,6 +751,8 @@ def check_files(directories: Iterable[Path], groups: Mapping[str, Iterable[str]]
                 name = path.name if path.is_dir() else path.stem if path.suffix in (".yml", ".yaml", ".json") else path.name
                 if path.name.startswith(".") or path.name.endswith(BACKUPS) or name in known or f"{kind}/{path.name}" in listed:
                     continue
+                if path.is_dir() and [file.name for file in path.glob("[!.]*")] == [authorities.FILE]:
+                    continue  # certificates of another sandbox, say: openstack_certificates_group
                 what = "group" if kind == "group_vars" else "host"
                 if path.is_file() and path.stem in known and not path.suffix[1:].isdecimal():
                     wrong = "Ansible reads files without an ending, and .yml, .yaml and .json"

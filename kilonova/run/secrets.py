@@ -106,14 +106,14 @@ def generate(*inventories: Path, tell: Callable[[str], Any] = lambda line: None)
 def see_that_nothing_is_hidden(path: Path) -> None:
     """Raise ValueError where the directory of the secrets would take the place of what Ansible reads now.
 
-    Of group_vars/all, all.yml, all.yaml and all.json, Ansible reads the first that is there and no other.
+    Of group_vars/all, all.yml, all.yaml and all.json, as of any group's, Ansible reads the first that is there and no other.
     """
     directory = path.parent
     if directory.is_dir():
         return
     group_vars = directory.parent
     for suffix in ("", ".yml", ".yaml", ".json"):
-        file = group_vars / f"all{suffix}"
+        file = group_vars / f"{directory.name}{suffix}"
         if file.exists():
             main = directory / f"main{suffix or '.yml'}"
             # A file cannot be moved into a directory of its own name.
@@ -179,7 +179,7 @@ class Encrypted(ValueError):
 
 def _lacking(inventories: tuple[Path, ...], tell: Callable[[str], Any]) -> tuple[list[str], list[str]]:
     """Secrets that no host has, and secrets that are set but empty."""
-    variables, controllers = _asked(inventories)
+    variables, controllers = asked(inventories)
     missing, empty = [], []
     for name in names():
         having = {host for host, found in variables.items() if _plain(found.get(name)) not in (None, "")}
@@ -196,16 +196,16 @@ def _lacking(inventories: tuple[Path, ...], tell: Callable[[str], Any]) -> tuple
     return missing, empty
 
 
-def _asked(inventories: tuple[Path, ...]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Every host's variables as Ansible has them (not resolved), and the controllers among the hosts."""
+def asked(inventories: tuple[Path, ...]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return every host's variables as Ansible has them (not resolved), and the controllers among the hosts.
+
+    Raises ValueError, with what Ansible said, when it cannot read the inventory.
+    """
     # A host in no group, for inventories that have none yet: it sees what is set for all.
     nobody = "kilonova.invalid"
     sources = [part for path in inventories for part in ("-i", str(path))]
     command = [sys.executable, "-m", "ansible", "inventory", "--list", "--playbook-dir", str(ROLES.parent / "playbooks")]
-    has_hosts = all(path.is_file() or any(entry.name not in NO_SOURCES for entry in path.iterdir()) for path in inventories)
-    environment = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": str(has_hosts)}
-    environment.update(ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0")
-    said = run(*command, *sources, "-i", nobody + ",", environment=environment, directory=".", apart=True)
+    said = run(*command, *sources, "-i", nobody + ",", environment=_environment(inventories), directory=".", apart=True)
     try:
         found = json.loads(said.output) if said.status == 0 else None
     except ValueError:
@@ -222,6 +222,13 @@ def _asked(inventories: tuple[Path, ...]) -> tuple[dict[str, dict[str, Any]], li
     hosts = list(dict.fromkeys([*controllers, *members("computes")])) or [host for host in members("all") if host != nobody]
     hosts = hosts or [nobody]
     return {host: variables.get(host, {}) for host in hosts}, controllers or hosts
+
+
+def _environment(inventories: tuple[Path, ...]) -> dict[str, str]:
+    """What Ansible is told beside its configuration; an inventory may have no hosts yet."""
+    has_hosts = all(path.is_file() or any(entry.name not in NO_SOURCES for entry in path.iterdir()) for path in inventories)
+    words = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    return {**words, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": str(has_hosts)}
 
 
 def _explain(said: str, inventories: tuple[Path, ...]) -> None:
@@ -358,7 +365,7 @@ def begin_rotation(
 
 def _see_that_it_counts(inventories: tuple[Path, ...], new: dict[str, str], before: dict[str, str]) -> None:
     """Raise ValueError when a host has another value than the file's: then a new one in the file would change nothing there."""
-    variables, _controllers = _asked(inventories)
+    variables, _controllers = asked(inventories)
     for name in new:
         found = {host: _plain(row.get(name)) for host, row in variables.items()}
         elsewhere = [host for host, value in found.items() if isinstance(value, str | dict) and value != before.get(name)]
@@ -445,7 +452,9 @@ def _is_empty(node: yaml.Node) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line: generate and say what was written, never a value."""
-    parser = argparse.ArgumentParser(description="Generate the secrets that an inventory lacks, or give them new values.")
+    parser = argparse.ArgumentParser(
+        description="Make the secrets and certificates that an inventory lacks, or give secrets new values."
+    )
     parser.add_argument("inventory", type=Path, nargs="+", help="as ansible-playbook -i; the first has the secrets")
     parser.add_argument("--rotate", metavar="NAMES", help="begin to replace these secrets, or `all`")
     parser.add_argument("--values", type=Path, metavar="FILE", help="YAML file with new values of your own")
@@ -462,7 +471,28 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"secrets: {error}", file=sys.stderr)
         return 1
     print(f"secrets: {f'{len(added)} new in' if added else 'nothing to add to'} {path}")
-    return 0
+    made, wrong = _make_certificates(tuple(options.inventory))
+    for line in made:
+        print(f"certificates: {line}")
+    if wrong:
+        print(f"certificates: {wrong}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _make_certificates(inventories: tuple[Path, ...]) -> tuple[list[str], str]:
+    """Have Ansible make the certificates that the inventory lacks, which depend on what its variables become.
+
+    Returns a line for each that was made, and what is wrong.
+    """
+    tree = ROLES.parent
+    sources = [part for path in inventories for part in ("-i", str(path))]
+    argv = [sys.executable, "-m", "ansible", "adhoc", "localhost", "-m", "certificates", "-e", "ansible_become=false", *sources]
+    configuration = {"ANSIBLE_CONFIG": os.environ.get("ANSIBLE_CONFIG") or str(tree / "ansible.cfg")}
+    environment = {**_environment(inventories), **configuration}
+    done = run(*argv, "--playbook-dir", str(tree / "playbooks"), environment=environment, directory=".", apart=True)
+    said = re.search(r"^localhost \| \w+!? => (?=\{)", done.output, re.MULTILINE)
+    found = json.JSONDecoder().raw_decode(done.output, said.end())[0] if said else {"msg": done.errors.strip()}
+    return found.get("actions", []), found.get("msg", "") if done.status else ""
 
 
 if __name__ == "__main__":

@@ -79,8 +79,8 @@ def check_inventory(inventory: inventories.Inventory, foreign: Iterable[str] = (
         for problem in preflight.check_addresses({host: addresses(known[host]) for host in hosts})
         if (problem.where, problem.variable) not in told
     ]
-    certificates = [authorities.problems(name, *_certificates(host)) for name, host in known.items() if _has_tls(host)]
-    problems += [problem for wrong, _soon in certificates for problem in wrong]
+    wrong, soon = check_certificates(known)
+    problems += wrong
     secrets = declared.secrets()
     shared = {name: word for name, word in secrets.items() if name in declared.on_computes()}
     for group in preflight.GROUPS:
@@ -111,13 +111,18 @@ def check_inventory(inventory: inventories.Inventory, foreign: Iterable[str] = (
         return problems, []
     # With all that in order, every file can be made: is it one that its service reads as meant?
     complaints = checking.complaints(inventory)
-    soon = [warning for _wrong, warnings in certificates for warning in warnings]
     return checking.lines(complaints, "error"), [*soon, *checking.lines(complaints, "warning")]
 
 
-def _has_tls(host: inventories.Host) -> bool:
-    """Whether the cloud of this host has TLS; what is neither true nor false is told elsewhere."""
+def has_tls(host: inventories.Host) -> bool:
+    """Return whether the cloud of this host has TLS; what is neither true nor false is told elsewhere."""
     return boolean(_found(host, "openstack_tls"), strict=False)
+
+
+def check_certificates(hosts: Mapping[str, inventories.Host]) -> tuple[list[Problem], list[str]]:
+    """Return what is wrong with the certificates of hosts that have TLS, and warnings of those that end soon."""
+    found = [authorities.problems(name, *_certificates(host)) for name, host in hosts.items() if has_tls(host)]
+    return [problem for wrong, _soon in found for problem in wrong], [line for _wrong, soon in found for line in soon]
 
 
 def certificates_of(hosts: Mapping[str, inventories.Host]) -> tuple[authorities.Held, dict[str, dict[str, authorities.Wanted]]]:
@@ -144,6 +149,11 @@ def warn_days(host: inventories.Host) -> int:
     """How many days before the end of a certificate to warn. What is not a number is told elsewhere."""
     days = _found(host, "openstack_tls_warn_days")
     return int(days) if str(days).isdigit() else 0
+
+
+def certificates_group(host: inventories.Host) -> str:
+    """Return the group in whose group_vars the certificates are."""
+    return str(_found(host, "openstack_certificates_group"))
 
 
 def check_foreign_secrets(inventory: inventories.Inventory, known: Mapping[str, inventories.Host]) -> list[Problem]:
@@ -201,7 +211,7 @@ def addresses(host: inventories.Host) -> dict[str, Any]:
 def tls(inventory: inventories.Inventory, told: Mapping[str, Any] | None = None) -> list[Problem]:
     """Check who is asked by https inside of the cloud; `told` is what the controller reported."""
     controller = inventory.groups["controllers"][0]
-    if _has_tls(inventory.host(controller)):
+    if has_tls(inventory.host(controller)):
         return []
     management = str(_found(inventory.host(controller), "openstack_management_address"))
     own = [str(address) for address in addresses(inventory.host(controller)).values()]

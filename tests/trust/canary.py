@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import hostile
 from deployment import RELEASE
 
-from kilonova.run import secrets
+from kilonova.run import authorities, secrets
 
 TREE = Path(__file__).resolve().parent.parent.parent
 HOSTS = ("controller", "compute1")
@@ -56,6 +59,19 @@ class Cloud:
     def secrets(self) -> dict[str, str]:
         """The secrets that the inventory has now."""
         return secrets.values(self.inventory)
+
+    @property
+    def certificates(self) -> dict[str, Any]:
+        """The inventory's authority and certificates, as its file has them."""
+        path = authorities.file_of(self.inventory, f"sandbox_{self.name.replace('-', '_')}")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    @property
+    def words(self) -> set[str]:
+        """What must be found nowhere: every form of every secret, and the line of each key that is its own."""
+        held = authorities.Held.of_variables(self.certificates)
+        keys = [held.key, *(pair.key for uses in held.hosts.values() for pair in uses.values())]
+        return hostile.words_of(self.secrets) | {key.splitlines()[2] for key in keys}
 
     def run(self, playbook: str, *arguments: str, inventory: Path | None = None, log: Path | None = None, timeout: int = 1500):
         """Run a playbook; returns the process with its output (standard output and errors together)."""

@@ -10,7 +10,6 @@ import hostile
 import pytest
 from canary import TREE, Cloud, watched
 from deployment import SITE, Deployment
-from hostile import words_of
 
 
 @pytest.fixture(scope="session")
@@ -52,14 +51,16 @@ def cloud(tmp_path_factory):
         inventory = Path(os.environ.get("KILONOVA_INVENTORY") or TREE / "inventories" / "sandbox").resolve()
         found = Cloud(named, os.environ.get("KILONOVA_NETWORK") or "10.24", inventory, log)
         if found.containers_run():
-            done = watched(found, "site.yml", "-vvv", "--diff", log=log, words=words_of(found.secrets))
+            done = watched(found, "site.yml", "-vvv", "--diff", log=log, words=found.words)
             assert done.returncode == 0, done.stdout[-3000:]
             yield found
             return
     inventory = hostile.copy(TREE / "inventories" / "sandbox", directory / "inventory", int(time.time()))
     made = Cloud("canary", "10.25", inventory, log)
     try:
-        done = watched(made, "cloud.yml", "-vvv", "--diff", log=log, words=words_of(made.secrets))
+        done = made.run("certificates.yml")
+        assert done.returncode == 0, done.stdout[-3000:]
+        done = watched(made, "cloud.yml", "-vvv", "--diff", log=log, words=made.words)
         assert done.returncode == 0, done.stdout[-3000:]
         yield made
     finally:

@@ -76,7 +76,7 @@ def write_file(path: Path, given: dict[str, str]) -> Path:
 def copy(inventory: Path, directory: Path, seed: int) -> Path:
     """A copy of an inventory that has such secrets instead of its own."""
     shutil.rmtree(directory, ignore_errors=True)
-    shutil.copytree(inventory, directory, ignore=shutil.ignore_patterns("secrets.yml*"))
+    shutil.copytree(inventory, directory, ignore=shutil.ignore_patterns("secrets.yml*", "certificates.json*"))
     write(directory, values(seed))
     return directory
 

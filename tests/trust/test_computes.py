@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 
 import pytest
@@ -16,18 +17,19 @@ REMOVE = "playbooks/remove_compute.yml"
 RESIZE = {"nova.conf": {"DEFAULT": {"allow_resize_to_same_host": True}}}
 
 
-def inventory(directory, **computes):
-    """A copy of the sandbox's inventory with more compute nodes: name -> last byte of their addresses."""
+def inventory(sandbox, directory, **computes):
+    """A copy of the sandbox's inventory with more compute nodes and their certificates: name -> last byte of their addresses."""
     hosts = yaml.safe_load((INVENTORY / "hosts.yml").read_text())
-    children = hosts["sandbox"]["children"]
+    children = hosts["all"]["children"]["sandbox"]["children"]
     children["controllers"]["hosts"]["controller"]["nova_controller_overrides"] = RESIZE
     children["nodes"]["hosts"]["compute[1:9]"]["nova_compute_overrides"] = RESIZE
     children["computes"] = {
         "hosts": {name: {"sandbox_address": byte, "nova_compute_overrides": RESIZE} for name, byte in computes.items()}
     }
     (directory / "hosts.yml").write_text(yaml.safe_dump(hosts))
-    for name in ("group_vars", "sandbox_size.yml"):
-        (directory / name).symlink_to(INVENTORY / name)
+    (directory / "sandbox_size.yml").symlink_to(INVENTORY / "sandbox_size.yml")
+    shutil.copytree(INVENTORY / "group_vars", directory / "group_vars")
+    sandbox.playbook("-i", str(directory), "playbooks/certificates.yml")
     return str(directory)
 
 
@@ -53,7 +55,7 @@ ABSENT = dict.fromkeys(PRESENT, 0)
 
 def test_a_host_that_is_down_lets_the_others_finish(sandbox, tmp_path):
     sandbox.sh("compute1", "chmod 644 /etc/nova/nova-compute.conf")
-    done = sandbox.playbook("-i", inventory(tmp_path, compute9=29), SITE, check=False)
+    done = sandbox.playbook("-i", inventory(sandbox, tmp_path, compute9=29), SITE, check=False)
     assert done.returncode == 4
     assert "compute9 could not be reached at: openstack : Read what must be known of the host" in done.stdout
     again = f"ansible-playbook -i {tmp_path} playbooks/site.yml --limit localhost,controllers,compute9"
@@ -86,9 +88,9 @@ def test_calls_to_a_compute_node_of_an_older_release_are_pinned_until_it_is_upgr
 
 
 def test_without_its_controller_nothing_is_changed(sandbox, tmp_path):
-    path = inventory(tmp_path)
+    path = inventory(sandbox, tmp_path)
     hosts = yaml.safe_load((tmp_path / "hosts.yml").read_text())
-    hosts["sandbox"]["children"]["controllers"]["hosts"]["controller"]["ansible_host"] = "no-such-container"
+    hosts["all"]["children"]["sandbox"]["children"]["controllers"]["hosts"]["controller"]["ansible_host"] = "no-such-container"
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(hosts))
     sandbox.sh("compute1", "chmod 644 /etc/nova/nova-compute.conf")
     done = sandbox.playbook("-i", path, SITE, check=False)
@@ -101,7 +103,7 @@ def test_without_its_controller_nothing_is_changed(sandbox, tmp_path):
 @pytest.fixture(scope="module")
 def compute10(sandbox, tmp_path_factory):
     """A second compute node whose name begins with the first one's; returns the inventory that has it."""
-    path = inventory(tmp_path_factory.mktemp("inventory"), compute10=30)
+    path = inventory(sandbox, tmp_path_factory.mktemp("inventory"), compute10=30)
     sandbox.playbook("-i", path, "playbooks/sandbox.yml")
     before = sandbox.look("pulse")
     sandbox.playbook("-i", path, SITE, "--limit", "localhost,controllers,compute10")

@@ -38,7 +38,7 @@ def test_a_second_run_changes_nothing(cloud):
 
 
 def test_tunnels_and_endpoints_are_of_ipv6(cloud):
-    assert "http://[fd4b:" in cloud.openstack("endpoint list -f value -c URL")
+    assert "https://[fd4b:" in cloud.openstack("endpoint list -f value -c URL")
     ovn = "ovs-vsctl --if-exists get open_vswitch . external-ids:ovn-encap-ip"
     agent = "grep ^local_ip /etc/neutron/plugins/ml2/openvswitch_agent.ini"
     assert "fd4b:" in cloud.sh("compute1", f"{ovn}; {agent} || true")

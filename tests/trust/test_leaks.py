@@ -35,8 +35,8 @@ def found_on(cloud, host, words):
 
 @pytest.fixture(scope="module")
 def words(cloud):
-    """Every form of every secret."""
-    return words_of(cloud.secrets)
+    """Every form of every secret, and of each private key a line."""
+    return cloud.words
 
 
 @pytest.fixture(scope="module")

@@ -14,22 +14,24 @@ from kilonova.run import secrets
 
 # Logs in as the services do; gets {secret: value} and answers {secret: whether it works}.
 LOGIN = r"""
-import json, sys, urllib.error, urllib.request
+import json, ssl, sys, urllib.error, urllib.request
 import amqp, pymysql
+authority = "/etc/ssl/certs/openstack-authority.pem"
 given = json.load(sys.stdin)
 address, values, works = given["address"], given["values"], {}
 for name, value in values.items():
     user = name.removeprefix("openstack_").rpartition("_")[0]
     if name.endswith("_dbpass"):
         try:
-            pymysql.connect(host=address, user=user, password=value.encode()).close()
+            pymysql.connect(host=address, user=user, password=value.encode(), ssl={"ca": authority}).close()
             works[name] = True
         except pymysql.MySQLError:
             works[name] = False
     elif name == "openstack_rabbit_pass":
         # docs/security.md: what oslo.messaging makes of a slash.
         value = value.replace("/", "%2F")
-        connection = amqp.Connection(host=address + ":5672", userid="openstack", password=value, login_method="PLAIN")
+        tls = {"ca_certs": authority, "cert_reqs": ssl.CERT_REQUIRED}
+        connection = amqp.Connection(host=address + ":5671", userid="openstack", password=value, login_method="PLAIN", ssl=tls)
         try:
             connection.connect()
             works[name] = True
@@ -38,10 +40,10 @@ for name, value in values.items():
     elif name.endswith("_pass"):
         who = {"name": user, "domain": {"name": "Default"}, "password": value}
         body = {"auth": {"identity": {"methods": ["password"], "password": {"user": who}}}}
-        url = "http://" + address + ":5000/v3/auth/tokens"
+        url = "https://" + address + ":5000/v3/auth/tokens"
         request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
         try:
-            urllib.request.urlopen(request).close()
+            urllib.request.urlopen(request, context=ssl.create_default_context(cafile=authority)).close()
             works[name] = True
         except urllib.error.HTTPError as error:
             works[name] = False if error.code == 401 else error.code
@@ -127,12 +129,13 @@ def test_keys_of_the_identity_service(cloud):
     assert [int(line) for line in cloud.shell("controller", listing).split()] == [number + 1 for number in before]
     assert cloud.secrets == values
     program = (
-        "import sys, urllib.request\n"
+        "import ssl, sys, urllib.request\n"
+        "known = ssl.create_default_context(cafile='/etc/ssl/certs/openstack-authority.pem')\n"
         "token = sys.stdin.read()\n"
         "request = urllib.request.Request(sys.argv[1], headers={'X-Auth-Token': token, 'X-Subject-Token': token})\n"
-        "print(urllib.request.urlopen(request).status)\n"
+        "print(urllib.request.urlopen(request, context=known).status)\n"
     )
-    url = f"http://{cloud.network}.0.11:5000/v3/auth/tokens"
+    url = f"https://{cloud.network}.0.11:5000/v3/auth/tokens"
     assert cloud.python("controller", f"import sys; sys.argv.append({url!r})\n{program}", token).strip() == "200"
 
 

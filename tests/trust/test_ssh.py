@@ -42,13 +42,16 @@ def inventory(sandbox, tmp_path_factory):
                 "openstack_tunnel_address": full.replace(".0.", ".1.", 1),
             }
         (directory / "known_hosts").write_text("".join(known))
+        sandbox_group = f"sandbox_{sandbox.name}"
         tree = {
             "all": {
                 "children": {
                     "controllers": {"hosts": {"controller": hosts["controller"]}},
                     "computes": {"hosts": {"compute1": hosts["compute1"]}},
+                    sandbox_group: {"children": {"controllers": {}, "computes": {}}},  # its certificates
                 },
                 "vars": {
+                    **yaml.safe_load((INVENTORY / "hosts.yml").read_text())["all"]["vars"],
                     "ansible_connection": "ssh",
                     "ansible_user": "deployer",
                     "ansible_become": True,

@@ -71,6 +71,7 @@ print(json.dumps(found))
 def cloud(tmp_path_factory):
     """One that was deployed plain, with an instance, and then got TLS; it has an inventory of its own."""
     found = Deployment(os.environ.get("KILONOVA_SANDBOX") or "tls", os.environ.get("KILONOVA_NETWORK") or "10.28")
+    found.environment["KILONOVA_TLS"] = "0"
     try:
         found.create()
         inventory = tmp_path_factory.mktemp("tls") / "inventory"
@@ -124,7 +125,7 @@ def guest(cloud):
 def test_without_certificates_nothing_is_changed(cloud):
     assert cloud.without.returncode != 0
     assert "Nothing was changed." in cloud.without.stdout
-    assert "run `make certificates INVENTORY=...`, which makes what is missing" in " ".join(cloud.without.stdout.split())
+    assert "run `make secrets INVENTORY=...`, which makes what is missing" in " ".join(cloud.without.stdout.split())
 
 
 def test_certificates_are_made_once(cloud):

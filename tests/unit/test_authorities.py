@@ -277,24 +277,23 @@ def test_hosts_that_come_and_go_during_a_renewal(held):
 
 
 def test_the_command_says_whether_one_goes_on(held, tmp_path, monkeypatch, capsys):
-    path = tmp_path / authorities.FILE
-    monkeypatch.setattr("sys.argv", ["authorities", str(tmp_path), "other"])
+    path = authorities.file_of(tmp_path, "all")
+    (tmp_path / "hosts.yml").write_text("all: {children: {controllers: {hosts: {controller: }}}}\n")
+    monkeypatch.setattr("sys.argv", ["authorities", str(tmp_path)])
     assert authorities.main() == 0
     assert capsys.readouterr().out == ""
     authorities.write(path, Held(), authorities.renew(held, WANTED, "authority", 30)[0])
     assert authorities.main() == 0
     assert capsys.readouterr().out == "Renewal of certificates: hosts trust the new authority beside the old one.\n"
-    hosts = tmp_path / "hosts.yml"
-    hosts.touch()
-    monkeypatch.setattr("sys.argv", ["authorities", str(hosts)])
+    monkeypatch.setattr("sys.argv", ["authorities", str(tmp_path / "hosts.yml")])
     assert authorities.main() == 0
     path.write_text("$ANSIBLE_VAULT;1.1;AES256\n6162\n")
     assert authorities.main() == 2
-    assert "is encrypted; decrypt it" in capsys.readouterr().err
+    assert f"{path}: encrypted, " in capsys.readouterr().err
 
 
 def test_the_file_is_nobody_elses(held, tmp_path):
-    path = tmp_path / authorities.FILE
+    path = authorities.file_of(tmp_path, "all")
     authorities.write(path, Held(), held)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert Held.of_variables(json.loads(path.read_text())) == held
@@ -304,7 +303,7 @@ def test_the_file_is_nobody_elses(held, tmp_path):
 
 
 def test_what_an_operator_has_elsewhere_is_not_written_a_second_time(held, tmp_path):
-    path = tmp_path / authorities.FILE
+    path = authorities.file_of(tmp_path, "all")
     with pytest.raises(ValueError, match=r"^openstack_tls_authority, .* is set elsewhere in the inventory, not in "):
         authorities.write(path, held, held)
     assert not path.exists()
@@ -319,7 +318,7 @@ def test_what_an_operator_has_elsewhere_is_not_written_a_second_time(held, tmp_p
     ],
 )
 def test_a_file_that_cannot_be_added_to_stays(held, tmp_path, text, message):
-    path = tmp_path / authorities.FILE
+    path = authorities.file_of(tmp_path, "all")
     path.parent.mkdir(parents=True)
     path.write_text(text)
     with pytest.raises(ValueError, match=message):

@@ -36,8 +36,8 @@ class Loader(yaml.SafeLoader):
 
 Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
 HOSTS = {
-    "c": {**VALUES, "openstack_management_address": "10.0.0.11"},
-    "n": {**VALUES, "openstack_management_address": "10.0.0.31"},
+    "c": {**VALUES, "openstack_tls": False, "openstack_management_address": "10.0.0.11"},
+    "n": {**VALUES, "openstack_tls": False, "openstack_management_address": "10.0.0.31"},
 }
 
 
@@ -270,7 +270,7 @@ class Copy:
         # Database and message queue have a port that answers; where Keystone is, a test says.
         self.listening = socket.create_server(("127.0.0.1", 0))
         port = self.listening.getsockname()[1]
-        self.given = {"ansible_become": False, "ansible_python_interpreter": sys.executable}
+        self.given = {"openstack_tls": False, "ansible_become": False, "ansible_python_interpreter": sys.executable}
         self.given |= {"openstack_database_host": "127.0.0.1", "openstack_database_port": port}
         self.given |= {"openstack_rabbit_host": "127.0.0.1", "openstack_rabbit_port": port}
         # What a host reports; apt knows no such package.

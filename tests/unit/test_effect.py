@@ -8,7 +8,7 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
-from test_generate import ONE, SECRETS, TREE, TWO, inventory, run, texts
+from test_generate import ONE, PLAIN, TREE, TWO, inventory, run, texts
 
 from kilonova.config import checking, config_files, declared, inventories, sources
 from kilonova.config.catalogue import catalogue, errors, grammar, validate
@@ -214,7 +214,7 @@ def test_on_one_host_a_change_of_the_controllers_file_restarts_the_compute_servi
     (directory / "group_vars" / "all").mkdir(parents=True)
     groups = {group: {"hosts": {"allinone": {}}} for group in ONE}
     (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}), encoding="utf-8")
-    usual = {**SECRETS, "openstack_management_address": "10.0.0.11", "ansible_connection": "local", "openstack_release": "epoxy"}
+    usual = {**PLAIN, "openstack_management_address": "10.0.0.11", "ansible_connection": "local", "openstack_release": "epoxy"}
     (directory / "group_vars" / "all" / "main.yml").write_text(yaml.safe_dump(usual), encoding="utf-8")
     asked = {
         "compute_nodes": "{'units': __nova_compute_units, 'files': __nova_compute_files + openstack_controller_files}",
@@ -710,8 +710,8 @@ def test_a_lookup_that_no_variable_changes_is_asked_once(tmp_path):
     ],
 )
 def test_what_cannot_be_resolved_names_variable_host_and_file(template, words, tmp_path):
-    data = {**SECRETS, "openstack_public_host": template}
-    source = of_directory(write(tmp_path / "inventory", group_vars__all=SECRETS, host_vars__compute1=data))
+    data = {**PLAIN, "openstack_public_host": template}
+    source = of_directory(write(tmp_path / "inventory", group_vars__all=PLAIN, host_vars__compute1=data))
     told = [str(problem) for problem in variables.check_inventory(source)[0]]
     assert len(told) == 1, told
     assert told[0].startswith("compute1: openstack_public_host: ") and words in told[0] and "in host_vars/compute1.yml" in told[0]
@@ -747,7 +747,7 @@ def test_text_that_looks_like_python_is_what_this_ansible_makes_of_it():
 
 def test_a_secret_that_looks_like_a_list_is_refused_where_ansible_makes_one(monkeypatch):
     """ansible-core before 2.19 makes a list of what a template gives, so the service would get another secret."""
-    secrets = {**SECRETS, "openstack_metadata_secret": "[12345678901234567890]"}
+    secrets = {**PLAIN, "openstack_metadata_secret": "[12345678901234567890]"}
     data = {name: {**secrets, "openstack_management_address": f"10.0.0.{number}"} for number, name in ((1, "c"), (2, "n"))}
     for keeps in (True, False):
         monkeypatch.setattr(inventories, "keeps_types", lambda keeps=keeps: keeps)
@@ -759,6 +759,6 @@ def test_a_secret_that_looks_like_a_list_is_refused_where_ansible_makes_one(monk
 
 def test_the_playbook_refuses_what_would_be_lost(tmp_path):
     """`make config`, too."""
-    directory = write(tmp_path / "inventory", group_vars__all={**SECRETS, **RBD}, group_vars__computes=DEBUG)
+    directory = write(tmp_path / "inventory", group_vars__all={**PLAIN, **RBD}, group_vars__computes=DEBUG)
     done = run("-i", directory, TREE / "playbooks" / "config.yml")
     assert done.returncode == 2 and "images_type is lost" in done.stdout.replace("\\", ""), done.stdout

@@ -20,10 +20,13 @@ from kilonova.config.catalogue import errors, validate
 from kilonova.config.config_files import ROLES, says_nothing
 from kilonova.config.inventories import GenerateError, Inventory
 from kilonova.config.releases import RELEASES
-from kilonova.run.variables import check_names
+from kilonova.run import authorities
+from kilonova.run.variables import certificates_of, check_names
 
 TREE = ROLES.parent
 SECRETS = {name: f"{word}-of-this-test" for name, word in generate.placeholders().items()}
+# Certificates are the business of test_tls.py.
+PLAIN = {**SECRETS, "openstack_tls": False}
 TWO = {"controllers": ["controller"], "computes": ["compute1"]}
 ONE = {"controllers": ["allinone"], "computes": ["allinone"]}
 
@@ -32,7 +35,7 @@ def inventory(groups=TWO, release=None, hosts=None, **variables):
     """An inventory as data; `hosts` has variables of single hosts."""
     names = list(dict.fromkeys(host for members in groups.values() for host in members))
     data = {
-        name: {**SECRETS, "openstack_management_address": f"10.0.0.{number}", **variables, **(hosts or {}).get(name, {})}
+        name: {**PLAIN, "openstack_management_address": f"10.0.0.{number}", **variables, **(hosts or {}).get(name, {})}
         for number, name in enumerate(names, start=11)
     }
     return Inventory(data, groups, release=release)
@@ -97,6 +100,11 @@ def write_inventory(path: Path, groups):
     (path / "group_vars" / "all").mkdir(parents=True)
     (path / "hosts.yml").write_text(f"all:\n  children:\n{children}\n  hosts:\n{addresses}{EXTRAS}", encoding="utf-8")
     (path / "group_vars" / "all" / "secrets.yml").write_text(yaml.safe_dump({**SECRETS, **HOSTILE}), encoding="utf-8")
+    # Ansible remembers which files there are.
+    authorities.file_of(path, "all").write_text("{}")
+    source = of_ansible(path)
+    held, wanted = certificates_of({name: source.host(name) for name in source.hosts()})
+    authorities.write(authorities.file_of(path, "all"), held, authorities.complete(held, wanted)[0])
     return path
 
 
@@ -212,7 +220,7 @@ def test_the_playbook_writes_what_ansible_makes(tmp_path):
         for entry in [entry for entries in variables.values() for entry in entries]:
             file = out / TWO[group][0] / entry["path"].lstrip("/")
             assert file.read_text(encoding="utf-8") == config_files.render(entry), file
-            assert f"{file}" in done.stdout
+            assert entry["path"] in done.stdout
             assert not file.stat().st_mode & 0o077 or str(entry.get("mode", "0644"))[-1] != "0"
     assert not any(secret in done.stdout + done.stderr for secret in [*SECRETS.values(), *HOSTILE.values()])
     again = run(*arguments)
@@ -221,6 +229,7 @@ def test_the_playbook_writes_what_ansible_makes(tmp_path):
     assert "(only the values of hidden secrets)" in hidden.stdout
     written = "".join(path.read_text(encoding="utf-8") for path in out.rglob("*") if path.is_file())
     assert not any(secret in written for secret in [*SECRETS.values(), *HOSTILE.values()])
+    assert "BEGIN PRIVATE KEY-----\n(hidden)" in written and "BEGIN PRIVATE KEY-----\nM" not in written
 
 
 # ---------------------------------------------------------------------------------------------------------- releases
@@ -326,7 +335,7 @@ def test_precedence_is_ansibles():
     source = Inventory(
         {
             "controller": {
-                **SECRETS,
+                **PLAIN,
                 "openstack_management_address": "10.0.0.11",
                 "openstack_workers": 7,
                 "openstack_uwsgi": "ignored",
@@ -400,10 +409,22 @@ def test_data_that_makes_no_file_names_host_and_place(overrides, words):
 
 def test_a_missing_secret_is_named():
     groups = {"controllers": ["controller"], "computes": []}
-    source = Inventory({"controller": {"openstack_management_address": "10.0.0.1"}}, groups)
+    source = Inventory({"controller": {"openstack_management_address": "10.0.0.1", "openstack_tls": False}}, groups)
     with pytest.raises(GenerateError, match="openstack_keystone_dbpass"):
         texts(source)
     assert "NOVA_PASS" in texts(source, hide=True)["controller", "/etc/nova/nova.conf"]
+
+
+def test_without_certificates_there_are_placeholders():
+    """As for secrets: who only wants to look needs none."""
+    source = inventory(openstack_tls=True)
+    found = texts(source, hide=True)
+    authority, key = ("/etc/ssl/certs/openstack-authority.pem", "/etc/pki/qemu/server-key.pem")
+    assert found["controller", authority] == found["compute1", authority] == "AUTHORITY\n"
+    assert found["compute1", key] == "KEY\n"
+    assert found["controller", "/etc/haproxy/openstack.pem"] == "CERTIFICATE\nKEY\n"
+    with pytest.raises(GenerateError, match="openstack_tls_authority"):
+        texts(source)
 
 
 # ------------------------------------------------------------------------------------------------------------ secrets

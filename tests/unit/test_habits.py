@@ -66,7 +66,7 @@ def inventory(tmp_path_factory):
     directory = tmp_path_factory.mktemp("elsewhere") / "it's mine"
     directory.mkdir()
     (directory / "hosts.yml").write_text(HOSTS)
-    secrets.generate(directory)
+    assert secrets.main([str(directory)]) == 0
     return directory
 
 

@@ -19,7 +19,7 @@ TRUST = {"keystone_authtoken": "cafile", "service_user": "cafile", "placement": 
 
 
 def made(groups, **given):
-    """The variables that `make certificates` writes."""
+    """The variables that `make secrets` writes."""
     source = inventory(groups, openstack_tls=True, **given)
     before, wanted = variables.certificates_of({name: source.host(name) for name in source.hosts()})
     return authorities.complete(before, wanted)[0].variables()
@@ -278,14 +278,14 @@ def said(source):
 def test_what_is_missing_is_told_with_the_command():
     [problem] = said(inventory(TWO, openstack_tls=True))[0]
     assert problem == (
-        "controller, compute1: openstack_tls_authority: is not set, and openstack_tls is true; run `make certificates "
+        "controller, compute1: openstack_tls_authority: is not set, and openstack_tls is true; run `make secrets "
         "INVENTORY=...`, which makes what is missing, or set your own"
     )
     held = made(TWO)
     without = {**held, "openstack_tls_certificates": {}}
     assert set(said(inventory(TWO, openstack_tls=True, **without))[0]) == {
         f"{host}: openstack_tls_certificates[{host}][{use}]: is not set, and openstack_tls is true; run "
-        "`make certificates INVENTORY=...`, which makes what is missing"
+        "`make secrets INVENTORY=...`, which makes what is missing"
         for host, use in (
             ("compute1", "ovn"),
             ("compute1", "qemu"),

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from kilonova.config.config_files import ROLES
-from kilonova.run import secrets
+from kilonova.run import authorities, secrets
 
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
@@ -49,8 +49,8 @@ class Case:
     asks_host: bool = False
     """Whether a host must be asked, so that a cloud is needed."""
 
-    def inventory(self, directory: Path, given: dict[str, str], network: str) -> Path:
-        """Make the inventory: the one that is right, with the given secrets and this case's change."""
+    def inventory(self, directory: Path, given: dict[str, str], network: str, certificates: dict[str, Any] | None = None) -> Path:
+        """Make the inventory: the one that is right, with the given secrets and certificates and this case's change."""
         shutil.copytree(RIGHT, directory)
         text = (directory / "hosts.yml").read_text(encoding="utf-8")
         for old, new in self.hosts:
@@ -64,10 +64,13 @@ class Case:
         path = secrets.secrets_file(directory)
         path.touch(mode=0o600)
         path.write_text("".join(f"{name}: {word}\n" for name, word in words.items()), encoding="utf-8")
+        variables = self.variables
+        if certificates:
+            variables = {"openstack_tls": True, **variables}
+            file = authorities.file_of(directory, "all")
+            file.write_text(json.dumps(certificates), encoding="utf-8")
         # Read after main.yml, so these win.
-        (directory / "group_vars" / "all" / "zz_case.yml").write_text(
-            _in(network, yaml.safe_dump(self.variables)), encoding="utf-8"
-        )
+        (directory / "group_vars" / "all" / "zz_case.yml").write_text(_in(network, yaml.safe_dump(variables)), encoding="utf-8")
         if self.host:
             (directory / "host_vars").mkdir()
             (directory / "host_vars" / "compute1.yml").write_text(_in(network, yaml.safe_dump(self.host)), encoding="utf-8")

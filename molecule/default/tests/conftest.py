@@ -54,18 +54,24 @@ def secrets() -> dict[str, set[str]]:
 
 
 @pytest.fixture(scope="session")
-def cloud(controller):
+def cloud(controller, tmp_path_factory):
     """An administrator's connection, by the clouds.yaml that the installation wrote."""
     entry = yaml.safe_load(controller.file("/etc/openstack/clouds.yaml").content_string)["clouds"]["admin"]
-    return openstack.connect(load_yaml_config=False, load_envvars=False, auth=entry["auth"], region_name=entry["region_name"])
+    authority = tmp_path_factory.mktemp("authority") / "authority.pem"
+    authority.write_text(controller.file(entry["cacert"]).content_string)
+    return openstack.connect(
+        load_yaml_config=False, load_envvars=False, auth=entry["auth"], region_name=entry["region_name"], cacert=str(authority)
+    )
 
 
 @pytest.fixture(scope="session")
 def get(controller):
     """GET a URL from the controller, which is the gateway of the provider network; returns (status, text)."""
     program = (
-        "import json,sys,urllib.request,urllib.error\n"
-        "try:\n r=urllib.request.urlopen(sys.argv[1],timeout=5); print(json.dumps([r.status,r.read(4096).decode()]))\n"
+        "import json,ssl,sys,urllib.request,urllib.error\n"
+        "known=ssl.create_default_context(cafile='/etc/ssl/certs/openstack-authority.pem')\n"
+        "try:\n r=urllib.request.urlopen(sys.argv[1],timeout=5,context=known)\n"
+        " print(json.dumps([r.status,r.read(4096).decode()]))\n"
         "except urllib.error.HTTPError as e: print(json.dumps([e.code,e.read(4096).decode()]))\n"
         "except OSError as e: print(json.dumps([0,str(e)]))\n"
     )

@@ -37,7 +37,7 @@ def sockets(node):
 
 def is_right(address, row, management):
     """Whether a row's service may have this address."""
-    if row["at"] == "any":
+    if row["at"] == "any" or (row.get("proxied") and address == "127.0.0.1"):
         return True
     if address == "*":
         return False

@@ -7,6 +7,7 @@ CONTROLLER_UNITS = [
     "mariadb",
     "rabbitmq-server",
     "memcached",
+    "haproxy",
     "keystone",
     "glance-api",
     "placement-api",
@@ -66,14 +67,14 @@ def test_no_unit_failed(host, request):
 def test_port_answers(get, addresses, port, status, word):
     """Each API answers with its list of versions, the console proxy with its page."""
     path = "/vnc_lite.html" if port == 6080 else "/"
-    code, text = get(f"http://{addresses['controller']}:{port}{path}")
+    code, text = get(f"https://{addresses['controller']}:{port}{path}")
     assert (code, word in text) == (status, True), text
 
 
 @pytest.mark.parametrize("path", [":8774/v2.1/servers", ":9292/v2/images", ":9696/v2.0/networks", ":8778/resource_providers"])
 def test_no_answer_without_a_token(get, addresses, path):
     """The Identity service is asked."""
-    assert get(f"http://{addresses['controller']}{path}")[0] == 401
+    assert get(f"https://{addresses['controller']}{path}")[0] == 401
 
 
 def test_guest_is_gone(controller):
