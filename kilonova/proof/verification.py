@@ -10,10 +10,11 @@ LINES = 12
 NOISE = ("Using RPCClient manually", "Deprecated: ", "monkey patching", "CryptographyDeprecationWarning")
 
 
-def assemble(result: dict[str, Any], hosts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def assemble(result: dict[str, Any], hosts: dict[str, dict[str, Any]], warn_days: int = 30) -> dict[str, Any]:
     """Return the verification for the report: rows with their log lines, the cloud, the hosts.
 
-    `result` is what verify_cloud returned, `hosts` maps a host to what verify_host returned there.
+    `result` is what verify_cloud returned, `hosts` maps a host to what verify_host returned there. `warn_days` before its end, a
+    certificate is one that ends soon.
     """
     rows = [explained(row, hosts) for row in result["rows"]]
     if any(row["name"] == "delete" and row["status"] != "skipped" for row in rows) or result.get("servers"):
@@ -27,6 +28,7 @@ def assemble(result: dict[str, Any], hosts: dict[str, dict[str, Any]]) -> dict[s
         "counts": counts,
         "rows": rows,
         "cloud": result.get("cloud", {}),
+        "warn_days": int(warn_days),
         "hosts": {host: {**said.get("facts", {}), "units": said.get("units", [])} for host, said in hosts.items()},
     }
 

@@ -117,6 +117,23 @@ def test_the_ends_of_certificates(directory):
     assert ["2026-12-01" in rows[1], "skipped" in rows[1], ">compute1<" in rows[1]] == [True] * 3
 
 
+def test_a_certificate_ends_soon_when_the_inventory_says_so(directory):
+    verify = json.loads((directory / "verify.json").read_text())
+    verify["warn_days"] = 2000
+    (directory / "verify.json").write_text(json.dumps(verify))
+    [row] = [row for row in page(directory).split("<tr>") if "/etc/haproxy/openstack.pem" in row]
+    assert "skipped" in row and "passed" not in row
+
+
+@pytest.mark.parametrize(("scheme", "times"), [("http", 1), ("https", 0)])
+def test_a_cloud_without_tls_is_told(directory, scheme, times):
+    verify = json.loads((directory / "verify.json").read_text())
+    for endpoint in verify["cloud"]["endpoints"]:
+        endpoint["public"] = endpoint["public"].replace("http", scheme)
+    (directory / "verify.json").write_text(json.dumps(verify))
+    assert page(directory).count("openstack_tls is false") == times
+
+
 def test_a_picture_of_another_run_is_not_shown(directory):
     verify = json.loads((directory / "verify.json").read_text())
     verify["rows"] = [row for row in verify["rows"] if row["name"] != "novnc_picture"]
