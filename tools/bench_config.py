@@ -6,6 +6,8 @@ the playbook, from the start of ansible-playbook to its end, with validation: ev
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -15,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from kilonova.config import catalogue, generate
+from kilonova.run import secrets
 
 TREE = Path(__file__).resolve().parent.parent
 OPTIONS = 100
@@ -40,7 +43,7 @@ def options_of(text: str) -> int:
 
 
 def write_inventory(directory: Path, hosts: int, more: int) -> None:
-    """An inventory of `hosts` hosts."""
+    """An inventory of `hosts` hosts, with their certificates."""
     computes = {
         f"compute{number:05}": {"openstack_management_address": f"10.1.{number // 250}.{number % 250 + 1}"}
         for number in range(hosts - 1)
@@ -57,6 +60,9 @@ def write_inventory(directory: Path, hosts: int, more: int) -> None:
         "nova_compute_overrides": {"nova.conf": fillers(more)},
     }
     (directory / "group_vars" / "all" / "main.yml").write_text(yaml.safe_dump(variables), encoding="utf-8")
+    with contextlib.redirect_stdout(io.StringIO()):
+        if secrets.main([str(directory)]):
+            raise SystemExit(f"the certificates of {directory} cannot be made")
 
 
 def run(inventory: Path, out: Path) -> tuple[float, float, float]:

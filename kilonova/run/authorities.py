@@ -324,7 +324,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[-1], formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inventory", type=Path, nargs="+", help="as ansible-playbook -i")
     try:
-        found, _controllers = secrets.asked(tuple(parser.parse_args().inventory))
+        found, _controllers = secrets.asked(tuple(parser.parse_args().inventory), [STEP])
         steps = {held.step for held in map(Held.of_variables, found.values()) if held.step}
     except ValueError as error:
         print(error, file=sys.stderr)

@@ -19,7 +19,7 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -179,10 +179,10 @@ class Encrypted(ValueError):
 
 def _lacking(inventories: tuple[Path, ...], tell: Callable[[str], Any]) -> tuple[list[str], list[str]]:
     """Secrets that no host has, and secrets that are set but empty."""
-    variables, controllers = asked(inventories)
+    variables, controllers = asked(inventories, names())
     missing, empty = [], []
     for name in names():
-        having = {host for host, found in variables.items() if _plain(found.get(name)) not in (None, "")}
+        having = {host for host, found in variables.items() if found.get(name) not in (None, "")}
         without = [host for host in variables if host not in having]
         partly = f"{name} is set for {some(sorted(having))} and not for {some(without)}"
         if having and without and (having.isdisjoint(controllers) or name in declared.on_computes()):
@@ -196,39 +196,41 @@ def _lacking(inventories: tuple[Path, ...], tell: Callable[[str], Any]) -> tuple
     return missing, empty
 
 
-def asked(inventories: tuple[Path, ...]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return every host's variables as Ansible has them (not resolved), and the controllers among the hosts.
+def asked(inventories: tuple[Path, ...], wanted: Iterable[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the wanted variables of every host as Ansible has them (not resolved), and the controllers among the hosts.
 
     Raises ValueError, with what Ansible said, when it cannot read the inventory.
     """
     # A host in no group, for inventories that have none yet: it sees what is set for all.
     nobody = "kilonova.invalid"
-    sources = [part for path in inventories for part in ("-i", str(path))]
-    command = [sys.executable, "-m", "ansible", "inventory", "--list", "--playbook-dir", str(ROLES.parent / "playbooks")]
-    said = run(*command, *sources, "-i", nobody + ",", environment=_environment(inventories), directory=".", apart=True)
-    try:
-        found = json.loads(said.output) if said.status == 0 else None
-    except ValueError:
-        found = None
-    if found is None:
-        _explain(said.errors, inventories)
-    variables = found["_meta"]["hostvars"]
-
-    def members(group: str) -> list[str]:
-        row = found.get(group, {})
-        return [*row.get("hosts", ()), *(host for child in row.get("children", ()) for host in members(child))]
-
-    controllers = list(dict.fromkeys(members("controllers")))
-    hosts = list(dict.fromkeys([*controllers, *members("computes")])) or [host for host in members("all") if host != nobody]
+    found, errors = _ask("inventory_values", inventories, {"names": list(wanted)}, nobody + ",")
+    if "values" not in found:
+        _explain(errors, inventories)
+    variables, groups = found["values"], found["groups"]
+    controllers = groups.get("controllers", [])
+    hosts = list(dict.fromkeys([*controllers, *groups.get("computes", [])])) or [host for host in variables if host != nobody]
     hosts = hosts or [nobody]
     return {host: variables.get(host, {}) for host in hosts}, controllers or hosts
 
 
-def _environment(inventories: tuple[Path, ...]) -> dict[str, str]:
-    """What Ansible is told beside its configuration; an inventory may have no hosts yet."""
+def _ask(action: str, inventories: tuple[Path, ...], arguments: dict[str, Any], *more: str) -> tuple[dict[str, Any], str]:
+    """What an action of ours returns that looks at an inventory, and what Ansible said instead where it could not begin."""
+    tree = ROLES.parent
+    sources = [part for one in (*map(str, inventories), *more) for part in ("-i", one)]
+    command = [sys.executable, "-m", "ansible", "adhoc", "localhost", "-m", action, "-a", json.dumps(arguments)]
+    command += ["-e", "ansible_become=false", "--playbook-dir", str(tree / "playbooks"), *sources]
+    # An inventory may have no hosts yet. The answer has secrets in it, which no log of Ansible's may get.
     has_hosts = all(path.is_file() or any(entry.name not in NO_SOURCES for entry in path.iterdir()) for path in inventories)
-    words = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
-    return {**words, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": str(has_hosts)}
+    environment = {
+        "ANSIBLE_CONFIG": os.environ.get("ANSIBLE_CONFIG") or str(tree / "ansible.cfg"),
+        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": str(has_hosts),
+        "ANSIBLE_LOG_PATH": os.devnull,
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_FORCE_COLOR": "0",
+    }
+    done = run(*command, environment=environment, directory=".", apart=True)
+    said = re.search(r"^localhost \| \w+!? => (?=\{)", done.output, re.MULTILINE)
+    return json.JSONDecoder().raw_decode(done.output, said.end())[0] if said else {}, done.errors
 
 
 def _explain(said: str, inventories: tuple[Path, ...]) -> None:
@@ -286,11 +288,6 @@ def _sets_empty(path: Path, name: str) -> bool:
     """Whether a file has a line that sets the variable to nothing, in YAML, JSON or INI."""
     empty = rf"""^[^#\n]*\b{name}['"]?\s*[:=]\s*(?:""|''|null|~)?\s*(?:[,}}#].*)?$"""
     return bool(re.search(empty, path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE))
-
-
-def _plain(value: Any) -> Any:
-    """A value of ansible-inventory without its tag."""
-    return value["__ansible_unsafe"] if isinstance(value, dict) and "__ansible_unsafe" in value else value
 
 
 # ------------------------------------------------------------------------------------------------------------- rotation
@@ -365,9 +362,9 @@ def begin_rotation(
 
 def _see_that_it_counts(inventories: tuple[Path, ...], new: dict[str, str], before: dict[str, str]) -> None:
     """Raise ValueError when a host has another value than the file's: then a new one in the file would change nothing there."""
-    variables, _controllers = asked(inventories)
+    variables, _controllers = asked(inventories, new)
     for name in new:
-        found = {host: _plain(row.get(name)) for host, row in variables.items()}
+        found = {host: row.get(name) for host, row in variables.items()}
         elsewhere = [host for host, value in found.items() if isinstance(value, str | dict) and value != before.get(name)]
         if elsewhere:
             where, path = some(elsewhere), secrets_file(inventories[0])
@@ -471,28 +468,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"secrets: {error}", file=sys.stderr)
         return 1
     print(f"secrets: {f'{len(added)} new in' if added else 'nothing to add to'} {path}")
-    made, wrong = _make_certificates(tuple(options.inventory))
-    for line in made:
+    # They depend on what the inventory's variables become.
+    made, errors = _ask("certificates", tuple(options.inventory), {"renew": ""})
+    for line in made.get("actions", []):
         print(f"certificates: {line}")
-    if wrong:
-        print(f"certificates: {wrong}", file=sys.stderr)
-    return 1 if wrong else 0
-
-
-def _make_certificates(inventories: tuple[Path, ...]) -> tuple[list[str], str]:
-    """Have Ansible make the certificates that the inventory lacks, which depend on what its variables become.
-
-    Returns a line for each that was made, and what is wrong.
-    """
-    tree = ROLES.parent
-    sources = [part for path in inventories for part in ("-i", str(path))]
-    argv = [sys.executable, "-m", "ansible", "adhoc", "localhost", "-m", "certificates", "-e", "ansible_become=false", *sources]
-    configuration = {"ANSIBLE_CONFIG": os.environ.get("ANSIBLE_CONFIG") or str(tree / "ansible.cfg")}
-    environment = {**_environment(inventories), **configuration}
-    done = run(*argv, "--playbook-dir", str(tree / "playbooks"), environment=environment, directory=".", apart=True)
-    said = re.search(r"^localhost \| \w+!? => (?=\{)", done.output, re.MULTILINE)
-    found = json.JSONDecoder().raw_decode(done.output, said.end())[0] if said else {"msg": done.errors.strip()}
-    return found.get("actions", []), found.get("msg", "") if done.status else ""
+    if "actions" in made:
+        return 0
+    print(f"certificates: {made.get('msg') or errors.strip()}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

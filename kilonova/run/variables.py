@@ -121,7 +121,12 @@ def has_tls(host: inventories.Host) -> bool:
 
 def check_certificates(hosts: Mapping[str, inventories.Host]) -> tuple[list[Problem], list[str]]:
     """Return what is wrong with the certificates of hosts that have TLS, and warnings of those that end soon."""
-    found = [authorities.problems(name, *_certificates(host)) for name, host in hosts.items() if has_tls(host)]
+    found = []
+    for name, host in hosts.items():
+        if has_tls(host):
+            # The first host shows whether they are such at all; all of them on every host would cost more with each.
+            held = _own_certificates(host) if found else _all_certificates(host)
+            found.append(authorities.problems(name, held, _wanted(host), warn_days(host)))
     return [problem for wrong, _soon in found for problem in wrong], [line for _wrong, soon in found for line in soon]
 
 
@@ -130,19 +135,37 @@ def certificates_of(hosts: Mapping[str, inventories.Host]) -> tuple[authorities.
 
     Raises ValueError where the hosts do not have the same, or something that is not certificates.
     """
-    rows = {name: _certificates(host) for name, host in hosts.items()}
-    variables = [held for held, _uses, _days in rows.values()]
-    for name in variables[0] if variables else ():
-        if any(held[name] != variables[0][name] for held in variables):
+    first = _all_certificates(next(iter(hosts.values()))) if hosts else {}
+    for name, value in first.items():
+        if any(_has_another(host, name, value) for host in hosts.values()):
             raise ValueError(f"{name} is not the same for all hosts; set it in group_vars/all")
-    held = authorities.Held.of_variables(variables[0] if variables else {})
-    return held, {name: uses for name, (_held, uses, _days) in rows.items()}
+    return authorities.Held.of_variables(first), {name: _wanted(host) for name, host in hosts.items()}
 
 
-def _certificates(host: inventories.Host) -> tuple[dict[str, Any], dict[str, authorities.Wanted], int]:
-    """The variables that have a host's certificates, what these must be, and how many days before their end to warn."""
-    held = {variable: _found(host, variable) for variable in authorities.VARIABLES}
-    return held, authorities.wanted(_found(host, "openstack_certificates")), warn_days(host)
+def _has_another(host: inventories.Host, name: str, value: Any) -> bool:
+    """Whether a host has another value than the first one, without looking through what is the same object."""
+    try:
+        found = host.find(name)
+    except UNREADABLE:
+        return value is not None
+    found = None if found is missing else found
+    return found is not value and found != value
+
+
+def _all_certificates(host: inventories.Host) -> dict[str, Any]:
+    """The variables that have all hosts' certificates, as a host sees them."""
+    return {name: _found(host, name) for name in authorities.VARIABLES}
+
+
+def _own_certificates(host: inventories.Host) -> dict[str, Any]:
+    """The same with no certificates but the host's."""
+    own = _found(host, "openstack_host_certificates") or {}
+    return {authorities.AUTHORITY: _found(host, authorities.AUTHORITY), authorities.HOSTS: {host.name: own}}
+
+
+def _wanted(host: inventories.Host) -> dict[str, authorities.Wanted]:
+    """What a host's certificates must be."""
+    return authorities.wanted(_found(host, "openstack_certificates"))
 
 
 def warn_days(host: inventories.Host) -> int:
