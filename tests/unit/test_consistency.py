@@ -477,6 +477,7 @@ def test_an_overlay_of_ipv6_needs_ipv6_everywhere():
         ("group_vars/ceph.yml", ""),
         ("group_vars/.controler.yml.swp", ""),
         ("host_vars/compute1.yml~", ""),
+        ("group_vars/controler/certificates.json", ""),
     ],
 )  # fmt: skip
 def test_files_that_nothing_reads(path, said_of_it, tmp_path):

@@ -13,6 +13,7 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.vars.manager import VariableManager
 
+from kilonova.onhost import command
 from kilonova.run import preflight
 from kilonova.run.secrets import (
     begin_rotation,
@@ -338,6 +339,85 @@ def test_the_command_names_the_file_and_no_value(inventory, capsys):
 def test_a_missing_inventory(inventory, capsys):
     assert main([str(inventory / "none")]) == 1
     assert capsys.readouterr().err.startswith(f"secrets: there is no inventory '{inventory}/none'; name one, e.g. INVENTORY=")
+
+
+# -------------------------------------------------------------------------------------------------------- certificates
+
+
+def cloud(computes):
+    """The hosts of an inventory with addresses."""
+    nodes = {f"compute{n}": {"openstack_management_address": f"192.0.2.{n + 20}"} for n in range(1, computes + 1)}
+    groups = {"controllers": {"controller": {"openstack_management_address": "192.0.2.11"}}, "computes": nodes}
+    return yaml.safe_dump({"all": {"children": {group: {"hosts": hosts} for group, hosts in groups.items()}}})
+
+
+def test_certificates_are_made_beside_the_secrets_once(inventory, capsys):
+    tree(inventory, {"hosts.yml": cloud(1)})
+    assert main([str(inventory)]) == 0
+    made = [line for line in capsys.readouterr().out.splitlines() if line.startswith("certificates: ")]
+    new = ("controller: server", "controller: console", "controller: ovn", "compute1: qemu", "compute1: ovn")
+    lines = ["the authority: new", *(f"{what}: made, because there was none" for what in new)]
+    assert made == [f"certificates: {line}" for line in lines]
+    path = inventory / "group_vars" / "all" / "certificates.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    before = path.read_bytes()
+    assert main([str(inventory)]) == 0
+    assert capsys.readouterr().out == f"secrets: nothing to add to {secrets_file(inventory)}\n"
+    assert path.read_bytes() == before
+
+
+def test_a_new_host_gets_its_certificates(inventory, capsys):
+    for computes in (1, 2):
+        tree(inventory, {"hosts.yml": cloud(computes)})
+        assert main([str(inventory)]) == 0
+    assert "compute2: qemu: made, because there was none" in capsys.readouterr().out.split("nothing to add")[1]
+
+
+@pytest.mark.parametrize("text", ["openstack_tls: false\n", "openstack_tls: 'no'\n"])
+def test_without_tls_there_are_none(text, inventory):
+    tree(inventory, {"hosts.yml": cloud(1), "group_vars/all/main.yml": text})
+    assert main([str(inventory)]) == 0
+    assert not [*inventory.rglob("certificates.json")]
+
+
+def test_certificates_of_another_group(inventory, capsys):
+    """Two clouds of one inventory, as the sandboxes are."""
+    group = "openstack_certificates_group: east\n"
+    tree(inventory, {"hosts.yml": cloud(1), "group_vars/all/main.yml": group})
+    assert main([str(inventory)]) == 1
+    assert capsys.readouterr().err == (
+        "certificates: openstack_certificates_group (east) must be a group that has all hosts, such as all\n"
+    )
+    tree(inventory, {"x.yml": "east: {children: {controllers: , computes: }}\n"})
+    assert main([str(inventory)]) == 0
+    assert [path.parent.name for path in inventory.rglob("certificates.json")] == ["east"]
+
+
+def test_certificates_that_cannot_be_added_to_are_told(inventory, capsys):
+    tree(inventory, {"hosts.yml": cloud(1), "group_vars/all/certificates.json": '{"openstack_tls_authority": "canary"}'})
+    assert main([str(inventory)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("certificates: the authority has no certificate in PEM that can be read; ")
+    assert "canary" not in said
+
+
+def test_what_ansible_is_asked_grows_with_the_hosts_and_no_faster(inventory, monkeypatch):
+    """Each host sees the certificates of all hosts."""
+    sizes = []
+
+    def counted(*argv, **options):
+        done = command.run(*argv, **options)
+        sizes.append(len(done.output))
+        return done
+
+    for computes in (4, 16):
+        tree(inventory, {"hosts.yml": cloud(computes)})
+        assert main([str(inventory)]) == 0
+        with monkeypatch.context() as patched:
+            patched.setattr("kilonova.run.secrets.run", counted)
+            assert main([str(inventory)]) == 0
+    few, _made, many, _made = sizes
+    assert 0 < few < many <= 4 * few
 
 
 # ----------------------------------------------------------------------------------------------------------- rotation
