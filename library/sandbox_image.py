@@ -233,11 +233,13 @@ class Image:
         self.params = {**module.params, **instead}
         self.archives = os.path.join(self.params["cache_dir"], "images")
 
-    def run(self, *argv: str, check: bool = True) -> tuple[int, str]:
+    def run(self, *argv: str, check: bool = True, errors: int = subprocess.PIPE) -> tuple[int, str]:
         # Not by the module's run_command: several images are made at once.
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, errors="replace", check=False
+        )
         if check and done.returncode != 0:
-            tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+            tail = "\n".join((done.stdout + (done.stderr or "")).splitlines()[-15:])
             raise Failed(f"{' '.join(argv[:3])} … failed with {done.returncode}:\n{tail}")
         return done.returncode, done.stdout
 
@@ -282,7 +284,8 @@ class Image:
         aptopts = [f'--aptopt={name} "{value}"' for name, value in sorted(options.items())]
         # Root as it is, without user namespaces: owners stay as they are.
         usual = ["--mode=root", "--variant=minbase", f"--include={','.join(parts['packages'])}", *aptopts]
-        return self.run("env", f"TMPDIR={work}", "mmdebstrap", *usual, *more, parts["distribution"], target, sources)[1]
+        argv = ("env", f"TMPDIR={work}", "mmdebstrap", *usual, *more, parts["distribution"], target, sources)
+        return self.run(*argv, errors=subprocess.STDOUT)[1]  # all that apt says is among its errors
 
     def build(self, parts: dict, archive: str) -> None:
         """Make the distribution's root file system and write it to the archive."""
@@ -343,7 +346,10 @@ class Image:
             return ""  # it would be installed, and an image made
         with self.work() as work:
             said = self.mmdebstrap(parts, work, "/dev/null", "--simulate", "--verbose")
-        versions = hashlib.sha256("\n".join(sorted(re.findall(r"^Inst .*$", said, re.MULTILINE))).encode()).hexdigest()
+        would = sorted(re.findall(r"^Inst .*$", said, re.MULTILINE))
+        if not would:
+            raise Failed("mmdebstrap does not say which packages it would install; look at its output with --simulate --verbose")
+        versions = hashlib.sha256("\n".join(would).encode()).hexdigest()
         if not self.module.check_mode:
             os.makedirs(self.archives, mode=0o755, exist_ok=True)
             with open(recorded, "w", encoding="utf-8") as stream:

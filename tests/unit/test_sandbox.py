@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import time
 from pathlib import Path
@@ -250,3 +251,40 @@ def test_a_unit_that_failed_is_a_fault_of_a_new_container_only(is_new: bool, ans
     except Ended as ended:
         said = str(ended)
     assert said.startswith(answer)
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch):
+    """An image of an archive that is in files, and an mmdebstrap that says, as the real one does, what it would install."""
+    release = tmp_path / "dists" / "trixie" / "InRelease"
+    release.parent.mkdir(parents=True)
+    (release.parent.parent / "trixie-updates").mkdir()
+    (release.parent.parent / "trixie-updates" / "InRelease").write_text("updates")
+    program = tmp_path / "bin" / "mmdebstrap"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho simulated; cat {tmp_path}/would >&2\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    parts = {"distribution": "trixie", "mirror": f"file://{tmp_path}", "security_mirror": "", "rolling": False, "packages": []}
+    parts |= {"apt_proxy": "", "apt_options": {}, "hold": []}
+    module = type("Module", (), {"params": {"cache_dir": str(tmp_path), "name": "x"}, "check_mode": False})()
+    made = image.Image(module)
+    monkeypatch.setattr(made, "archive_path", lambda what: str(tmp_path / "images" / f"x@{what}.tar.zst"))
+
+    def versions(state, would):
+        release.write_text(state)
+        (tmp_path / "would").write_text(would)
+        return made.versions(parts)
+
+    return versions
+
+
+def test_newer_packages_make_another_image(archive):
+    first = archive("monday", "I: begins\nInst nova-api (1 Debian [all])\nInst libc6 (2 Debian [amd64])\n")
+    # Where the archive is the same, nobody asks.
+    assert archive("monday", "") == first
+    # Another package of the archive is newer, and then one of the image's.
+    assert archive("tuesday", "Inst libc6 (2 Debian [amd64])\nInst nova-api (1 Debian [all])\n") == first
+    assert archive("wednesday", "Inst nova-api (2 Debian [all])\nInst libc6 (2 Debian [amd64])\n") != first
+    with pytest.raises(image.Failed, match="does not say which packages"):
+        archive("thursday", "I: success\n")
