@@ -97,6 +97,7 @@ def unchanged(tree: Path, computes: str) -> tuple[float, float]:
 
 def empty_sandbox(tree: Path) -> None:
     """Containers that nothing was installed in, and a disk that has written down what was before."""
+    command(tree, [sys.executable, "-m", "kilonova.run.secrets", "inventories/sandbox"], KILONOVA_COMPUTES=MORE)
     playbook(tree, "destroy")
     playbook(tree, "sandbox")
     os.sync()
@@ -164,7 +165,6 @@ def tree_of(commit: str) -> Iterator[Path]:
 
 def installation(tree: Path) -> dict[str, float]:
     """Measure a fresh run and unchanged ones on an empty sandbox, which is then an installed one with more compute nodes."""
-    command(tree, [sys.executable, "-m", "kilonova.run.secrets", "inventories/sandbox"], KILONOVA_COMPUTES=MORE)
     empty_sandbox(tree)
     with tempfile.NamedTemporaryFile(suffix=".json") as times:
         fresh, _cpu = playbook(tree, "site", KILONOVA_TIMES=times.name)
