@@ -33,10 +33,8 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail("the inventory is not a file or directory; name one, e.g. -i inventories/mine")
         try:
             known = {name: host for name in inventory.hosts() if variables.has_tls(host := inventory.host(name))}
-            if not known:
-                return {**result, "changed": False, "actions": []}
             before, hosts = variables.certificates_of(known)
-            if not any(hosts.values()):  # of no host there is what it is reached by
+            if not any(hosts.values()):  # nobody has TLS, or of no host there is what it is reached by
                 return {**result, "changed": False, "actions": []}
             if boolean(self._task.args.get("next", False)):
                 after, lines = authorities.advance(before, hosts)

@@ -34,11 +34,11 @@ class ActionModule(ActionBase):
             inventory = inventories.Inventory.of_ansible(task_vars, release=arguments.get("release") or None)
             if not inventory.hosts():
                 raise ValueError("the inventory has no hosts in the groups controllers and computes")
-            hosts = {name: inventory.host(name) for name in inventory.hosts()}
+            shown = secrets == "show" and generate.has_certificates(inventory)
             problems = sources.check_keys(inventory) or [
                 *variables.check_overrides(inventory, inventory.hosts()),
                 *sources.check_overrides(inventory),
-                *(self._wrong_certificates(hosts) if secrets == "show" else []),
+                *(variables.check_certificates({name: inventory.host(name) for name in inventory.hosts()})[0] if shown else []),
             ]
             if problems:
                 raise ValueError(" | ".join(map(str, merged(problems))))
@@ -63,11 +63,6 @@ class ActionModule(ActionBase):
         if errors:
             result.update(failed=True, problems=errors, msg=" | ".join(errors))
         return result
-
-    @staticmethod
-    def _wrong_certificates(hosts):
-        """What is wrong with certificates; without an authority, the first file that lacks it is told."""
-        return [problem for problem in variables.check_certificates(hosts)[0] if problem.variable != authorities.AUTHORITY]
 
 
 def _remedy(message, task_vars):

@@ -1,11 +1,14 @@
 """Read variables of all hosts as the inventory has them, not resolved; no host is contacted."""
 
 import json
+import sys
+from pathlib import Path
 
 from ansible.plugins.action import ActionBase
 
-# ansible-core 2.19 and before it: what has not been decrypted.
-VAULTED = ("EncryptedString", "AnsibleVaultEncryptedUnicode")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
+
+from kilonova.config import inventories
 
 
 class ActionModule(ActionBase):
@@ -31,6 +34,6 @@ class ActionModule(ActionBase):
 
     @staticmethod
     def _shown(value):
-        if type(value).__name__ in VAULTED:
+        if type(value).__name__ in inventories.VAULTED:
             return {"__ansible_vault": ""}
         return json.loads(json.dumps(value, default=str))

@@ -67,15 +67,19 @@ def placeholders() -> dict[str, str]:
     }
 
 
+def has_certificates(inventory: inventories.Inventory) -> bool:
+    """Return whether an authority is set; else the first file that needs one says so."""
+    return any(inventory.host(name).find("openstack_tls_authority") is not missing for name in inventory.hosts()[:1])
+
+
 def _certificates(inventory: inventories.Inventory) -> dict[str, Any]:
     """Placeholders for certificates of all hosts, whatever they need; none where there are some, whose keys a mask hides."""
-    hosts = inventory.hosts()
-    if not hosts or inventory.host(hosts[0]).find("openstack_tls_authority") is not missing:
+    if has_certificates(inventory):
         return {}
     names = ("__openstack_controller_certificates", "__openstack_compute_certificates", "__openstack_ovn_certificates")
     pair = {"certificate": "CERTIFICATE\n", "key": "KEY\n"}
     uses = {use: pair for name in names for use in inventory.role_vars[name]}
-    return {"openstack_tls_authority": "AUTHORITY\n", "openstack_tls_certificates": dict.fromkeys(hosts, uses)}
+    return {"openstack_tls_authority": "AUTHORITY\n", "openstack_tls_certificates": dict.fromkeys(inventory.hosts(), uses)}
 
 
 def _hidden(inventory: inventories.Inventory, words: Mapping[str, Any]) -> inventories.Inventory:

@@ -34,7 +34,7 @@ REMEMBERED = 4
 _SIMPLE = re.compile(r"\{\{\s*(?!(?:none|true|false)\b)([A-Za-z_]\w*)\s*\}\}", re.ASCII | re.IGNORECASE)
 _FACTS = re.compile(r"'(openstack_host|ansible_\w+)' is undefined|has no attribute ")
 CONTAINS_ITSELF = "contains itself: a YAML anchor (&x) is used (*x) inside its own value"
-_VAULTED = ("EncryptedString", "AnsibleVaultEncryptedUnicode")
+VAULTED = ("EncryptedString", "AnsibleVaultEncryptedUnicode")
 
 
 class GenerateError(ValueError):
@@ -569,7 +569,7 @@ class Inventory:
             return known[1]
         if kind is Literal:
             result: Any = value
-        elif kind.__name__ in _VAULTED:
+        elif kind.__name__ in VAULTED:
             result = Literal(str(value))
         elif isinstance(value, str):
             # Not str(value): an unsafe string of ansible-core 2.18 answers with itself.

@@ -191,7 +191,7 @@ def _difference(old: str, new: str) -> str:
     return "\n".join(list(lines)[2:]) or "(only the values of hidden secrets)"
 
 
-def report(done: Written, out: Path, most: int = 60) -> list[str]:
+def report(done: Written, out: Path, most: int = 100) -> list[str]:
     """Lines for people: what was written, and what differs from the run before."""
     lines: list[str] = []
     names = {

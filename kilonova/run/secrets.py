@@ -468,7 +468,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"secrets: {error}", file=sys.stderr)
         return 1
     print(f"secrets: {f'{len(added)} new in' if added else 'nothing to add to'} {path}")
-    # They depend on what the inventory's variables become.
+    # They depend on what the inventory's variables become. (Ansible takes no arguments that are empty.)
     made, errors = _ask("certificates", tuple(options.inventory), {"renew": ""})
     for line in made.get("actions", []):
         print(f"certificates: {line}")

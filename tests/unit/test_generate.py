@@ -220,7 +220,7 @@ def test_the_playbook_writes_what_ansible_makes(tmp_path):
         for entry in [entry for entries in variables.values() for entry in entries]:
             file = out / TWO[group][0] / entry["path"].lstrip("/")
             assert file.read_text(encoding="utf-8") == config_files.render(entry), file
-            assert entry["path"] in done.stdout
+            assert f"{file}" in done.stdout
             assert not file.stat().st_mode & 0o077 or str(entry.get("mode", "0644"))[-1] != "0"
     assert not any(secret in done.stdout + done.stderr for secret in [*SECRETS.values(), *HOSTILE.values()])
     again = run(*arguments)
