@@ -57,6 +57,7 @@ class FilterModule:
             "nova_version": _explained(lambda value: releases.find(str(value)).nova),
             "one_address": _explained(listening.one_address),
             "own_addresses": _explained(listening.own_addresses),
+            "proxied_servers": _explained(listening.proxied_servers),
             "proxy_files": _explained(listening.proxy_files),
             "rabbit_password": config_files.rabbit_password,
             "release_name": _explained(lambda value: releases.find(str(value)).name),

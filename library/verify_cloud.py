@@ -29,7 +29,7 @@ description:
     rows of docs/verify.md side by side where they are independent of each other, and removes everything, also after a failure, at
     the end of its time and when it is told to end (SIGTERM).
   - Removes first what an interrupted run has left.
-  - Never fails for a row; the result has them all.
+  - Never fails for a row; the result has them all. Where the administrator gets no token, it has the rows C(tls) and C(login).
 options:
   clouds:
     type: path
@@ -61,6 +61,11 @@ options:
   role: {type: str, default: member, description: Role that makes a user a member of a project.}
   nova_conf: {type: path, default: /etc/nova/nova.conf, description: Where allow_resize_to_same_host is read.}
   cacert: {type: str, default: '', description: 'File of certificate authorities, where the endpoints need one.'}
+  tls:
+    type: list
+    elements: dict
+    default: []
+    description: Servers that are asked by TLS, as module_utils/kilonova/verify/trust.py takes them.
 """
 
 
@@ -112,6 +117,28 @@ def remove(admin, calls, found, title, name):
     return row
 
 
+def without_login(shared, reason):
+    """What can be said where the administrator gets no token: whether servers are trusted, and why there is none."""
+    [tls] = [row for row in rows.ROWS if row.name == "tls"]
+    login = engine.Outcome("login", "The administrator gets a token", engine.FAILED, reason=reason)
+    return [outcome.as_dict() for outcome in (*engine.Runner([tls]).run(shared), login)]
+
+
+def result_of(module, started, found):
+    """The result of a run that began at `started` and has `found` these rows."""
+    calls = [call for row in found for key in ("requests", "actions") for call in row.get(key, [])]
+    return {
+        "name": module.params["name"],
+        "begun": started,
+        "seconds": round(time.time() - started, 1),
+        "rows": found,
+        "request_ids": sorted({call["request_id"] for call in calls if call["request_id"]}),
+        "stopped": False,
+        "servers": [],
+        "cloud": {},
+    }
+
+
 def main():
     """Entry point."""
     module = AnsibleModule(
@@ -141,6 +168,7 @@ def main():
             "role": {"type": "str", "default": "member"},
             "nova_conf": {"type": "path", "default": "/etc/nova/nova.conf"},
             "cacert": {"type": "str", "default": ""},
+            "tls": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=False,
     )
@@ -157,12 +185,13 @@ def main():
     p["auth"] = login(module)
     started, calls = time.time(), Calls()
     admin = Cloud(p["auth"], p["region"], calls, p["cacert"])
+    shared = context.Context(p, p["name"], calls, admin)
     try:
         admin.warm_up()
     except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException, OSError) as error:
-        module.fail_json(msg="the administrator gets no token at %s: %s" % (p["auth"]["auth_url"], mask_log(str(error))))
+        found = without_login(shared, "at %s: %s" % (p["auth"]["auth_url"], mask_log(str(error))))
+        module.exit_json(changed=False, **result_of(module, started, found))
     state = State(p["directory"])
-    shared = context.Context(p, p["name"], calls, admin)
     runner = engine.Runner(chosen, p["threads"])
     extra = []
 
@@ -211,26 +240,10 @@ def main():
         state.write(ended=True, rows=[], running=[], picture=None)
         shutil.rmtree(p["directory"], ignore_errors=True)
 
-    result = [*extra[:1], *(outcome.as_dict() for outcome in outcomes), *extra[1:]]
-    module.exit_json(
-        changed=True,
-        name=p["name"],
-        begun=started,
-        seconds=round(time.time() - started, 1),
-        stopped=shared.stop.is_set(),
-        rows=result,
-        servers=[server["id"] for server in shared.servers.values()],
-        request_ids=sorted(
-            {
-                call["request_id"]
-                for row in result
-                for key in ("requests", "actions")
-                for call in row.get(key, [])
-                if call["request_id"]
-            }
-        ),
-        cloud=overview,
-    )
+    found = [*extra[:1], *(outcome.as_dict() for outcome in outcomes), *extra[1:]]
+    result = result_of(module, started, found)
+    result.update(stopped=shared.stop.is_set(), servers=[server["id"] for server in shared.servers.values()], cloud=overview)
+    module.exit_json(changed=True, **result)
 
 
 if __name__ == "__main__":

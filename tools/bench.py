@@ -48,6 +48,19 @@ SYNCS = {
         ],
     ),
 }
+# Run on the controller: the median time of logins, each by a connection of its own, in milliseconds.
+LOGINS = """
+import os, statistics, time, requests
+name, domain = {"name": os.environ["OS_USERNAME"]}, {"name": "Default"}
+user = {"password": {"user": {**name, "domain": domain, "password": os.environ["OS_PASSWORD"]}}, "methods": ["password"]}
+login = {"auth": {"identity": user, "scope": {"project": {"name": os.environ["OS_PROJECT_NAME"], "domain": domain}}}}
+def one():
+    started = time.monotonic()
+    url = os.environ["OS_AUTH_URL"] + "/auth/tokens"
+    assert requests.post(url, json=login, verify=os.environ.get("OS_CACERT", True)).status_code == 201
+    return 1000 * (time.monotonic() - started)
+print(statistics.median([one() for turn in range(110)][10:]))
+"""
 
 
 def command(tree: Path, argv: list[str], **environment: str) -> tuple[float, float]:
@@ -140,13 +153,26 @@ def sync_floor() -> float:
 
 
 def memory_mib() -> dict[str, int]:
-    """Proportional memory of each host's processes."""
-    program = "cat /proc/[0-9]*/smaps_rollup 2>/dev/null | awk '/^Pss:/{s+=$2} END{print int(s/1024)}'"
+    """Proportional memory of each host's processes, and of HAProxy's."""
+    every = "/proc/[0-9]*/smaps_rollup"
+    # Without TLS there is none.
+    haproxy = "/dev/null $(pgrep -x haproxy | sed 's:.*:/proc/&/smaps_rollup:')"
     result = {}
-    for host in ("controller", "compute1"):
+    for what, host, files in (
+        ("controller", "controller", every),
+        ("HAProxy", "controller", haproxy),
+        ("compute1", "compute1", every),
+    ):
+        program = f"cat {files} 2>/dev/null | awk '/^Pss:/{{s+=$2}} END{{print int(s/1024)}}'"
         argv = ["podman", "exec", f"bench-{host}", "sh", "-c", program]
-        result[host] = int(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+        result[what] = int(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
     return result
+
+
+def login_ms() -> float:
+    """Median time of a login in milliseconds: of a hundred, after ten that wake the service."""
+    argv = ["podman", "exec", "bench-controller", "bash", "-c", '. /root/admin-openrc; python3 -c "$0"', LOGINS]
+    return float(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
 
 
 @contextlib.contextmanager
@@ -173,7 +199,7 @@ def installation(tree: Path) -> dict[str, float]:
     with tempfile.NamedTemporaryFile(suffix=".json") as times:
         playbook(tree, "site", KILONOVA_TIMES=times.name)
         tasks = len(json.load(times))
-    memory = memory_mib()
+    after = {"a login, ms": login_ms(), **{f"memory of {what}, MiB": size for what, size in memory_mib().items()}}
     playbook(tree, "sandbox", KILONOVA_COMPUTES=MORE)
     playbook(tree, "site", KILONOVA_COMPUTES=MORE)
     with_more, cpu_more = unchanged(tree, MORE)
@@ -186,15 +212,8 @@ def installation(tree: Path) -> dict[str, float]:
         "tasks of an unchanged run": tasks,
         "each further unchanged compute node, s": (with_more - second) / further,
         "each further unchanged compute node, CPU s": (cpu_more - cpu) / further,
-        **{f"memory of {host}, MiB": size for host, size in memory.items()},
+        **after,
     }
-
-
-def plain() -> dict[str, float]:
-    """Measure a fresh run that has no TLS."""
-    empty_sandbox(PROJECT)
-    fresh, _cpu = playbook(PROJECT, "site", KILONOVA_TLS="0")
-    return {"fresh `site.yml`, s": fresh, **{f"memory of {host}, MiB": size for host, size in memory_mib().items()}}
 
 
 def commit_of(tree: Path) -> str:
@@ -227,7 +246,9 @@ def main() -> None:
     try:
         empty_sandbox(PROJECT)
         apt = seconds(apt_floor)
-        columns["without TLS"] = plain()
+        os.environ["KILONOVA_TLS"] = "0"
+        columns["without TLS"] = installation(PROJECT)
+        del os.environ["KILONOVA_TLS"]
         if base:
             with tree_of(base) as tree:
                 columns[commit_of(tree)] = installation(tree)

@@ -74,6 +74,17 @@ def proxy_files(
     ]
 
 
+def proxied_servers(
+    ports: Iterable[Mapping[str, Any]], host: str, ports_set: Mapping[int, int] | None = None
+) -> list[dict[str, Any]]:
+    """Return name, host and port of what HAProxy answers for (see proxy_files), as clients of `host` ask for it."""
+    return [
+        {"name": row["service"], "host": host, "port": (ports_set or {}).get(row["port"], row["port"])}
+        for row in ports
+        if row.get("proxied")
+    ]
+
+
 def are_ours(servers: str) -> bool:
     """Whether every one of host:port,... is at IPv4's loopback, the only form that all clients of memcached read."""
     hosts = [server.strip().rpartition(":")[0] for server in servers.split(",")]

@@ -29,13 +29,15 @@ done 2>/dev/null; true
 class Deployment:
     """The containers of one sandbox, and runs of the playbooks on them."""
 
-    def __init__(self, name: str, network: str, hosts: tuple[str, ...] = ("controller", "compute1")):
+    def __init__(self, name: str, network: str, hosts: tuple[str, ...] = ("controller", "compute1"), images: str = ""):
+        """`images="on"`: from images that have the packages in them, as `make cloud` does; otherwise they are installed."""
         self.name, self.network, self.hosts = name, network, hosts
         self.environment = {
             **os.environ,
             "KILONOVA_SANDBOX": name,
             "KILONOVA_NETWORK": network,
             "KILONOVA_RELEASE": RELEASE,
+            "KILONOVA_IMAGES": images,
             "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
             "ANSIBLE_INVENTORY": str(INVENTORY),
             "PATH": f"{PROJECT / '.venv/bin'}:{os.environ['PATH']}",

@@ -42,8 +42,7 @@ FORBIDDEN = (
 @pytest.fixture(scope="module")
 def made():
     """A sandbox whose containers come from images that have packages in them, as `make cloud` makes them; nothing is deployed."""
-    found = Deployment("images", "10.28")
-    found.environment["KILONOVA_IMAGES"] = "on"
+    found = Deployment("images", "10.28", images="on")
     try:
         found.create()
         yield found

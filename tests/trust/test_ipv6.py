@@ -11,7 +11,7 @@ from deployment import SITE, Deployment
 @pytest.fixture(scope="module")
 def cloud():
     """A deployed one."""
-    found = Deployment(os.environ.get("KILONOVA_SANDBOX") or "ipv6", os.environ.get("KILONOVA_NETWORK") or "10.27")
+    found = Deployment(os.environ.get("KILONOVA_SANDBOX") or "ipv6", os.environ.get("KILONOVA_NETWORK") or "10.27", images="on")
     found.environment["KILONOVA_IPV6"] = "1"
     try:
         found.create()

@@ -1,5 +1,6 @@
-"""docs/security.md lists every check of the Security Guide that molecule runs, and every port."""
+"""docs/security.md lists every check of the Security Guide that molecule runs, every port, and how each path of TLS is tried."""
 
+import ast
 import importlib.util
 import re
 
@@ -51,3 +52,19 @@ def test_the_document_lists_the_checks():
     text = (TREE / "docs/security.md").read_text(encoding="utf-8")
     listed = re.search(f"(?s){re.escape(BEGIN)}(.*?){re.escape(END)}", text)[1]
     assert listed == table(checks())
+
+
+def test_the_document_says_how_each_path_of_tls_is_tried():
+    """By tests that there are, with the cases that they have."""
+    text = (TREE / "docs/security.md").read_text(encoding="utf-8")
+    head, *rows = re.search(r"(?s)\n(\| path \| how .*?)\n\n", text)[1].splitlines()
+    code = (TREE / "tests/trust/test_tls.py").read_text(encoding="utf-8")
+    tests = [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)]
+    cases = {node.name: " ".join(map(ast.unparse, node.decorator_list)) for node in tests}
+    assert head.endswith("| tried by |")
+    for row in rows[1:]:
+        tried = row.rstrip(" |").rpartition("| ")[2]
+        if tried != "not at all":
+            name, case = re.fullmatch(r"`(\w+)(?:\[(\w+)\])?`", tried).groups()
+            assert case is None or f"'{case}'" in cases[name], row
+            assert name in cases, row

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from test_generate import ONE, TWO, inventory
 
-from kilonova.config import checking, config_files, declared, generate, listening
+from kilonova.config import checking, config_files, declared, generate, inventories, listening
 from kilonova.run import authorities, variables
 
 ADDRESS = "10.0.0.11"
@@ -381,3 +381,28 @@ def test_a_compute_node_trusts_the_authority_before_anything_on_it_asks(release)
     paths = {role: [entry["path"] for entry in source.find(f"__{role}_files")] for role in ("ovn_host", "nova_compute")}
     assert AUTHORITY in paths[first] and AUTHORITY not in paths.get(other, [])
     assert [entry["path"] for entry in source.files()].count(AUTHORITY) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"release": "zed"}, {**dict.fromkeys(PORTS, "10.0.0.11"), 3306: "10.0.0.11", 5671: "10.0.0.11"}),
+        ({"release": "epoxy"}, {**dict.fromkeys({*PORTS, 6642}, "10.0.0.11"), 3306: "10.0.0.11", 5671: "10.0.0.11"}),
+        ({"openstack_internal_host": "api", "openstack_network_backend": "openvswitch"}, dict.fromkeys(PORTS, "api")),
+        ({"openstack_database_host": "10.0.0.9"}, {3306: None}),
+        ({"openstack_database_host": "10.0.0.9", "openstack_database_tls": True}, {3306: "10.0.0.9"}),
+        ({"nova_controller_novncproxy_port": 6081}, {6080: None, 6081: "10.0.0.11"}),
+    ],
+)
+def test_the_verification_asks_each_server_that_has_tls(given, wanted):
+    verify = inventories.variables_of("verify", "vars")
+    servers = with_tls(TWO, **given, **verify).host("controller").find("__verify_tls")
+    found = {int(server["port"]): str(server["host"]) for server in servers}
+    assert {port: found.get(port) for port in wanted} == wanted
+    assert len(servers) == len(found) and all(server["name"] for server in servers)
+    assert [server["port"] for server in servers if server.get("greets")] == ([3306] if 3306 in found else [])
+
+
+def test_without_tls_the_verification_asks_no_server():
+    verify = inventories.variables_of("verify", "vars")
+    assert inventory(TWO, openstack_tls=False, **verify).host("controller").find("__verify_tls") == []

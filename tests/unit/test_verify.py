@@ -1,9 +1,11 @@
 """The parts of the verification that need no cloud: order of rows, words, frames of a WebSocket, what the hosts said."""
 
+import datetime
 import importlib
 import importlib.util
 import json
 import re
+import socket
 import socketserver
 import ssl
 import threading
@@ -17,10 +19,12 @@ import yaml
 from kilonova.config import config_files
 from kilonova.onhost.masking import mask_log
 from kilonova.proof import verification
+from kilonova.run import certificates
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-shared, engine, guest, rows, tenant, text = (
-    importlib.import_module(f"kilonova.onhost.verify.{name}") for name in ("context", "engine", "guest", "rows", "tenant", "text")
+shared, engine, guest, rows, tenant, text, trust = (
+    importlib.import_module(f"kilonova.onhost.verify.{name}")
+    for name in ("context", "engine", "guest", "rows", "tenant", "text", "trust")
 )
 
 
@@ -236,25 +240,174 @@ def test_frames_of_every_length(size):
 
 
 class Proxy(socketserver.BaseRequestHandler):
-    """A console proxy: a page, or a WebSocket on which a VNC server says its greeting."""
+    """A console proxy: a page, or a WebSocket to a VNC server that wants no login."""
+
+    kinds, result = b"\2\2\1", bytes(4)
 
     def handle(self):
         asked = self.request.recv(4096)
-        if b"Upgrade: websocket" in asked:
-            self.request.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x82\x0cRFB 003.008\n")
-        else:
+        if b"Upgrade: websocket" not in asked:
             self.request.sendall(b"HTTP/1.0 200 OK\r\n\r\nnoVNC")
+            return
+        self.request.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n\x82\x0cRFB 003.008\n")
+        for heard, said in ((b"RFB 003.008\n", self.kinds), (b"\1", self.result)):
+            frame = self.request.recv(6 + len(heard))
+            if frame != bytes([0x82, 0x80 | len(heard), 0, 0, 0, 0]) + heard or not said:
+                return
+            self.request.sendall(bytes([0x82, len(said)]) + said)
+
+
+class OldScreen(Proxy):
+    kinds = b"\1\2"
+
+
+class Refusing(Proxy):
+    result = b"\0\0\0\1"
+
+
+class WithoutScreen(Proxy):
+    """What the proxy does where QEMU's certificate is not trusted: it has said the version already."""
+
+    result = b""
 
 
 def test_a_console_over_tls_is_checked_by_the_given_authorities(over_tls):
     base, cacert = over_tls(Proxy)
     url = f"{base}/vnc_lite.html?path=%3Ftoken%3Dx"
     assert guest.http(url, cacert=cacert) == (200, "noVNC")
-    assert guest.websocket_greeting(url, cacert=cacert) == b"RFB 003.008\n"
+    assert guest.vnc_login(url, cacert) == "RFB 003.008"
     status, said = guest.http(url)
     assert (status, "certificate verify failed" in str(said)) == (0, True)
     with pytest.raises(ssl.SSLCertVerificationError):
-        guest.websocket_greeting(url)
+        guest.vnc_login(url)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "why"),
+    [
+        (OldScreen, "wants a login of the kinds [2], and not none (1)"),
+        (Refusing, "refuses the login with 1"),
+        (WithoutScreen, "the console proxy closed the connection"),
+    ],
+)
+def test_a_console_without_a_screen_fails(over_tls, proxy, why):
+    base, cacert = over_tls(proxy)
+    with pytest.raises(guest.WebSocketError, match=re.escape(why)):
+        guest.vnc_login(f"{base}/vnc_lite.html?path=%3Ftoken%3Dx", cacert)
+
+
+# -- whether servers are trusted
+
+
+class Greets(socketserver.BaseRequestHandler):
+    """MariaDB until TLS begins: its greeting, what the client asks for, and TLS where it was asked for."""
+
+    greeting = b"\x0a11.8.3-MariaDB\0" + b"\1\0\0\0" + b"12345678" + b"\0" + b"\xfe\xff" + b"-\2\0" + bytes(40)
+
+    def handle(self):
+        self.request.sendall(len(self.greeting).to_bytes(3, "little") + b"\0" + self.greeting)
+        asked = self.request.recv(36, socket.MSG_WAITALL)
+        if len(asked) == 36 and asked[:4] == b"\x20\0\0\1" and asked[5] & 8:
+            self.server.context.wrap_socket(self.request, server_side=True).recv(1)
+
+
+class Refuses(Greets):
+    greeting = b"\xff\x6a\x04Host '10.0.0.9' is not allowed to connect"
+
+
+class Plain(Greets):
+    greeting = Greets.greeting.replace(b"\xfe\xff", b"\xfe\xf7")
+
+
+class Tls(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.server.context.wrap_socket(self.request, server_side=True).recv(1)
+
+
+@pytest.fixture(scope="module")
+def authorities():
+    return {name: certificates.new_authority(name) for name in ("ours", "another")}
+
+
+@pytest.fixture
+def answering(tmp_path, authorities, monkeypatch):
+    """A server with a certificate: answering(handler, by, reached_by, days ago) -> what doubts() takes."""
+    (tmp_path / "authority.pem").write_text(authorities["ours"].certificate)
+    servers = []
+
+    def serve(handler, by="ours", reached_by=("localhost", "127.0.0.1"), ago=0, asks=False):
+        today = certificates.now()
+        with monkeypatch.context() as then:
+            then.setattr(certificates, "now", lambda: today - datetime.timedelta(days=ago))
+            pair = certificates.issue(authorities[by], "controller", reached_by, ["server", "client"], 2)
+        (tmp_path / "certificate.pem").write_text(pair.certificate)
+        (tmp_path / "key.pem").write_text(pair.key)
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
+        server.daemon_threads = True
+        server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+        if asks:
+            server.context.verify_mode = ssl.CERT_REQUIRED
+            server.context.load_verify_locations(tmp_path / "authority.pem")
+        server.handle_error = lambda *_arguments: None
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        return {"name": "MariaDB", "host": "127.0.0.1", "port": server.server_address[1], "greets": issubclass(handler, Greets)}
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("handler", [Tls, Greets])
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({}, ""),
+        ({"by": "another"}, "has a certificate that clients refuse: "),
+        ({"ago": 10}, "has a certificate that clients refuse: certificate has expired"),
+        ({"reached_by": ["other.example.org"]}, "has a certificate that clients refuse: IP address mismatch"),
+    ],
+)
+def test_servers_are_trusted_as_clients_trust_them(answering, tmp_path, handler, given, why):
+    server = answering(handler, **given)
+    said = trust.doubts(server, str(tmp_path / "authority.pem"))
+    assert said.startswith(f"MariaDB at 127.0.0.1:{server['port']} {why}" if why else ""), said
+    assert bool(said) == bool(why)
+
+
+@pytest.mark.parametrize(
+    ("handler", "why"),
+    [(Refuses, "refuses: Host '10.0.0.9' is not allowed to connect"), (Plain, "offers no TLS"), (Proxy, "does not speak TLS: ")],
+)
+def test_servers_without_tls(answering, tmp_path, handler, why):
+    assert why in trust.doubts(answering(handler), str(tmp_path / "authority.pem"))
+
+
+def test_a_server_that_is_not_there(tmp_path, answering):
+    answering(Tls)
+    said = trust.doubts({"name": "Image", "host": "127.0.0.1", "port": 1}, str(tmp_path / "authority.pem"))
+    assert said == "Image at 127.0.0.1:1 does not answer: Connection refused"
+
+
+@pytest.mark.parametrize("by", ["ours", "another"])
+def test_a_server_that_wants_to_know_who_asks_is_of_any_name(tmp_path, answering, by):
+    own = {"certificate": str(tmp_path / "certificate.pem"), "key": str(tmp_path / "key.pem")}
+    server = {**answering(Tls, by=by, reached_by=["other.example.org"], asks=True), **own}
+    assert ("clients refuse" in trust.doubts(server, str(tmp_path / "authority.pem"))) == (by == "another")
+
+
+def test_the_row_names_each_that_is_not_trusted(tmp_path, answering):
+    right, wrong = answering(Tls), answering(Greets, by="another")
+    context = SimpleNamespace(p={"tls": [right, wrong], "cacert": str(tmp_path / "authority.pem")})
+    with pytest.raises(engine.Failure, match=rf"^MariaDB at 127.0.0.1:{wrong['port']} has a certificate that clients refuse"):
+        rows.tls(context)
+    context.p["tls"] = [right]
+    assert rows.tls(context) == "1 servers"
+    context.p["tls"] = []
+    with pytest.raises(engine.Skip):
+        rows.tls(context)
 
 
 # -- leftovers of other runs
@@ -367,7 +520,7 @@ def test_what_is_left_on_a_disk_fails():
 
 def test_the_documentation_has_every_row():
     documented = (PROJECT / "docs/verify.md").read_text()
-    extra = ["leftovers", "removal", "disk"]
+    extra = ["leftovers", "login", "removal", "disk"]
     assert [name for name in [*(item.name for item in rows.ROWS), *extra] if f"`{name}`" not in documented] == []
 
 
@@ -432,3 +585,12 @@ def test_the_login_is_what_the_role_keystone_writes(tmp_path):
     path.write_text(config_files.render(entry))
     found = login_code().login(SimpleNamespace(params={"clouds": str(path), "cloud": "admin"}, fail_json=pytest.fail))
     assert found == {"user_domain_name": "Default", "project_domain_name": "Default", **auth}
+
+
+def test_without_a_token_servers_are_still_looked_at(tmp_path, answering):
+    """Because that is what a certificate which has ended looks like to the administrator."""
+    given = {"tls": [answering(Tls, ago=10)], "cacert": str(tmp_path / "authority.pem")}
+    shared = SimpleNamespace(p=given, begin=lambda row: None, end=lambda row, outcome: None)
+    found = login_code().without_login(shared, "at https://controller:5000/v3: certificate verify failed")
+    assert [(row["name"], row["status"]) for row in found] == [("tls", "failed"), ("login", "failed")]
+    assert "certificate has expired" in found[0]["reason"] and found[1]["reason"].startswith("at https://controller:5000")

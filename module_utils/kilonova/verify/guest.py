@@ -62,53 +62,98 @@ class WebSocketError(OSError):
     """The other side does not speak as RFC 6455 says."""
 
 
-def websocket_greeting(url: str, want: int = 12, timeout: float = 15.0, cacert: str = "") -> bytes:
-    """Open the WebSocket of a noVNC URL and return the first bytes that the VNC server says.
+class WebSocket:
+    """A WebSocket (RFC 6455) by the URL of a guest's console, such as http://controller:6080/vnc_lite.html?path=%3Ftoken%3D…
 
-    The URL is Nova's, such as http://controller:6080/vnc_lite.html?path=%3Ftoken%3D…
+    Raises OSError for whatever goes wrong.
     """
-    parts = urlsplit(url)
-    path = next((unquote(item[5:]) for item in parts.query.split("&") if item.startswith("path=")), "")
-    path = path or "?" + parts.query
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    key = base64.b64encode(os.urandom(16)).decode()
-    with socket.create_connection((parts.hostname, port), timeout=timeout) as plain:
-        link = plain
-        if parts.scheme == "https":
-            link = trusting(cacert).wrap_socket(plain, server_hostname=parts.hostname)
+
+    def __init__(self, url: str, timeout: float = 15.0, cacert: str = ""):
+        """Connect."""
+        parts = urlsplit(url)
+        path = next((unquote(item[5:]) for item in parts.query.split("&") if item.startswith("path=")), "")
+        path = path or "?" + parts.query
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         host = parts.hostname + (f":{parts.port}" if parts.port else "")
         lines = [
             f"GET /{path.lstrip('/')} HTTP/1.1",
             f"Host: {host}",
             "Upgrade: websocket",
             "Connection: Upgrade",
-            f"Sec-WebSocket-Key: {key}",
+            f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
             "Sec-WebSocket-Version: 13",
             "Sec-WebSocket-Protocol: binary",
             f"Origin: {parts.scheme}://{host}",
             "",
             "",
         ]
-        link.sendall("\r\n".join(lines).encode())
-        buffer = b""
-        while b"\r\n\r\n" not in buffer:
-            buffer += _more(link)
-        head, _mark, buffer = buffer.partition(b"\r\n\r\n")
-        status = head.split(b"\r\n")[0].decode("latin-1")
-        if " 101 " not in status + " ":
-            raise WebSocketError(f"the console proxy answered {status!r} instead of switching to a WebSocket")
-        data = b""
-        while len(data) < want:
-            frame, buffer = frame_of(buffer)
+        self._received = b""
+        self._link = socket.create_connection((parts.hostname, port), timeout=timeout)
+        try:
+            if parts.scheme == "https":
+                self._link = trusting(cacert).wrap_socket(self._link, server_hostname=parts.hostname)
+            self._link.sendall("\r\n".join(lines).encode())
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                answer += _more(self._link)
+            head, _mark, self._frames = answer.partition(b"\r\n\r\n")
+            status = head.split(b"\r\n")[0].decode("latin-1")
+            if " 101 " not in status + " ":
+                raise WebSocketError(f"the console proxy answered {status!r} instead of switching to a WebSocket")
+        except OSError:
+            self._link.close()
+            raise
+
+    def __enter__(self) -> WebSocket:
+        """For `with`."""
+        return self
+
+    def __exit__(self, *_error) -> None:
+        """Hang up."""
+        self._link.close()
+
+    def receive(self, count: int) -> bytes:
+        """Return so many bytes of what the other side says."""
+        while len(self._received) < count:
+            frame, self._frames = frame_of(self._frames)
             if frame is None:
-                buffer += _more(link)
+                self._frames += _more(self._link)
                 continue
             opcode, payload = frame
             if opcode == 8:
                 reason = payload[2:].decode("utf-8", "replace")
                 raise WebSocketError(f"the console proxy closed the WebSocket: {reason or 'no reason given'}")
-            data += payload if opcode in (0, 1, 2) else b""
+            self._received += payload if opcode in (0, 1, 2) else b""
+        data, self._received = self._received[:count], self._received[count:]
         return data
+
+    def send(self, data: bytes) -> None:
+        """Say up to 125 bytes in one frame, masked as a client's must be; with zeros, because this is no browser."""
+        self._link.sendall(bytes([0x82, 0x80 | len(data), 0, 0, 0, 0]) + data)
+
+
+def vnc_login(url: str, cacert: str = "") -> str:
+    """Log in to the VNC server behind a console's URL; returns its version."""
+    with WebSocket(url, cacert=cacert) as link:
+        return log_in(link)
+
+
+def log_in(link: WebSocket) -> str:
+    """Log in to a VNC server, as a browser does (RFC 6143); returns its version.
+
+    The console proxy says the server's version first, and connects to its screen in earnest only when a client has answered.
+    """
+    version = link.receive(12)
+    if not version.startswith(b"RFB 003."):
+        raise WebSocketError(f"no RFB greeting but {version!r}")
+    link.send(b"RFB 003.008\n")
+    kinds = link.receive(link.receive(1)[0])
+    if b"\1" not in kinds:
+        raise WebSocketError(f"the guest's screen wants a login of the kinds {list(kinds)}, and not none (1)")
+    link.send(b"\1")
+    if result := int.from_bytes(link.receive(4), "big"):
+        raise WebSocketError(f"the guest's screen refuses the login with {result}")
+    return version.decode("latin-1").strip()
 
 
 def _more(link) -> bytes:

@@ -11,7 +11,7 @@ import shutil
 import time
 
 from ..masking import mask_log
-from . import guest
+from . import guest, trust
 from .cloud import ApiError, Cloud
 from .engine import Failure, Row, Skip
 from .tenant import residue, volume_service
@@ -40,6 +40,17 @@ def row(needs: str = "", after: str = "", always: bool = False):
 
 
 # -- the rows --------------------------------------------------------------------------------------------------------
+
+
+@row()
+def tls(c):
+    """Every server has a certificate of the authority, for its name, that has not ended."""
+    if not c.p["tls"]:
+        raise Skip("openstack_tls is false")
+    wrong = [why for why in (trust.doubts(server, c.p["cacert"]) for server in c.p["tls"]) if why]
+    if wrong:
+        raise Failure("; ".join(wrong), look_at=["`make plan`, which compares certificates, and docs/security.md, TLS"])
+    return f"{len(c.p['tls'])} servers"
 
 
 @row()
@@ -455,8 +466,8 @@ def novnc_page(c):
 
 @row(needs="novnc_page")
 def novnc_rfb(c):
-    """A WebSocket to the console is greeted by the guest's VNC server."""
-    return console_greeting(c, c.servers["two"]["console_url"])
+    """A WebSocket to the console leads to the guest's screen."""
+    return console_login(c, c.servers["two"]["console_url"])
 
 
 def console_url(c, server: dict) -> str:
@@ -465,15 +476,12 @@ def console_url(c, server: dict) -> str:
     return c.me.post("compute", f"/servers/{server['id']}/remote-consoles", body)["remote_console"]["url"]
 
 
-def console_greeting(c, url: str) -> str:
-    """Return what the guest's VNC server says first."""
+def console_login(c, url: str) -> str:
+    """Return the version of the guest's VNC server, which lets us in."""
     try:
-        said = guest.websocket_greeting(url, cacert=c.p["cacert"])
+        return guest.vnc_login(url, c.p["cacert"])
     except OSError as error:
-        raise Failure(f"noVNC websocket: {error}") from error
-    if not said.startswith(b"RFB 003."):
-        raise Failure(f"no RFB greeting but {said!r}")
-    return said.decode("latin-1").strip()
+        raise Failure(f"noVNC websocket: {error}", look_at=["nova-novncproxy.log on the controller"]) from error
 
 
 @row(needs="novnc_rfb")
@@ -610,7 +618,7 @@ def confirm(c, server: dict, before: str) -> str:
     """Confirm a resize or a cold migration, and see the guest up on its host."""
     reach(c, server, ({"confirmResize": None}, "ACTIVE"))
     c.booted(server)
-    console_greeting(c, console_url(c, server))
+    console_login(c, console_url(c, server))
     return f"from {before} to {c.host_of(server['id'])}, confirmed, booted, its console answers"
 
 
@@ -647,7 +655,7 @@ def live_migrate(c):
             look_at=["libvirt and [libvirt] live_migration_* on both nodes, TCP 16509 and 49152-49215 between them"],
         )
     c.answers(server)
-    console_greeting(c, console_url(c, server))
+    console_login(c, console_url(c, server))
     return f"from {before} to {after}, and it answers, its console too"
 
 
