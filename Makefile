@@ -79,7 +79,7 @@ destroy: $(VENV)/ready ## remove the sandbox (IMAGE=1: its images too)
 
 test: lint unit recreate molecule ## lint, unit tests and the molecule scenario (a real deployment)
 
-test-trust: $(VENV)/ready ## plans, crashes, rollbacks, removed hosts, secrets and wrong input, on real deployments (two to three hours)
+test-trust: $(VENV)/ready ## plans, crashes, rollbacks, removed hosts, secrets and wrong input, on real deployments (some hours)
 	$(VENV)/bin/python -m pytest tests/trust
 
 lint: $(VENV)/ready ## ansible-lint, yamllint and ruff

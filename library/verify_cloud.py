@@ -124,8 +124,8 @@ def without_login(shared, reason):
     return [outcome.as_dict() for outcome in (*engine.Runner([tls]).run(shared), login)]
 
 
-def result_of(module, started, found):
-    """The result of a run that began at `started` and has `found` these rows."""
+def result_of(module, started, found, **more):
+    """The result of a run that began at `started` and has `found` these rows; `more` where it got as far as a cloud."""
     calls = [call for row in found for key in ("requests", "actions") for call in row.get(key, [])]
     return {
         "name": module.params["name"],
@@ -133,9 +133,7 @@ def result_of(module, started, found):
         "seconds": round(time.time() - started, 1),
         "rows": found,
         "request_ids": sorted({call["request_id"] for call in calls if call["request_id"]}),
-        "stopped": False,
-        "servers": [],
-        "cloud": {},
+        **{"stopped": False, "servers": [], "cloud": {}, **more},
     }
 
 
@@ -241,8 +239,8 @@ def main():
         shutil.rmtree(p["directory"], ignore_errors=True)
 
     found = [*extra[:1], *(outcome.as_dict() for outcome in outcomes), *extra[1:]]
-    result = result_of(module, started, found)
-    result.update(stopped=shared.stop.is_set(), servers=[server["id"] for server in shared.servers.values()], cloud=overview)
+    servers = [server["id"] for server in shared.servers.values()]
+    result = result_of(module, started, found, stopped=shared.stop.is_set(), servers=servers, cloud=overview)
     module.exit_json(changed=True, **result)
 
 

@@ -63,14 +63,13 @@ def proxy_files(
             "path": f"{PROXY_DIRECTORY}/{row['port']}.cfg",
             "template": "haproxy_service.cfg.j2",
             "variables": {
-                "port": (ports_set or {}).get(row["port"], row["port"]),
+                "port": port,
                 "service": row["service"],
                 "addresses": list(addresses),
                 "asks_for_others": row.get("asks_for_others", False),
             },
         }
-        for row in ports
-        if row.get("proxied")
+        for row, port in _proxied(ports, ports_set)
     ]
 
 
@@ -78,11 +77,12 @@ def proxied_servers(
     ports: Iterable[Mapping[str, Any]], host: str, ports_set: Mapping[int, int] | None = None
 ) -> list[dict[str, Any]]:
     """Return name, host and port of what HAProxy answers for (see proxy_files), as clients of `host` ask for it."""
-    return [
-        {"name": row["service"], "host": host, "port": (ports_set or {}).get(row["port"], row["port"])}
-        for row in ports
-        if row.get("proxied")
-    ]
+    return [{"name": row["service"], "host": host, "port": port} for row, port in _proxied(ports, ports_set)]
+
+
+def _proxied(ports: Iterable[Mapping[str, Any]], ports_set: Mapping[int, int] | None) -> list[tuple[Mapping[str, Any], int]]:
+    """Return the rows that are proxied, each with the port that it has in this inventory."""
+    return [(row, (ports_set or {}).get(row["port"], row["port"])) for row in ports if row.get("proxied")]
 
 
 def are_ours(servers: str) -> bool:

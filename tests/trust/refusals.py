@@ -62,7 +62,7 @@ SERVERS = {
         _files("/etc/openvswitch/openstack"),
         "systemctl restart ovn-ovsdb-server-sb",
     ),
-    # QEMU does not start with a certificate that its own authority did not sign, or that has ended.
+    # With a certificate that has ended, QEMU does not start.
     "screens": (
         "",
         "compute1",
