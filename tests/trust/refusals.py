@@ -18,7 +18,7 @@ from kilonova.run import certificates
 FAULTS = ("another authority", "expired", "another name")
 # OpenSSL's words; those of GnuTLS, which QEMU uses; and what Open vSwitch's library for Python makes of OpenSSL's.
 REFUSAL = (
-    "certificate verify failed|CERTIFICATE_VERIFY_FAILED|certificate has expired|certificate is not trusted"
+    "certificate verify failed|CERTIFICATE_VERIFY_FAILED|certificate (.* )?has expired|certificate is not trusted"
     "|[Cc]ertificate does not match|certificate hasn't got a known issuer|ssl:.*attempt failed .Operation not permitted"
 )
 # What a client says by itself once it is cut off, and one that asks when it starts.
@@ -69,7 +69,7 @@ SERVERS = {
         [*_files("/etc/pki/libvirt-vnc", "server-"), "/etc/pki/libvirt-vnc/ca-cert.pem"],
         "systemctl reload libvirtd",
     ),
-    "migrations": ("", "compute2", _files("/etc/pki/qemu", "server-"), "true"),
+    "migrations": ("", "compute2", [*_files("/etc/pki/qemu", "server-"), "/etc/pki/qemu/ca-cert.pem"], "true"),
 }
 # server -> client -> host, what makes it ask, and whose logs say what became of it. A command's own words count, too.
 CLIENTS = {
