@@ -108,6 +108,8 @@ class _Plan:
     """Another name's value was read instead."""
     secret: bool = False
     """Its value has a secret in it that its name does not tell of."""
+    reordered: bool = False
+    """It must be written apart from its old place, because all values of its option count, in their order."""
     reasons: list[str] = field(default_factory=list)
     source: str = ""
 
@@ -118,11 +120,11 @@ class _Plan:
 
     @property
     def moved(self) -> bool:
-        return self.section != self.item.section
+        return self.reordered or self.section != self.item.section
 
     @property
     def changed(self) -> bool:
-        return (self.section, self.name, self.value) != (self.item.section, self.item.name, self.item.value)
+        return self.moved or (self.name, self.value) != (self.item.name, self.item.value)
 
 
 def translate(text: str | bytes, from_release: str | Release, to_release: str | Release) -> Result:
@@ -147,6 +149,8 @@ class _Translation:
         self.fates: dict[tuple[str, str, str], Fate] = {}
         self.needs: list[Requirement] = []
         self.plans = [self.plan(item) for item in source.items]
+        self.plans_in_order = list(self.plans)
+        """As they are written where they move."""
 
     # ------------------------------------------------------------------------------------------- what to do, and why
 
@@ -232,6 +236,10 @@ class _Translation:
         if row:
             plan.leave_out(f"{ignored}: no later release has such an option; {row['reason']}", row["source"])
             return
+        later = first_release(item.section, item.name, self.new)
+        if later:
+            plan.leave_out(f"{ignored}; {later.title} is the first that reads it", package(later))
+            return
         near = self.hints.near(item.section, item.name)
         hint = f"; was {near} meant?" if near else ""
         plan.leave_out(f"{ignored}: no later release has such an option{hint}", package(self.new), bool(near))
@@ -255,8 +263,7 @@ class _Translation:
         parts = [p for p in parts if p.item.name != "rpc_backend"]
         urls = [p for p in self.plans if p.name == "transport_url" and not p.out]
         url = next((p for p in reversed(urls) if p.section == "DEFAULT"), None)
-        scheme, hosts, _ = _url_parts(self.text_of(url) if url else "")
-        scheme = scheme or _driver(self.old_value("DEFAULT", "rpc_backend"))
+        scheme = _url_parts(self.text_of(url) if url else "")[0] or _driver(self.old_value("DEFAULT", "rpc_backend"))
         for plan in [] if url else backends:
             # only a name can be a driver's
             plan.attention = self.mattered(plan) and bool(re.fullmatch(r"[\w.+-]+", plan.item.value))
@@ -265,43 +272,49 @@ class _Translation:
                 address = f"{scheme}://user:password@host:port/"
                 if not any(bad_values([("DEFAULT", "transport_url")], address, self.after, self.new)):
                     plan.reasons.append(f"without it RabbitMQ is used; write [DEFAULT] transport_url = {address}")
-        if scheme not in ("rabbit", "kombu"):
+        # Each URL of RabbitMQ took from the options what it did not say itself: that of notifications, too.
+        read = {id(p): _url_parts(self.text_of(p)) for p in urls}
+        rabbit = [p for p in urls if (read[id(p)][0] or (p is url and scheme)) in _RABBIT]
+        if scheme not in _RABBIT and not rabbit:
             for plan in parts:
                 plan.reasons.append("another messaging system was in use, which did not read it")
             return
+        whole: list[_Plan | None] = [p for p in rabbit if not read[id(p)][1]]
+        if url is None and scheme in _RABBIT:
+            whole.insert(0, None)
         try:
-            if hosts:
-                self.add_virtual_host(urls, parts)
-            elif parts:
-                self.replace_transport_url(url, parts)
+            short = self.add_virtual_host([p for p in rabbit if read[id(p)][1:] == (True, None)], parts)
+            if whole and parts:
+                self.replace_transport_url(whole, parts)
+            else:
+                for plan in parts:
+                    put = plan.item.name == "rabbit_virtual_host" and short
+                    plan.reasons.append("it is now the end of transport_url" if put else "it was not read together with transport_url")
         except Unresolved as error:
             for plan in parts:
                 plan.leave_out(f"[DEFAULT] transport_url cannot be composed: {error}", attention=True)
 
-    def replace_transport_url(self, url: _Plan | None, parts: list[_Plan]) -> None:
-        """Write the URL in the place of its parts."""
-        path = _url_parts(self.text_of(url))[2] if url else None
-        value = self.transport_url(path)
-        reason = f"put together in [DEFAULT] transport_url: {parts[0].row['reason']}"
-        if url:
-            url.value, parts = value, [url, *parts]
+    def replace_transport_url(self, urls: list[_Plan | None], parts: list[_Plan]) -> None:
+        """Write the URLs, which named no hosts, with the parts in them; None is [DEFAULT]'s, where the file has none."""
+        for url in filter(None, urls):
+            url.value = self.transport_url(_url_parts(self.text_of(url))[2])
+            url.reasons = [f"put together in [{url.section}] transport_url: {parts[0].row['reason']}"]
+        first = urls[0]
+        section, value = (first.section, first.value) if first else ("DEFAULT", self.transport_url(None))
         for number, plan in enumerate(parts):
-            plan.section, plan.name, plan.value = "DEFAULT", "transport_url", value
-            plan.out = plan.composed = number > 0  # one line for all of them
-            plan.reasons = [reason]
+            plan.section, plan.name, plan.value = section, "transport_url", value
+            plan.out = plan.composed = first is not None or number > 0  # one line for all of them
+            plan.reasons = [f"put together in [{section}] transport_url: {parts[0].row['reason']}"]
 
-    def add_virtual_host(self, urls: list[_Plan], parts: list[_Plan]) -> None:
+    def add_virtual_host(self, urls: list[_Plan], parts: list[_Plan]) -> list[_Plan]:
         """Until Rocky a URL without a path got rabbit_virtual_host; of the other options nothing was read beside its hosts."""
-        named = [p for p in parts if p.item.name == "rabbit_virtual_host"]
+        named = any(p.item.name == "rabbit_virtual_host" for p in parts)
         wanted = _virtual_host(self.rabbit_value("rabbit_virtual_host")) if named else ""
-        short = [p for p in urls if _url_parts(self.text_of(p))[1:] == (True, None)] if wanted else []
-        for plan in short:
+        for plan in urls if wanted else ():
             address, query, rest = plan.value.partition("?")
             plan.value = f"{address}/{wanted}{query}{rest}"
             plan.reasons.append("it had no virtual host, so rabbit_virtual_host was used")
-        for plan in parts:
-            put = plan in named and short
-            plan.reasons.append("it is now the end of transport_url" if put else "it was not read together with transport_url")
+        return urls if wanted else []
 
     def old_value(self, section: str, name: str) -> str:
         """Return an option's value in the old release, set or default; "" for an option that it does not have."""
@@ -378,7 +391,7 @@ class _Translation:
     # ------------------------------------------------------------------------------------------------------ names, values
 
     def settle_names(self) -> None:
-        """Where several old names became one option, keep the value that the old release read."""
+        """Where several old names became one option, keep the value that the old release read, or all in its order."""
         groups: dict[tuple[str, str], dict[tuple[str, str], _Plan]] = {}
         for plan in self.plans:
             if not plan.out:
@@ -387,13 +400,38 @@ class _Translation:
         winners = {}
         for target, names in groups.items():
             option = self.option(next(iter(names.values())))
-            if len(names) > 1 and option and not option.multi:
+            if len(names) > 1 and option and option.multi:
+                self.keep_order(target)
+            elif len(names) > 1 and option:
                 winners[target] = min(names, key=functools.partial(self.rank, names, target))
         for plan in self.plans:
             winner = winners.get((plan.section, plan.name))
             if winner and not plan.out and (plan.item.section, plan.item.name) != winner:
                 plan.lost = True
                 plan.leave_out(f"[{winner[0]}] {winner[1]} in the same file is read before it")
+
+    def keep_order(self, target: tuple[str, str]) -> None:
+        """Let the values of an option that may be repeated stand in the order in which the old release read them.
+
+        oslo.config reads what stands under an option's last deprecated name first, and what stands under its own name last.
+        """
+
+        def place(plan: _Plan) -> int:
+            if plan.was is None:
+                return 1  # the old release ignored it
+            order = [(plan.was.section, plan.was.dest), *plan.was.aliases]
+            name = (plan.item.section, plan.item.name)
+            return -order.index(name) if name in order else 0
+
+        group = [p for p in self.ordered() if (p.section, p.name) == target]
+        wanted = sorted(group, key=lambda p: (place(p), p.item.line))
+        if wanted == group:
+            return
+        for plan in group:
+            plan.reordered = True
+            plan.reasons.append(f"all values count, in the order in which Nova {self.old.title} read their names")
+        ids, rest = set(map(id, group)), iter(wanted)
+        self.plans_in_order = [next(rest) if id(p) in ids else p for p in self.plans_in_order]
 
     def rank(self, names: Mapping[tuple[str, str], _Plan], target: tuple[str, str], name: tuple[str, str]) -> tuple[Any, ...]:
         """Return where `name` comes in the order in which the old release read these names; the least is the first."""
@@ -451,11 +489,11 @@ class _Translation:
             if row.get("items"):
                 items = (i.strip() for i in plan.value.split(","))
                 plan.value = ",".join(
-                    re.sub(pattern, replacement, i, count=1) if i and re.search(row["match"], self.expanded(i, plan)) else i
+                    re.sub(pattern, replacement, i) if i and re.search(row["match"], self.expanded(i, plan)) else i
                     for i in items
                 )
             else:
-                plan.value = re.sub(pattern, replacement, plan.value, count=1)
+                plan.value = re.sub(pattern, replacement, plan.value)
 
     def follow_references(self) -> None:
         """Make $name and ${section.name} in values mean in the new file what they meant in the old one."""
@@ -534,7 +572,7 @@ class _Translation:
 
     def ordered(self) -> Iterable[_Plan]:
         """Yield what is in the new file in its order: what moved comes last in its section."""
-        stay = [p for p in self.plans if not p.out]
+        stay = [p for p in self.plans_in_order if not p.out]
         return [p for p in stay if not p.moved] + [p for p in stay if p.moved]
 
     # ------------------------------------------------------------------------------------------------------- the file
@@ -592,7 +630,8 @@ class _Translation:
                 continue
             section, name, pattern = row.get("set", ("", "", "."))
             met = re.search(pattern, new.set.get((section, name), ""))
-            if not met and not ("unless" in row and self.before.holds(row["unless"])):
+            asked = "if" not in row or self.before.holds(row["if"])
+            if asked and not met and not ("unless" in row and self.before.holds(row["unless"])):
                 yield Requirement(find(row["from"]).title, row["need"], row["source"])
 
     def is_compute(self) -> bool:
@@ -611,7 +650,7 @@ class _Translation:
         """Return the new file."""
         lines = self.conf.lines
         new: dict[int, list[str]] = {n: [line] for n, line in enumerate(lines, start=1)}
-        added: dict[str, list[str]] = {}
+        blocks: dict[int, list[str]] = {}
         for plan in self.plans:
             item = plan.item
             if not (plan.out or plan.changed):
@@ -623,14 +662,17 @@ class _Translation:
             elif not plan.moved:
                 new[item.line] = self.assignment(plan)
             else:
-                block = added.setdefault(plan.section, [])
                 number = item.line - 1
                 comments: list[str] = []
                 while number > 0 and new[number] and self.is_remark(item.section, lines[number - 1]):
                     comments[:0] = new[number]
                     new[number] = []
                     number -= 1
-                block += comments + self.assignment(plan)
+                blocks[id(plan)] = comments + self.assignment(plan)
+        added: dict[str, list[str]] = {}
+        for plan in self.ordered():
+            if id(plan) in blocks:
+                added.setdefault(plan.section, []).extend(blocks[id(plan)])
         self.retire_headers(new)
         end = self.insert(new, added)
         body = [line for number in sorted(new) for line in new[number]]
@@ -701,6 +743,7 @@ def _say(plan: _Plan, reason: str) -> None:
         plan.reasons.append(reason)
 
 
+_RABBIT = ("rabbit", "kombu")
 _DRIVERS = ("amqp", "fake", "kafka", "pika", "qpid", "zmq")
 """Drivers of oslo.messaging that are not RabbitMQ's, in any release from Ocata on."""
 

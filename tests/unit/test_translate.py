@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oslo_config import cfg
 
 from kilonova.config import conf
 from kilonova.config.catalogue import catalogue, errors, validate
@@ -162,6 +163,34 @@ def test_repeated_values_stay():
     assert result.text.count("device_spec = {") == 2
     text = "[vnc]\nenabled = true\nenabled = false\n"
     assert check(text, "ocata", "ocata").text == text
+
+
+ORDERED = [
+    # text, releases, the values of [pci] device_spec in the order in which the old release read them
+    ("[DEFAULT]\npci_passthrough_whitelist = A\n[pci]\npassthrough_whitelist = B\n", "ocata zed", "A B"),
+    ("[pci]\npassthrough_whitelist = B\n[DEFAULT]\npci_passthrough_whitelist = A\n", "ocata zed", "A B"),
+    ("[pci]\ndevice_spec = B\ndevice_spec = C\npassthrough_whitelist = A\n", "zed zed", "A B C"),
+    ("[pci]\npassthrough_whitelist = A\ndevice_spec = B\npassthrough_whitelist = C\n", "zed 2026.2", "A C B"),
+    ("[pci]\npassthrough_whitelist = A\npassthrough_whitelist = B\n", "queens zed", "A B"),
+]
+
+
+@pytest.mark.parametrize(("text", "path", "expected"), ORDERED)
+def test_values_of_several_names_that_all_count_keep_their_order(text, path, expected, tmp_path):
+    old, new = map(find, path.split())
+    for letter in "ABC":
+        text = text.replace(f"= {letter}\n", f'= {{"vendor_id": "{letter.lower()}"}}\n')
+    (tmp_path / "nova.conf").write_text(text)
+    option = catalogue(old).get("pci", "device_spec") or catalogue(old).get("pci", "passthrough_whitelist")
+    real = cfg.ConfigOpts()
+    aliases = [cfg.DeprecatedOpt(name, group=section) for section, name in option.aliases]
+    real.register_opt(cfg.MultiStrOpt(option.dest, deprecated_opts=aliases), group="pci")
+    real(["--config-file", str(tmp_path / "nova.conf")], default_config_files=[])
+    letters = [json.loads(value)["vendor_id"].upper() for value in real.pci[option.dest]]
+    assert letters == expected.split()  # what oslo.config itself reads of the old file
+    result = check(text, old, new)
+    assert [json.loads(i.value)["vendor_id"].upper() for i in conf.read(result.text).items] == expected.split()
+    assert check(result.text, new, new).text == result.text
 
 
 def test_references_follow_renamed_options():
@@ -543,6 +572,32 @@ BAD = [
     ("[upgrade_levels]\nbaseapi = auto", "", "ocata 2026.2", "warning", "calls fail"),
     ("[scheduler]\ndriver = caching_scheduler", "rocky", "stein victoria", "error", "filter_scheduler"),
     ("[scheduler]\ndriver = nova.scheduler.chance.ChanceScheduler", "", "stein", "error", "filter_scheduler"),
+    ("[scheduler]\ndriver = nova.scheduler.chance.ChanceScheduler", "", "ocata rocky", "error", "not by its class"),
+    ("[scheduler]\ndriver = nova.scheduler.caching_scheduler.CachingScheduler", "", "pike", "error", "not by its class"),
+    ("[DEFAULT]\ncompute_driver = vmwareapi.VMwareESXDriver", "", "ocata zed", "error", "vCenter"),
+    ("[DEFAULT]\ncompute_driver = vmwareapi.VMwareVCDriver", "ocata zed 2026.2", "", "error", "vCenter"),
+    ("[DEFAULT]\ncompute_driver = nova_docker.virt.docker.DockerDriver", "", "ocata zed", "warning", "not a driver of Nova's own"),
+    ("[DEFAULT]\ncompute_driver = libvirt.LibvirtDriver", "ocata zed 2026.2", "", "warning", "not a driver of Nova's own"),
+    ("[keystone]\nendpoint_override = http://c:35357/v3", "", "queens zed", "warning", "5000"),
+    ("[keystone]\nendpoint_override = http://c:5000/v2.0", "", "queens zed", "warning", "without the version"),
+    ("[neutron]\nendpoint_override = http://c:9696/v2.0", "queens zed", "", "warning", "without the version"),
+    ("[compute]\nmax_disk_devices_to_attach = 0", "", "stein 2026.2", "error", "does not start with 0"),
+    ("[compute]\nmax_disk_devices_to_attach = -1", "stein 2026.2", "", "error", "does not start with 0"),
+    ("[libvirt]\nlive_migration_uri = xenmigr://%s/system", "victoria", "wallaby 2026.2", "warning", "Xen"),
+    ("[DEFAULT]\nreserved_host_cpus = 2\n[compute]\ncpu_shared_set = 0-3", "stein", "train zed", "error", "cpu_shared_set"),
+    ("[DEFAULT]\nreserved_host_cpus = 2\n[compute]\ncpu_dedicated_set = 0-3", "", "train zed", "error", "cpu_dedicated_set"),
+    ("[DEFAULT]\nreserved_host_cpus = 0\n[compute]\ncpu_shared_set = 0-3", "stein train zed", "", "error", "does not start"),
+    ("[DEFAULT]\nreserved_host_cpus = 2\nvcpu_pin_set = 0-3\n[compute]\ncpu_shared_set = 0", "stein train", "", "error", "start"),
+    (
+        "[oslo_messaging_rabbit]\nrabbit_ha_queues = true\nrabbit_quorum_queue = yes",
+        "",
+        "yoga 2024.1",
+        "error",
+        "exclude each other",
+    ),
+    ("[oslo_messaging_rabbit]\nrabbit_ha_queues = true", "yoga 2024.1", "", "error", "exclude each other"),
+    ("[DEFAULT]\nlogging_context_format_string = %(tenant)s %(message)s", "xena", "yoga 2026.2", "warning", "project"),
+    ("[DEFAULT]\nlogging_user_identity_format = %(user)s %(tenant)s", "xena", "yoga zed", "warning", "project"),
     ("[neutron]\nauth_type = v2password", "pike", "queens zed", "warning", "user_domain_name"),
     ("[placement]\nauth_type = v2token", "pike", "zed", "warning", "v2.0"),
     ("[neutron]\nauth_url = http://c:5000/v2.0/", "pike", "queens zed", "warning", "without the version"),
@@ -576,6 +631,22 @@ BAD = [
     ("[key_manager]\nbackend = nova.keymgr.barbican.BarbicanKeyManager", "", "queens zed", "error", "castellan"),
     ("[libvirt]\nenabled_perf_events = cmt,cpu_clock", "rocky", "stein", "warning", "CMT"),
 ]
+
+
+def test_sections_that_a_list_of_networks_makes():
+    text = "[neutron]\nphysnets = provider\n[neutron_physnet_provider]\nnuma_nodes = 0,1\n[neutron_tunnel]\nnuma_nodes = 0\n"
+    for release in ("rocky", "zed", "2026.2"):
+        assert [f for f in validate(text, release) if "deprecated" not in f.message] == []
+        assert check(text, release, "2026.2").text.endswith(text)
+    assert [r.action for r in check(text, "queens", "zed").records] == ["attention"] * 3  # from Rocky on they take effect
+    assert "from Rocky on" in check(text, "queens", "zed").records[1].reason
+    assert errors(validate(text, "queens"))
+    (other,) = validate(text.replace("= provider", "= other"), "zed")
+    assert other.level == "warning" and "unless provider is in [neutron] physnets" in other.message
+    (wrong,) = errors(validate(text.replace("0,1", "zero"), "zed"))
+    assert wrong.option == "numa_nodes"
+    (unknown,) = errors(validate(text.replace("numa_nodes = 0,1", "numa_node = 0"), "zed"))
+    assert "numa_nodes" in unknown.message
 
 
 @pytest.mark.parametrize(("text", "good", "bad", "level", "words"), BAD, ids=last_line)

@@ -9,7 +9,7 @@ from typing import Any
 
 from kilonova.config.catalogue.options import NOVA, Option, by_hand, catalogue, covers, histories, package
 from kilonova.config.conf import section_key
-from kilonova.config.releases import OLDEST, RELEASES, Release, releases_between
+from kilonova.config.releases import NEWEST, OLDEST, RELEASES, Release, releases_between
 
 Name = tuple[str, str]
 """(section, option) as in a file."""
@@ -37,6 +37,9 @@ def _lives(file: str = NOVA) -> dict[Name, set[int]]:
                     option = Option(section, name, spec)
                     for key in [(section, option.dest), *option.aliases]:
                         lives.setdefault(key, set()).update(range(first, last + 1))
+    for row in by_hand()["sections"] if file == NOVA else ():
+        for name in row["options"]:
+            lives.setdefault((row["section"], name), set()).update(range(row["from"], row.get("to", NEWEST.nova) + 1))
     return lives
 
 

@@ -231,7 +231,7 @@ def bad_values(names: Iterable[tuple[str, str]], text: str, values: Values, rele
         for row in (*rows.get(name, ()), *rows.get("*", ()))
         if row["section"] in ("*", section) and is_about(row, values.cat.file)
     ):
-        if "when" in row and not values.holds(row["when"]):
+        if ("when" in row and not values.holds(row["when"])) or ("unless" in row and values.holds(row["unless"])):
             continue
         elements = [element.strip() for element in text.split(",") if element.strip()]
         if not row.keys() & {"drop_items", "only_items", "items"}:
@@ -481,6 +481,16 @@ class _Check:
         for one in items if option.multi else [item]:
             self.value(one, option)
         self.wrong_node(item, option)
+        self.not_listed(item, option)
+
+    def not_listed(self, item: conf.Item, option: Option) -> None:
+        """Report an option of a section that is read only when a list names it: [neutron] physnets."""
+        family = self.cat.family(item.section)
+        for row in by_hand()["sections"]:
+            if row["section"] == family and "listed" in row:
+                name, (section, of) = item.section.removeprefix(family[:-1]), row["listed"]
+                if name not in self.listed(section, of):
+                    self.add("warning", item, f"{self.service} does not read it unless {name} is in [{section}] {of}", option)
 
     def value(self, item: conf.Item, option: Option) -> None:
         """Let oslo.config's type judge one value."""

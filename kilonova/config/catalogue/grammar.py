@@ -172,9 +172,9 @@ def _alias(text: str, release: Release) -> None:
     data = _decoded(text)
     if not isinstance(data, dict):
         raise ValueError(f"is {kind(data)} in JSON, not a mapping; repeat the option for each alias")
-    known = ["name", "capability_type", "product_id", "vendor_id", "device_type", "numa_policy"]
-    if release.nova > 26:
-        known += ["resource_class", "traits", "live_migratable"]
+    since = {"numa_policy": 17, "resource_class": 27, "traits": 27, "live_migratable": 31}
+    known = ["name", "capability_type", "product_id", "vendor_id", "device_type"]
+    known += [name for name, first in since.items() if release.nova >= first]
     unknown = [name for name in data if name not in known]
     if unknown:
         raise ValueError(f"Nova knows no key {unknown[0]!r} in an alias; use {', '.join(known)}")
@@ -186,7 +186,7 @@ def _alias(text: str, release: Release) -> None:
             raise ValueError(f'{name} is not a number of four hexadecimal digits; write one, e.g. "154d"')
     for name, allowed in (
         ("device_type", ("type-PCI", "type-PF", "type-VF")),
-        ("numa_policy", ("required", "preferred", "legacy", "socket")),
+        ("numa_policy", ("required", "preferred", "legacy", *["socket"] * (release.nova >= 23))),
         ("capability_type", ("pci",)),
     ):
         if name in data and data[name] not in allowed:
@@ -205,9 +205,34 @@ def _device_spec(text: str, _release: Release) -> None:
             raise ValueError('address is neither a text nor a mapping; write one, e.g. "0000:0a:00.*"')
         if spec.get("address") and spec.get("devname"):
             raise ValueError("has address and devname; leave one out")
+        _pci_address(spec.get("address") or "*")
         for name in ("vendor_id", "product_id"):
             if not re.fullmatch(r"\*|(0[xX])?0*[0-9a-fA-F]{1,4}", (spec.get(name) or "*").strip()):
                 raise ValueError(f'{name} is not a hexadecimal number up to ffff; write one, e.g. "154d", or *')
+
+
+def _pci_address(address: str | Mapping[str, Any]) -> None:
+    """Raise ValueError for the address of a device_spec that Nova cannot read: each part a number, or any."""
+    wrong = "is not an address of PCI devices; write domain:bus:slot.function, each a hexadecimal number or *, e.g. 0000:0a:00.*"
+    if isinstance(address, Mapping):
+        for name in ("domain", "bus", "slot", "function"):
+            try:
+                re.compile(address.get(name, ".*"))
+            except (re.error, TypeError):
+                raise ValueError(f"address: its {name} is not a regular expression; write one, e.g. .*") from None
+        return
+    place, _, function = address.partition(".")
+    parts = place.split(":") if place else []
+    most = {"domain": 0xFFFF, "bus": 0xFF, "slot": 0x1F}
+    if len(parts) > len(most):
+        raise ValueError(f"address {wrong}")
+    limits = [*list(most.values())[len(most) - len(parts) :], 0x7]
+    for text, limit in zip([*parts, function], limits, strict=True):
+        try:
+            if text.strip() not in ("", "*") and not 0 <= int(text, 16) <= limit:
+                raise ValueError
+        except ValueError:
+            raise ValueError(f"address {wrong}") from None
 
 
 def _cpu_set(text: str, _release: Release) -> None:

@@ -219,7 +219,7 @@ class Catalogue:
                     if option.dest not in known or name == option.dest:
                         known[option.dest] = option
         for row in by_hand()["sections"] if file in _NOVAS else ():
-            if row["from"] <= release.nova <= row["to"]:
+            if row["from"] <= release.nova <= row.get("to", release.nova):
                 known = {n: Option(row["section"], n, spec) for n, spec in row["options"].items()}
                 self.sections.setdefault(row["section"], {}).update(known)
         for section, known in self.sections.items():
