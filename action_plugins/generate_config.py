@@ -28,14 +28,19 @@ class ActionModule(ActionBase):
         arguments = self._task.args
         out, secrets = arguments.get("out"), arguments.get("secrets", "show")
         result["changed"] = False
+        hide = str
         try:
             if secrets not in ("show", "hide"):
                 raise ValueError(f"config_secrets (SECRETS=...) = {secrets}: must be one of show, hide")
             inventory = inventories.Inventory.of_ansible(task_vars, release=arguments.get("release") or None)
             if not inventory.hosts():
                 raise ValueError("the inventory has no hosts in the groups controllers and computes")
+            hide = variables.hider(inventory)
+            if wrong := next((name for name in inventory.hosts() if "/" in name or name in (".", "..")), ""):
+                raise ValueError(f"{wrong} is not a valid name of a host; correct it in the inventory")
             shown = secrets == "show" and generate.has_certificates(inventory)
             problems = sources.check_keys(inventory) or [
+                *(variables.unreadable(inventory) if secrets == "show" else []),
                 *variables.check_overrides(inventory, inventory.hosts()),
                 *sources.check_overrides(inventory),
                 *(variables.check_certificates({name: inventory.host(name) for name in inventory.hosts()})[0] if shown else []),
@@ -52,12 +57,12 @@ class ActionModule(ActionBase):
                     pass
                 text = [f"{checked.count} files are checked; the services accept what is in them."]
         except ValueError as error:
-            return {**result, "failed": True, "msg": f"{error}{_remedy(str(error), task_vars)}"}
+            return {**result, "failed": True, "msg": hide(f"{error}{_remedy(str(error), task_vars)}")}
         except OSError as error:
             return {**result, "failed": True, "msg": f"{error.filename or out}: {error.strerror}"}
         for line in checking.lines(checked.complaints, "warning"):
-            Display().warning(line)
-        errors = checking.lines(checked.complaints, "error")
+            Display().warning(hide(line))
+        errors = [hide(line) for line in checking.lines(checked.complaints, "error")]
         if out or not errors:
             Display().display("\n".join(text))
         if errors:

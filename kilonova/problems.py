@@ -34,7 +34,7 @@ def merged(problems: Sequence[Problem]) -> list[Problem]:
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for one in problems:
         found.setdefault((one.variable, one.value, one.what, one.remedy), []).append(one.where)
-    return [Problem(some(where), *rest) for rest, where in found.items()]
+    return [Problem(some(list(dict.fromkeys(where))), *rest) for rest, where in found.items()]
 
 
 def some(names: Sequence[str], most: int = 3) -> str:

@@ -169,7 +169,12 @@ def kind(value: Any) -> str:
         (bytes, "binary data"),
         (type(None), "empty"),
     )
-    return next((name for types, name in names if isinstance(value, types)), f"a {type(value).__name__}")
+    return next((name for types, name in names if isinstance(value, types)), f"a {_plain_type(value)}")
+
+
+def _plain_type(value: Any) -> str:
+    """The name of the type of Python's own that a value has: Ansible has others for what came out of a file."""
+    return next(one.__name__ for one in type(value).__mro__ if one.__module__ == "builtins")
 
 
 def quote(value: Any) -> str:

@@ -158,7 +158,7 @@ def _environment() -> jinja2.Environment:
         sort_keys=False,
         width=float("inf"),
     )
-    environment.filters["to_json"] = lambda data: json.dumps(data, indent=2)
+    environment.filters["to_json"] = lambda data: json.dumps(data, indent=2, allow_nan=False)
     return environment
 
 
@@ -192,7 +192,7 @@ def _libvirt_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[ {', '.join(map(_libvirt_value, value))} ]"
     if not isinstance(value, str):
-        raise ValueError(f"{type(value).__name__} cannot stand in libvirt's files; write a number, a text or a list of these")
+        raise ValueError(f"{conf.kind(value)} cannot stand in libvirt's files; write a number, a text or a list of these")
     text = _ini_value(value)
     # libvirt knows no escapes.
     quote = next((mark for mark in "\"'" if mark not in text), None)

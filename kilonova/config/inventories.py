@@ -837,6 +837,15 @@ class Host:
             raise GenerateError(f"{twice} is declared twice", self.name)
         return entries
 
+    def overridden(self) -> frozenset[tuple[str, str]]:
+        """Return (variable, name of a file) of all overrides that the host's files take."""
+        found = []
+        for entry in self.files():
+            if entry.get("layers") is not None:
+                names = entry.get("overrides") or [str(entry["path"]).rpartition("/")[2]]
+                found += [(variable, name) for variable in overrides.variables_of(entry["role"]) for name in names]
+        return frozenset(found)
+
     def _files_of(self, role: str, variable: str) -> tuple[list[Mapping[str, Any]], tuple[_Undefined, list[Any]] | None]:
         """Return those files of a role that say something, or what is undefined in them."""
         found = [self.with_overrides(role, entry) for entry in self.find(variable)]

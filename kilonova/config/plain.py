@@ -17,6 +17,7 @@ import yaml
 NAMES = Path(__file__).parent / "catalogue" / "data" / "names.yml"
 # Section -> option -> what its value is.
 NUMBER, SWITCH, SIZE = "a whole number", "true or false", "a number of bytes, e.g. 1073741824 or 1G"
+FRACTION, LEVEL = "a number between 0 and 1", "one of debug, info, notice, warning, error, critical, alert, emergency, none"
 KINDS: dict[str, dict[str, str]] = {
     "uwsgi": {
         **dict.fromkeys(
@@ -89,12 +90,16 @@ KINDS: dict[str, dict[str, str]] = {
         ),
         **dict.fromkeys(("skip-name-resolve", "innodb-file-per-table", "local-infile", "slow-query-log"), SWITCH),
     },
-    "rabbitmq": dict.fromkeys(("heartbeat", "frame_max", "channel_max", "num_acceptors.tcp", "max_message_size"), NUMBER),
+    "rabbitmq": dict.fromkeys(("heartbeat", "frame_max", "channel_max", "num_acceptors.tcp", "max_message_size"), NUMBER)
+    | dict.fromkeys(("log.file.level", "log.console.level", "log.connection.level", "log.default.level"), LEVEL)
+    | {"vm_memory_high_watermark.relative": FRACTION},
 }
 _FORMS = {
     NUMBER: re.compile(r"[0-9]+"),
     SWITCH: re.compile(r"true|false|on|off|1|0|yes|no", re.IGNORECASE),
     SIZE: re.compile(r"[0-9]+[KMGTPE]?", re.IGNORECASE),
+    FRACTION: re.compile(r"0?\.[0-9]+|[01](\.0*)?"),
+    LEVEL: re.compile("debug|info|notice|warning|error|critical|alert|emergency|none"),
 }
 # What makes uWSGI listen: addresses and ports are arguments of the unit.
 LISTENS = re.compile(r"((https?|http11|uwsgi|puwsgi|fastcgi|scgi|ssl|raw)-)?socket|https?2?")
@@ -154,12 +159,21 @@ def _option(section: str, option: str, value: Any, layer: str) -> Iterator[str]:
         return
     if section == "mysqld" and isinstance(value, (list, tuple)) and len(value) > 1 and not REPEATED.fullmatch(name):
         yield "is a list, and MariaDB would read the last element only; write one text, with commas if it may be several"
-    prefixed = name.startswith(("loose-", "skip-", "disable-", "enable-"))
+    known = names()[section]
+    prefixed, prefix = False, ""
+    if section == "mysqld" and name not in known and (match := re.match("loose-|skip-|disable-|enable-", name)):
+        prefix, rest = match[0], name[match.end() :]
+        # What begins with loose- may be unknown: MariaDB passes over it.
+        prefixed = prefix == "loose-" or rest in known or not (_meant(rest, known) or _meant(name, known))
     if section == "rabbitmq":  # the operator gives names to listeners and other things there are several of
-        prefixed = any(re.fullmatch(re.escape(known).replace(r"\$", "[^.]+"), name) for known in names()[section] if "$" in known)
-    if name in names()[section] or prefixed or not layer.startswith("override"):
+        prefixed = any(re.fullmatch(re.escape(known).replace(r"\$", "[^.]+"), name) for known in known if "$" in known)
+    if name in known or prefixed or not layer.startswith("override"):
         return
-    if near := _meant(name, names()[section]):
+    first, dot, rest = name.partition(".")
+    if not (near := _meant(name, known)) and prefix and (near := _meant(name.removeprefix(prefix), known)):
+        near = prefix + near
+    group = _meant(first, {one.partition(".")[0] for one in known if "." in one}) if section == "rabbitmq" and dot else ""
+    if near := near or (group and group != first and f"{group}.{rest}"):
         yield f"there is no such option; did you mean {near}?"
 
 
@@ -168,9 +182,23 @@ def _meant(name: str, known: Iterable[str]) -> str:
     return next(iter(difflib.get_close_matches(name.lower(), known, n=1, cutoff=NEAR)), "")
 
 
+# libvirt's qemu.conf and libvirtd.conf: settings that are numbers, and names of users and groups.
+_COUNTS = re.compile(
+    r"(admin_)?(max|min|prio)_[a-z_]*(clients|workers|requests)|(max_)?(files|processes|queued)|max_(files|processes|queued)"
+    r"|(admin_)?keepalive_(interval|count|required)|log_level|audit_level|.*_port_(min|max)|migration_port_(min|max)"
+    r"|listen_(tls|tcp)|dynamic_ownership|remember_owner|clear_emulator_capabilities|set_process_name|(.*_)?tls(_x509_verify)?"
+)
+_ACCOUNTS = re.compile("user|group|swtpm_user|swtpm_group|unix_sock_group")
+
+
 def check_settings(path: str, settings: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with a file of libvirt's, which has no sections. libvirt passes over what it does not know."""
     known = names().get(Path(path).name, ())
+    for name, value in settings.items():
+        if _COUNTS.fullmatch(str(name)) and not re.fullmatch("[0-9]+|True|False", str(value)):
+            yield f"{name}: {value} is not a whole number"
+        if _ACCOUNTS.fullmatch(str(name)) and isinstance(value, bool):
+            yield f"{name}: is {str(value).lower()} to YAML, and not a name; put it in quotes"
     for name in map(str, settings):
         if name not in known and (near := _meant(name, known)):
             yield f"{name}: there is no such setting; did you mean {near}?"

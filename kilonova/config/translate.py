@@ -289,7 +289,9 @@ class _Translation:
             else:
                 for plan in parts:
                     put = plan.item.name == "rabbit_virtual_host" and short
-                    plan.reasons.append("it is now the end of transport_url" if put else "it was not read together with transport_url")
+                    plan.reasons.append(
+                        "it is now the end of transport_url" if put else "it was not read together with transport_url"
+                    )
         except Unresolved as error:
             for plan in parts:
                 plan.leave_out(f"[DEFAULT] transport_url cannot be composed: {error}", attention=True)
@@ -489,8 +491,7 @@ class _Translation:
             if row.get("items"):
                 items = (i.strip() for i in plan.value.split(","))
                 plan.value = ",".join(
-                    re.sub(pattern, replacement, i) if i and re.search(row["match"], self.expanded(i, plan)) else i
-                    for i in items
+                    re.sub(pattern, replacement, i) if i and re.search(row["match"], self.expanded(i, plan)) else i for i in items
                 )
             else:
                 plan.value = re.sub(pattern, replacement, plan.value)

@@ -252,7 +252,9 @@ def problems(host: str, found: Mapping[str, Any], uses: Mapping[str, Wanted], wa
 
     No key is part of either.
     """
-    if not isinstance(found.get(AUTHORITY), str) or not found[AUTHORITY].strip():
+    if found.get(AUTHORITY) is not None and not isinstance(found[AUTHORITY], str):
+        return [Problem(host, AUTHORITY, "", "is not a text", f"{REMEDY}, or write your own in PEM")], []
+    if not (found.get(AUTHORITY) or "").strip():
         return [Problem(host, AUTHORITY, "", "is not set, and openstack_tls is true", f"{REMEDY}, or set your own")], []
     try:
         held = Held.of_variables(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -175,6 +176,9 @@ class Wrong:
     level: str = "error"
 
 
+_HAS_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
+
+
 def check(pair: Pair, authority: str, reached_by: Iterable[str], uses: Sequence[str], warn_days: int) -> list[Wrong]:
     """Return what is wrong with a host's certificate, its key and the authority (PEM, with intermediates or more than one).
 
@@ -184,7 +188,7 @@ def check(pair: Pair, authority: str, reached_by: Iterable[str], uses: Sequence[
     chain = _read("certificate", pair.certificate, found)
     trusted = _read("authority", authority, found)
     key = _read_key(pair.key, found)
-    for certificate in chain[:1]:
+    for certificate in chain:
         found += _check_one("certificate", certificate, warn_days)
     for certificate in trusted:
         found += _check_one("authority", certificate, warn_days)
@@ -207,6 +211,10 @@ def check_authority(authority: str) -> list[Wrong]:
 
 
 def _read(part: str, text: str, found: list[Wrong]) -> list[x509.Certificate]:
+    if _HAS_KEY.search(text):
+        what = "contains a private key, and every user of the hosts can read it"
+        found.append(Wrong(part, what, "remove the key, and leave the lines from BEGIN CERTIFICATE to END CERTIFICATE"))
+        return []
     try:
         return _load(text)
     except (ValueError, UnsupportedAlgorithm):
@@ -293,9 +301,16 @@ def _check_chain(chain: Sequence[x509.Certificate], trusted: Sequence[x509.Certi
     """Follow the signatures from the certificate to one that is trusted and signs itself."""
     known = [*chain[1:], *trusted]
     one, passed = chain[0], []
+    if _is_self_signed(one) and one not in trusted and any(other.subject == one.subject for other in trusted):
+        what = f"has the same name as its authority, {_shown(one)}, so clients take it for one that signed itself"
+        return [Wrong("certificate", what, "give the authority another name")]
     while not _is_self_signed(one):
         passed.append(one)
-        above = next((other for other in known if other not in passed and _signed(one, other)), None)
+        signers = [other for other in known if other not in passed and _signed(one, other)]
+        # Those that the certificate itself makes do not count among the authorities in between (RFC 5280, section 4.2.1.9).
+        above = next((other for other in signers if not (why := _why_not_an_authority(other, len(passed) - 1))), None)
+        if above is None and signers:
+            return [Wrong("certificate", f"is signed by {_shown(signers[0])}, which {why}", "give another authority")]
         if above is None:
             what = f"was not signed by the authority: {_shown(one)} is signed by {_shown_name(one.issuer)}"
             remedy = "give that authority, with the certificates in between"
@@ -310,10 +325,21 @@ def _check_chain(chain: Sequence[x509.Certificate], trusted: Sequence[x509.Certi
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-        constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
+        return bool(issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound):
         return False
-    return constraints.ca
+
+
+def _why_not_an_authority(issuer: x509.Certificate, between: int) -> str:
+    """Why no client takes a certificate that this authority signed, with so many authorities in between; empty when all do."""
+    most = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    if most is not None and between > most:
+        return f"allows {most} authorities below it, and there are {between}"
+    try:
+        usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return ""
+    return "" if usage.key_cert_sign else "may not sign certificates (its key usage has no keyCertSign)"
 
 
 def _is_self_signed(certificate: x509.Certificate) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
@@ -20,6 +21,7 @@ from jinja2.runtime import missing
 
 from kilonova.config import config_files, declared, inventories, listening, overrides, releases
 from kilonova.config.addresses import is_loopback
+from kilonova.config.conf import kind
 from kilonova.problems import Problem, some
 from kilonova.run import authorities
 
@@ -66,6 +68,7 @@ CPU_MODELS = """
     Snowridge Westmere YongFeng cortex-a53 cortex-a57 cortex-a72 cortex-a76 a64fx neoverse-n1 neoverse-n2 neoverse-v1
     Kunpeng-920 Falkor ThunderX299xx FT-2000plus Tengyun-S2500 POWER8 POWER9 POWER10 POWER11
     """.split()  # noqa: SIM905 a list of this length reads better as words
+CPU_SUFFIX = r"(-noTSX)?(-IBRS|-IBPB|-SSBD)?(-v[0-9]+)?"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 
@@ -85,7 +88,7 @@ def check(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Proble
         return [Problem(some(names), *row) for row, names in found.items()]
     for name in hosts:
         host = inventory.host(name)
-        for row in (*_bridges(host, known), *_mappings(host), *_cpu_model(host)):
+        for row in (*_bridges(host, known), *_mappings(host), *_cpu_model(host), *_screens(host)):
             found.setdefault(row, []).append(name)
     for name in inventory.groups.get("controllers", ())[:1]:
         host = inventory.host(name)
@@ -96,9 +99,11 @@ def check(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Proble
             _servers(host),
             _connections(host),
             _grants(host),
+            _api_addresses(host),
             _urls(host),
-            _tls(host),
+            _plain_urls(host) if boolean(_value(host, "openstack_tls", False)) else _tls(host),
             _policies(host),
+            _vendordata("openstack_vendordata", _value(host, "openstack_vendordata", {})),
             networks,
         ):
             for row in rows:
@@ -559,6 +564,13 @@ def _urls(host: inventories.Host) -> Iterator[Wrong]:
             and listening.is_own(parts.hostname, management, names, None)
         ):
             yield variable, shown, f"does not have Keystone's port on the controller, {KEYSTONE}", f"write port {KEYSTONE}"
+        elif (
+            parts.port == KEYSTONE
+            and parts.path.rstrip("/") != "/v3"
+            and listening.is_own(parts.hostname, management, names, None)
+        ):
+            what = f"does not have the path of Keystone on the controller, /v3, at port {KEYSTONE}"
+            yield variable, shown, what, f"write {parts.scheme}://{parts.netloc}/v3"
     for variable in PUBLIC:
         text = str(_value(host, variable, ""))
         parts = urlsplit(text)
@@ -575,8 +587,6 @@ def _urls(host: inventories.Host) -> Iterator[Wrong]:
 
 def _tls(host: inventories.Host) -> Iterator[Wrong]:
     """Public endpoints with https do not lead to a service itself, at the address and port where it answers in plain HTTP."""
-    if boolean(_value(host, "openstack_tls", False)):
-        return
     listens = [*map(listening.canonical, _value(host, "openstack_api_addresses", ()))]
     for variable, role in {"openstack_public_auth_url": "keystone", **PUBLIC}.items():
         parts = urlsplit(str(_value(host, variable, "")))
@@ -590,6 +600,90 @@ def _tls(host: inventories.Host) -> Iterator[Wrong]:
         else:
             yield "openstack_public_scheme", "https", what, f"{remedy} in openstack_public_host"
             return
+
+
+def _plain_urls(host: inventories.Host) -> Iterator[Wrong]:
+    """With openstack_tls, nothing asks the controller itself in plain HTTP: what HAProxy answers for speaks TLS only."""
+    management = str(_value(host, "openstack_management_address", ""))
+    names = [host.name, *map(str, known_addresses(host.inventory, [host.name]))]
+    what, remedy = "is plain HTTP, and openstack_tls is true, with which {} speaks TLS only", "remove it, or write https"
+    for variable, at in (("openstack_internal_scheme", "internal"), ("openstack_public_scheme", "public")):
+        name = str(_value(host, f"openstack_{at}_host", ""))
+        if (
+            host.is_set(variable)
+            and _value(host, variable) == "http"
+            and name
+            and listening.is_own(name, management, names, None)
+        ):
+            yield variable, "http", what.format(name), remedy
+    ports = {role: service["ports"][0]["port"] for role, service in declared.declarations().items() if service.get("ports")}
+    roles = {"openstack_auth_url": "keystone", "openstack_public_auth_url": "keystone", **PUBLIC}
+    for variable, role in roles.items():
+        text = str(_value(host, variable, "")) if host.is_set(variable) else ""
+        parts = urlsplit(text)
+        if (
+            parts.scheme == "http"
+            and parts.port == ports[role]
+            and listening.is_own(parts.hostname or "", management, names, None)
+        ):
+            yield variable, text, what.format(parts.netloc), remedy
+
+
+def _screens(host: inventories.Host) -> Iterator[Wrong]:
+    """The URL of consoles has the scheme that the console proxy speaks, and no login, which every user would see."""
+    variable = "nova_compute_novncproxy_base_url"
+    text = str(_value(host, variable, "")) if host.is_set(variable) else ""
+    parts = urlsplit(text)
+    if "@" in parts.netloc:
+        yield variable, _without_login(text), "contains a user or password", "remove it: each user would see it"
+    controller = host.inventory.host(host.inventory.groups["controllers"][0])
+    port = _value(controller, "nova_controller_novncproxy_port")
+    if parts.scheme != "http" or str(parts.port) != str(port) or not boolean(_value(host, "openstack_tls", False)):
+        return
+    management = str(_value(controller, "openstack_management_address", ""))
+    if listening.is_own(parts.hostname or "", management, [controller.name], None):
+        what = f"is plain HTTP, and openstack_tls is true, with which {parts.netloc} speaks TLS only"
+        yield variable, text, what, "remove it, or write https"
+
+
+def _api_addresses(host: inventories.Host) -> Iterator[Wrong]:
+    """The APIs listen at addresses, each once, and not where only the controller itself could ask them."""
+    variable = "openstack_api_addresses"
+    texts = [str(text) for text in _value(host, variable, ())] if host.is_set(variable) else None
+    if texts is None:
+        return
+    if not texts:
+        yield variable, "", "is empty, so no API would be reached", "add the controller's address"
+    remedy = "write an address of the controller, e.g. its openstack_management_address"
+    for at, text in enumerate(texts):
+        address = _ip(text)
+        if address is None:
+            yield f"{variable}[{at}]", text, "is not an IP address", remedy
+        elif text in texts[:at]:
+            yield f"{variable}[{at}]", text, "is listed twice", "write each address once"
+        elif address.is_unspecified:
+            yield f"{variable}[{at}]", text, "is not an address of the controller", "list each address that the APIs listen on"
+        elif not address.is_loopback and (what := unreachable(address)):
+            yield f"{variable}[{at}]", text, what, remedy
+    if texts and len(host.inventory.hosts()) > 1 and all(getattr(_ip(text), "is_loopback", False) for text in texts):
+        yield variable, ", ".join(texts), "is where only the controller itself can ask the APIs", "add its address"
+
+
+def _vendordata(where: str, data: Any) -> Iterator[Wrong]:
+    """The data that guests are given can be written as JSON."""
+    remedy = "write texts, numbers, true or false, lists and mappings; put the text in quotes"
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            if not isinstance(key, str):
+                yield f"{where}.{key}", "", f"has a name that is {kind(key)} to YAML, not a text", "put the name in quotes"
+            yield from _vendordata(f"{where}.{key}", value)
+    elif isinstance(data, (list, tuple)):
+        for at, value in enumerate(data):
+            yield from _vendordata(f"{where}[{at}]", value)
+    elif isinstance(data, float) and not math.isfinite(data):
+        yield where, "", "is not a number that JSON can hold", remedy
+    elif not (data is None or isinstance(data, (str, bool, int, float))):
+        yield where, "", f"is {kind(data)} to YAML, which JSON cannot hold", remedy
 
 
 def _policies(host: inventories.Host) -> Iterator[Wrong]:
@@ -720,7 +814,7 @@ def _cpu_model(host: inventories.Host) -> Iterator[Wrong]:
     text = str(_value(host, variable, "")) if host.is_set(variable) else ""
     if not text:
         return
-    base = [model for model in CPU_MODELS if text == model or text.startswith(f"{model}-")]
+    base = [model for model in CPU_MODELS if re.fullmatch(re.escape(model) + CPU_SUFFIX, text)]
     if not base:
         near = difflib.get_close_matches(text, CPU_MODELS, n=1, cutoff=0.6)
         near = near or [model for model in CPU_MODELS if model.lower() == text.lower()]
@@ -746,27 +840,58 @@ def check_files(directories: Iterable[Path], groups: Mapping[str, Iterable[str]]
                 wrong = f"is a directory that Ansible does not read, and {near[0]} is one that it does"
                 remedy = f"rename it to {near[0]}, or list it in preflight_foreign_variables"
                 problems.append(Problem("inventory", path.name, "", wrong, remedy))
-        for kind, known in names.items():
-            for path in sorted((directory / kind).glob("*")) if (directory / kind).is_dir() else ():
+        for place, known in names.items():
+            problems += [Problem("inventory", f"{place}/{name}", "", *wrong) for name, *wrong in _hidden_files(directory / place)]
+            for path in sorted((directory / place).glob("*")) if (directory / place).is_dir() else ():
                 name = path.name if path.is_dir() else path.stem if path.suffix in (".yml", ".yaml", ".json") else path.name
-                if path.name.startswith(".") or path.name.endswith(BACKUPS) or name in known or f"{kind}/{path.name}" in listed:
+                if path.name.startswith(".") or path.name.endswith(BACKUPS) or name in known or f"{place}/{path.name}" in listed:
                     continue
                 if path.is_dir() and [file.name for file in path.glob("[!.]*")] == [authorities.FILE]:
                     continue  # certificates of another sandbox, say: openstack_certificates_group
-                what = "group" if kind == "group_vars" else "host"
+                what = "group" if place == "group_vars" else "host"
                 if path.is_file() and path.stem in known and not path.suffix[1:].isdecimal():
                     wrong = "Ansible reads files without an ending, and .yml, .yaml and .json"
                     remedy = f"rename it to {path.stem}.yml, or remove it, or list it in preflight_foreign_variables"
-                    problems.append(Problem("inventory", f"{kind}/{path.name}", "", wrong, remedy))
+                    problems.append(Problem("inventory", f"{place}/{path.name}", "", wrong, remedy))
                     continue
                 near = [one for one in known if _first_label(one) == _first_label(name)]
                 near = near or difflib.get_close_matches(name, known, 1, 0.8)
                 if near:
                     remedy = f"rename it to {near[0]}{path.suffix if not path.is_dir() else ''}, or remove it, or list it in "
                     wrong = f"there is no {what} {name!r}, so nothing reads it"
-                    problem = Problem("inventory", f"{kind}/{path.name}", "", wrong, f"{remedy}preflight_foreign_variables")
+                    problem = Problem("inventory", f"{place}/{path.name}", "", wrong, f"{remedy}preflight_foreign_variables")
                     problems.append(problem)
     return problems
+
+
+READ = ("", ".yml", ".yaml", ".json")
+
+
+def _hidden_files(directory: Path) -> Iterator[tuple[str, str, str]]:
+    """Files of group_vars or host_vars that look as if Ansible read them: name, what is wrong, remedy.
+
+    Of a group's directory and files, Ansible reads the first that is there and no other, in the order of READ; below a directory,
+    files with one of these endings, in small letters.
+    """
+    if not directory.is_dir():
+        return
+    for name in sorted({path.name.removesuffix(path.suffix if path.suffix in READ else "") for path in directory.glob("[!.]*")}):
+        there = [path for path in (directory / f"{name}{ending}" for ending in READ) if path.exists()]
+        for path in there[1:]:
+            wrong = f"Ansible does not read it, because {there[0].name}{'/' * there[0].is_dir()} is there, which it reads instead"
+            into = f"move it to {name}/main{path.suffix}" if there[0].is_dir() else f"merge it into {there[0].name}"
+            if there[0].is_dir() and (there[0] / f"main{path.suffix}").exists():
+                into = f"merge it into {name}/main{path.suffix}"
+            yield path.name, wrong, into
+    for path in sorted(directory.glob("*/**/*")):
+        ending = path.suffix.lower()
+        inner = Path(path.stem).suffix
+        if path.is_dir() or path.name.startswith(".") or path.name.endswith(BACKUPS) or path.suffix in READ:
+            continue
+        if ending in READ or inner in READ[1:]:
+            right = path.stem if inner in READ[1:] else f"{path.stem}{ending}"
+            wrong = "Ansible reads files without an ending, and .yml, .yaml and .json"
+            yield str(path.relative_to(directory)), wrong, f"rename it to {right}, or move it elsewhere"
 
 
 def _first_label(name: str) -> str:

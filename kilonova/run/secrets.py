@@ -413,6 +413,15 @@ def _values(text: str, path: Path) -> dict[str, str]:
     return {name: node.value for name, node in _nodes(text, path).items() if isinstance(node, yaml.ScalarNode)}
 
 
+def _new_values(path: Path) -> dict[str, str]:
+    """The operator's own new values; ValueError for one that is not a text, which a random one must not replace."""
+    text = _decoded(path)
+    for name, node in _nodes(text, path).items():
+        if not isinstance(node, yaml.ScalarNode):
+            raise ValueError(f"{path}: {name} is a list or a mapping, not a text; write one text in quotes")
+    return _values(text, path)
+
+
 # ---------------------------------------------------------------------------------------------------------------- files
 
 
@@ -459,7 +468,7 @@ def main(arguments: list[str] | None = None) -> int:
     first = options.inventory[0]
     try:
         if options.rotate is not None:
-            given = _values(_decoded(options.values), options.values) if options.values else {}
+            given = _new_values(options.values) if options.values else {}
             rotated = begin_rotation(first, options.rotate, given, tuple(options.inventory[1:]))
             print(f"secrets: new values of {', '.join(rotated) or 'none'} in {secrets_file(first)}")
             return 0

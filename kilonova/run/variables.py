@@ -11,6 +11,7 @@ import difflib
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from jinja2.runtime import missing
 from kilonova.config import addresses as addresses_
 from kilonova.config import checking, config_files, declared, inventories, listening, migration, overrides, plain, sources
 from kilonova.config.conf import kind
+from kilonova.onhost.masking import HIDDEN
 from kilonova.problems import IMPOSSIBLE, Problem, merged, some
 from kilonova.run import authorities, consistency, preflight
 
@@ -52,6 +54,30 @@ def check_inventory(inventory: inventories.Inventory, foreign: Iterable[str] = (
 
     `foreign` has the names of variables that look like ours and are not.
     """
+    problems, warnings = _check_inventory(inventory, foreign)
+    hide = hider(inventory) if problems or warnings else str
+    shown: list[Problem | str] = [
+        replace(one, value=hide(one.value), what=hide(one.what), remedy=hide(one.remedy))
+        if isinstance(one, Problem)
+        else hide(one)
+        for one in problems
+    ]
+    return shown, [hide(line) for line in warnings]
+
+
+def hider(inventory: inventories.Inventory) -> Callable[[str], str]:
+    """Return what hides every secret of an inventory in a text: the template of any variable may have used one."""
+    names = {*declared.secrets(), *inventory.role_vars["openstack_foreign_secrets"]}
+    found = set()
+    for host in [host for group in preflight.GROUPS for host in inventory.groups.get(group, ())[:1]]:
+        found |= {str(_found(inventory.host(host), name)) for name in names}
+    # A shorter one is refused, and may be a part of any word.
+    texts = sorted((text for text in found if len(text) >= preflight.SHORTEST), key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, texts))) if texts else None
+    return lambda text: pattern.sub(HIDDEN, text) if pattern else text
+
+
+def _check_inventory(inventory: inventories.Inventory, foreign: Iterable[str]) -> tuple[list[Problem | str], list[str]]:
     problems = sources.check_keys(inventory)
     if problems:  # who knows what else these leave of the inventory
         return problems, []
@@ -90,8 +116,10 @@ def check_inventory(inventory: inventories.Inventory, foreign: Iterable[str] = (
                 more = backends.get(asked[host]["backend"], {}).get("compute_secrets", ())
                 names = {**shared, **{name: secrets[name] for name in more}}
             told = {problem.variable for problem in problems}
-            values = {name: _found(known[host], name) for name in names}
-            found = preflight.check_secrets(values, names, group)
+            found = unreadable_secrets(known[host], names, group)
+            failing = {problem.variable for problem in found}
+            values = {name: _found(known[host], name) for name in names if name not in failing}
+            found += preflight.check_secrets(values, {name: names[name] for name in values}, group)
             for name, value in values.items():
                 if isinstance(value, str) and inventories.is_changed_by_templates(value):
                     what = "looks like a list or a mapping, which ansible-core before 2.19 makes of it"
@@ -111,7 +139,28 @@ def check_inventory(inventory: inventories.Inventory, foreign: Iterable[str] = (
         return problems, []
     # With all that in order, every file can be made: is it one that its service reads as meant?
     complaints = checking.complaints(inventory)
+    problems = check_written(known)
+    if problems:
+        return problems, []
     return checking.lines(complaints, "error"), [*soon, *checking.lines(complaints, "warning")]
+
+
+def unreadable_secrets(host: inventories.Host, names: Iterable[str], where: str) -> list[Problem]:
+    """Secrets that are set, and that Ansible cannot read; what it says of them may be a part of one."""
+    found = []
+    for name in names:
+        if host.is_set(name) and _reading(host, name)[1]:
+            said = sources.where(host.inventory, host.name, name)
+            what = "cannot be read: its template fails, or it is encrypted and the password of ansible-vault is missing"
+            remedy = f"correct it{' ' + said if said else ''}, write a text that has braces as !unsafe, or add --ask-vault-pass"
+            found.append(Problem(where, name, "", what, remedy))
+    return found
+
+
+def unreadable(inventory: inventories.Inventory) -> list[Problem]:
+    """The same of all secrets, on the first host of each group."""
+    first = [(group, host) for group in preflight.GROUPS for host in inventory.groups.get(group, ())[:1]]
+    return [problem for group, host in first for problem in unreadable_secrets(inventory.host(host), declared.secrets(), group)]
 
 
 def has_tls(host: inventories.Host) -> bool:
@@ -170,8 +219,8 @@ def _wanted(host: inventories.Host) -> dict[str, authorities.Wanted]:
 
 def warn_days(host: inventories.Host) -> int:
     """How many days before the end of a certificate to warn. What is not a number is told elsewhere."""
-    days = _found(host, "openstack_tls_warn_days")
-    return int(days) if str(days).isdigit() else 0
+    days = str(_found(host, "openstack_tls_warn_days"))
+    return int(days) if _is_number(days) and int(days) <= BOUNDS["openstack_tls_warn_days"][1] else 0
 
 
 def certificates_group(host: inventories.Host) -> str:
@@ -188,6 +237,8 @@ def check_foreign_secrets(inventory: inventories.Inventory, known: Mapping[str, 
             if needed and value in (None, ""):
                 remedy = f"set it to the password of {user} = {needed}, best encrypted by ansible-vault"
                 problems.append(Problem("controllers", name, "", "is not set", remedy))
+            elif needed and (isinstance(value, bool) or not isinstance(value, (str, int, float))):
+                problems.append(Problem("controllers", name, "", "is not a text", "write one in quotes"))
             elif not needed and value not in (None, ""):
                 problems.append(Problem("controllers", user, "", f"is not set, and {name} is", f"set it, or remove {name}"))
             elif needed and not _found(known[host], "openstack_database_is_external"):
@@ -338,12 +389,16 @@ def _is_url(text: str) -> bool:
         known = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         return False
-    return known and not re.search(r"\s", text)
+    # What no URL has (RFC 3986), and what would end a text in apt's files.
+    return known and text.isascii() and not re.search(r"""[\s"'\\;<>{}|^`]""", text)
 
 
 def _is_servers(text: str) -> bool:
+    if re.search(r"\s", text):
+        return False
     try:
-        return all(_is_host(addresses_.split(server)[0]) for server in text.split(","))
+        servers = text.split(",")
+        return len(set(servers)) == len(servers) and all(_is_host(addresses_.split(server)[0]) for server in servers)
     except ValueError:
         return False
 
@@ -412,6 +467,7 @@ def _form(name: str, text: str) -> tuple[str, str] | None:
 # Bounds of numbers that have others than "from 1": what is outside breaks services, or is a slip of the pen.
 BOUNDS = {
     "openstack_workers": (1, 256),
+    "openstack_tls_warn_days": (1, 3650),
     # A token has to outlive what is done with it: an instance is built with one, an image uploaded.
     "keystone_token_expiration": (300, 2678400),
     "mysql_max_connections": (10, 100000),
@@ -435,7 +491,7 @@ Wrong = tuple[str, str, str, str]
 def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bool = False) -> Iterator[Wrong]:
     """Yield what does not fit an option's attributes: a value, and those in it."""
     hidden = hidden or attributes.get("no_log", False) or config_files.mask(f"{name} = x") != f"{name} = x"
-    shown = "" if hidden or isinstance(value, (Mapping, list, tuple)) else config_files.mask(str(value))
+    shown = "" if hidden or isinstance(value, (Mapping, list, tuple)) else _without_login(name, config_files.mask(str(value)))
     if isinstance(value, bool):
         shown = shown.lower()
     wanted = attributes.get("type", "str")
@@ -451,8 +507,10 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
                 raise TypeError
             if isinstance(value, bool) and wanted in ("int", "float", "list", "dict"):
                 raise TypeError
-            # Python reads digits of every script, and 1_000
-            if wanted in ("int", "float") and isinstance(value, str) and not re.fullmatch(r"[-+0-9.eE]+", value.strip()):
+            # Files get the text as it is: 1e3, 5672.0 and +2 would stand there, too. And Python reads digits of every script.
+            if wanted == "int" and (isinstance(value, float) or (isinstance(value, str) and not re.fullmatch("-?[0-9]+", value))):
+                raise ValueError
+            if wanted == "float" and isinstance(value, str) and not re.fullmatch(r"[-+0-9.eE]+", value.strip()):
                 raise ValueError
             value = convert(value)
         except (TypeError, ValueError):
@@ -488,6 +546,12 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
             yield from check_value(f"{name}[{number}]", item, inner, hidden)
     elif wanted == "dict" and attributes.get("options"):
         yield from _check_parts(name, value, attributes["options"], hidden)
+
+
+def _without_login(name: str, text: str) -> str:
+    """Hide the password of user:password@host, with or without a scheme before it, and of a user:password."""
+    text = re.sub(r"(?<![^\s/,])([^\s:/@]+:)(?!//)[^\s]+@", rf"\1{HIDDEN}@", text)
+    return re.sub(":.*", f":{HIDDEN}", text) if name.endswith("_user") else text
 
 
 def _check_parts(name: str, value: Mapping[str, Any], options: Mapping[str, Any], hidden: bool) -> Iterator[Wrong]:
@@ -613,12 +677,32 @@ def _words(value: Any) -> set[str]:
     return set()
 
 
+def _wrong_argument(name: str, value: Any) -> tuple[str, str] | None:
+    """What is wrong with the value of an argument of memcached, and the remedy."""
+    if value is None or isinstance(value, (bool, list, tuple)):
+        return None
+    if NUMBERED.fullmatch(name) and not re.fullmatch("[0-9]+", str(value)):
+        return "is not a whole number", "write one"
+    if not ARGUMENT.fullmatch(str(value)):
+        return "contains what would begin another argument", "write one value without blanks or quotes"
+    if name in ("-u", "--user") and str(value) in ("root", "0"):
+        return "would let the cache run as root", "leave it out: it runs as memcache"
+    return None
+
+
 # What an option's name can be in files of programs that are not OpenStack's.
 OPTIONS = {
     "rabbitmq.conf": r"[a-z][a-z0-9_]*(\.[A-Za-z0-9_$-]+)*",
     "99-openstack.cnf": r"[A-Za-z][A-Za-z0-9_-]*",
-    "memcached.conf": r"-[A-Za-z]|--[a-z][a-z-]+|logfile",
+    # memcached 1.6: memcached.c, shortopts and longopts. Its long names may not be cut short here.
+    "memcached.conf": r"-[AaBbCcDdFfIikLlMmNnoPpRrSstUuVvWXYZ]|-vv|logfile|--(port|unix-socket|enable-shutdown|unix-mask|listen"
+    r"|daemon|enable-coredumps|user|memory-limit|disable-evictions|conn-limit|lock-memory|verbose|pidfile|slab-growth-factor"
+    r"|slab-min-size|enable-largepages|threads|max-reqs-per-event|disable-cas|listen-backlog|protocol|max-item-size|enable-sasl"
+    r"|disable-flush-all|disable-dumping|disable-watch|auth-file|extended|udp-port|napi-ids|enable-ssl)",
 }
+# What Debian's script gives to a shell with all other lines, so that a blank or a quote would make more arguments of it.
+ARGUMENT = re.compile(r"[A-Za-z0-9_./:,=@+-]+")
+NUMBERED = re.compile("-[cmtRbnU]|--(conn-limit|memory-limit|threads|max-reqs-per-event|listen-backlog|slab-min-size|udp-port)")
 # The only section of files that have none.
 ONE_SECTION = {"rabbitmq.conf": "DEFAULT", "memcached.conf": "DEFAULT"}
 # Options that other variables set, and others must know the value of; those without a variable are fixed.
@@ -679,6 +763,27 @@ def _check_files(name: str, value: Mapping[str, Any], files: list[str]) -> Itera
                 yield from _check_options(name, str(file), str(section), options)
 
 
+def check_written(hosts: Mapping[str, inventories.Host]) -> list[Problem]:
+    """Every file that an override names is written on one of the hosts that have the override."""
+    asked: dict[tuple[str, str], list[str]] = {}
+    written: set[tuple[str, str]] = set()
+    for name, host in hosts.items():
+        values = {variable: _found(host, variable) for variable in overrides.files_of() if host.is_set(variable)}
+        own = {(variable, str(file)) for variable, value in values.items() if isinstance(value, Mapping) for file in value}
+        for one in sorted(own):
+            asked.setdefault(one, []).append(name)
+        if own - written:
+            written |= own & host.overridden()
+    problems = []
+    for (variable, file), names in asked.items():
+        if (variable, file) not in written:
+            release, backend = (hosts[names[0]].find(f"openstack_{name}") for name in ("release", "network_backend"))
+            what = f"is not a file of these hosts with {release} and {backend}"
+            remedy = "remove it, or set it for the hosts that have the file"
+            problems.append(Problem(some(names), variable, file, what, remedy))
+    return problems
+
+
 def _is_shallow(value: Any, depth: int) -> bool:
     """Whether there are values, and not mappings, at a depth."""
     if depth == 0:
@@ -719,6 +824,8 @@ def _check_options(name: str, file: str, section: str, options: Any) -> Iterator
                 f"write {{{key}.{next(iter(item), 'b')}: value}}, or one value" if file == "rabbitmq.conf" else "write one value"
             )
             yield name, f"{where} {key}", "is a mapping, not a value", remedy
+        elif file == "memcached.conf" and (wrong := _wrong_argument(str(key), item)):
+            yield name, f"{where} {key}: {item}", *wrong
         elif isinstance(item, (list, tuple)) and file in ONE_SECTION:
             remedy = (
                 "write one entry for each, e.g. listeners.tcp.1 and listeners.tcp.2" if file == "rabbitmq.conf" else "write one"

@@ -144,21 +144,24 @@ def test_two_authorities_while_one_takes_the_place_of_the_other(pair, authority)
     assert said(pair, other.certificate + authority.certificate) == []
 
 
-def made(subject, issuer, key, signer, algorithm=None, ca=False):
-    """A certificate as others make them."""
+def made(subject, issuer, key, signer, algorithm=None, ca=False, below=None, signs=None, days=100):
+    """A certificate as others make them; `below` is its path length, `signs` whether its key usage allows certificates."""
     time = datetime.datetime.now(datetime.UTC)
     names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in (subject, issuer)]
-    return (
+    others = ["content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"]
+    uses = dict.fromkeys(others, False)
+    usage = [x509.KeyUsage(digital_signature=True, key_cert_sign=signs, crl_sign=signs, **uses)] if signs is not None else []
+    builder = (
         x509.CertificateBuilder(issuer_name=names[1], subject_name=names[0], public_key=key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(time - datetime.timedelta(days=1))
-        .not_valid_after(time + datetime.timedelta(days=100))
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .not_valid_before(time - datetime.timedelta(days=10))
+        .not_valid_after(time + datetime.timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=below), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(subject)]), critical=False)
-        .sign(signer, algorithm or hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-        .decode()
     )
+    for one in usage:
+        builder = builder.add_extension(one, critical=True)
+    return builder.sign(signer, algorithm or hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def text_of(key):
@@ -186,6 +189,50 @@ def test_intermediate_authorities():
     assert said(certificates.Pair(own + middle + roots, key), other, ["public"])[0][1] == (
         "leads to CN=root, which is not the authority"
     )
+
+
+def chain(root=None, middle=None, size=None):
+    """Return the certificate of an authority below another one, and that; `root` and `middle` are more arguments for each."""
+    keys = [ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())]
+    keys.insert(1, rsa.generate_private_key(65537, size) if size else ec.generate_private_key(ec.SECP256R1()))
+    roots = made("root", "root", keys[0], keys[0], ca=True, **(root or {}))
+    between = made("between", "root", keys[1], keys[0], ca=True, **(middle or {}))
+    return certificates.Pair(made("public", "between", keys[2], keys[1]) + between, text_of(keys[2])), roots
+
+
+@pytest.mark.parametrize(
+    ("given", "what", "openssl"),
+    [
+        ({"root": {"below": 1, "signs": True}, "middle": {"below": 0, "signs": True}}, "", True),
+        ({"middle": {"days": -1}}, "expired on ", False),
+        ({"root": {"below": 0}}, "is signed by CN=root, which allows 0 authorities below it, and there are 1", False),
+        ({"root": {"signs": False}}, "is signed by CN=root, which may not sign certificates", False),
+        ({"middle": {"signs": False}}, "is signed by CN=between, which may not sign certificates", False),
+        ({"size": 1024}, "has a weak key of 1024 bits (CN=between)", None),
+    ],
+)
+def test_each_certificate_of_a_chain_counts(given, what, openssl, tmp_path):
+    pair, authority = chain(**given)
+    found = said(pair, authority, ["public"])
+    assert [part for part, _what, _level in found] == ["certificate"] * bool(what)
+    assert not what or found[0][1].startswith(what)
+    if openssl is None or shutil.which("openssl") is None:
+        return
+    (tmp_path / "authority").write_text(authority)
+    (tmp_path / "chain").write_text(pair.certificate)
+    argv = ["openssl", "verify", "-CAfile", tmp_path / "authority", "-untrusted", tmp_path / "chain", tmp_path / "chain"]
+    assert (subprocess.run(argv, capture_output=True, check=False).returncode == 0) == openssl
+
+
+def test_a_private_key_belongs_into_no_certificate(pair, authority):
+    with_key = certificates.Pair(pair.certificate + pair.key, pair.key)
+    for key in (authority.key, text_of(rsa.generate_private_key(65537, 2048))):
+        for text in (authority.certificate + key, key + authority.certificate):
+            [wrong] = certificates.check(pair, text, NAMES, ["server"], 30)
+            assert wrong.part == "authority" and wrong.what == "contains a private key, and every user of the hosts can read it"
+            assert [one.what for one in certificates.check_authority(text)] == [wrong.what]
+    [wrong] = certificates.check(with_key, authority.certificate, NAMES, ["server"], 30)
+    assert (wrong.part, wrong.what) == ("certificate", "contains a private key, and every user of the hosts can read it")
 
 
 def test_weak_ones():

@@ -1,5 +1,8 @@
 """What variables cannot be together: each row of wrong input with its neighbours, and their right forms."""
 
+import os
+from pathlib import Path
+
 import pytest
 from test_generate import ONE, SECRETS, TWO, inventory
 from wrong_input import walk
@@ -489,6 +492,49 @@ def test_files_that_nothing_reads(path, said_of_it, tmp_path):
     assert not found or said_of_it in found[0]
     listed = "/".join(path.split("/")[: 2 if path.split("/")[0] in ("group_vars", "host_vars") else 1])
     assert consistency.check_files([tmp_path], groups, [listed]) == []
+
+
+@pytest.mark.parametrize(
+    ("paths", "said_of_it"),
+    [
+        (["group_vars/all/main.yml", "group_vars/all.yml"],
+         "group_vars/all.yml: Ansible does not read it, because all/ is there, which it reads instead; merge it into all/main"),
+        (["group_vars/all/more.yml", "group_vars/all.yaml"], "move it to all/main.yaml"),
+        (["host_vars/compute1/a.yml", "host_vars/compute1.json"], "host_vars/compute1.json: Ansible does not read it"),
+        (["group_vars/computes", "group_vars/computes.yml"], "group_vars/computes.yml: Ansible does not read it"),
+        (["group_vars/controllers.yml", "group_vars/controllers.json"], "merge it into controllers.yml"),
+        (["group_vars/all/main.YML"], "group_vars/all/main.YML: Ansible reads files without an ending, and .yml, .yaml and "
+                                      ".json; rename it to main.yml, or move it elsewhere"),
+        (["group_vars/all/main.yml.txt"], "rename it to main.yml"),
+        (["host_vars/compute1/sub/x.Yaml"], "rename it to x.yaml"),
+        (["group_vars/all/main.yml", "group_vars/all/README.md", "group_vars/all/main.yml.bak", "group_vars/all/.x.YML"], ""),
+        (["group_vars/all/main.yml", "group_vars/computes.yml", "host_vars/compute1.yml"], ""),
+    ],
+)  # fmt: skip
+def test_files_that_another_one_hides(paths, said_of_it, tmp_path):
+    for path in paths:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("{}\n")
+    groups = {"all": ["controller", "compute1"], "controllers": ["controller"], "computes": ["compute1"]}
+    found = [str(problem) for problem in consistency.check_files([tmp_path], groups)]
+    assert len(found) == bool(said_of_it)
+    assert not found or said_of_it in found[0]
+
+
+def test_ansible_reads_what_it_is_said_to_read(tmp_path):
+    """The order of the endings, as Ansible has it."""
+    from ansible.parsing.dataloader import DataLoader
+
+    (tmp_path / "all").mkdir()
+    for name in ("all.yml", "all.yaml", "all.json", "all/x.YML", "all/x.yml.txt", "all/main.yml"):
+        (tmp_path / name).write_text("{}\n")
+    read = [
+        Path(path).relative_to(tmp_path).as_posix()
+        for path in map(os.fsdecode, DataLoader().find_vars_files(str(tmp_path), "all"))
+    ]
+    assert read == ["all/main.yml"]
+    hidden = {name for name, *_wrong in consistency._hidden_files(tmp_path)}
+    assert hidden == {"all.yml", "all.yaml", "all.json", "all/x.YML", "all/x.yml.txt"}
 
 
 def test_the_files_of_the_tests_inventory_are_read():

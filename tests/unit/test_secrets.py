@@ -453,6 +453,17 @@ def test_a_rotation_changes_what_is_named_and_nothing_else(inventory, complete):
     assert after[after.index("openstack_rabbit_pass") :] == before[before.index("openstack_rabbit_pass") :]
 
 
+@pytest.mark.parametrize("value", ["[aSecretLongEnough1234]", "{a: aSecretLongEnough1234}"])
+def test_a_new_value_that_is_not_a_text_is_refused(value, inventory, complete, capsys):
+    values = inventory.parent / "values.yml"
+    values.write_text(f"openstack_nova_pass: {value}\n")
+    before = complete.read_text()
+    assert main([str(inventory), "--rotate", "openstack_nova_pass", "--values", str(values)]) == 1
+    message = "openstack_nova_pass is a list or a mapping, not a text; write one text in quotes"
+    assert capsys.readouterr().err == f"secrets: {values}: {message}\n"
+    assert complete.read_text() == before
+
+
 def test_a_rotation_that_was_begun_goes_on_with_its_values(inventory, complete):
     before = complete.read_text()
     begin_rotation(inventory, "nova_pass")

@@ -307,6 +307,23 @@ def test_a_name_that_the_certificate_lacks_is_told():
 
 def test_the_end_of_a_certificate_is_a_warning():
     held = made(TWO)
+    # Plain HTTP, where HAProxy speaks TLS only.
+    for wrong in (
+        {"openstack_internal_scheme": "http"},
+        {"openstack_public_scheme": "http"},
+        {"openstack_auth_url": "http://10.0.0.11:5000/v3"},
+        {"openstack_public_compute_url": "http://controller:8774/v2.1"},
+        {"openstack_public_image_url": "http://10.0.0.11:9292"},
+        {"nova_compute_novncproxy_base_url": "http://10.0.0.11:6080/vnc_lite.html"},
+    ):
+        [problem] = said(inventory(TWO, openstack_tls=True, **{**held, **wrong}))[0]
+        assert "is plain HTTP, and openstack_tls is true" in problem and next(iter(wrong)) in problem
+    for right in (
+        {"openstack_public_compute_url": "http://cloud.example.org/v2.1"},
+        {"openstack_public_compute_url": "http://10.0.0.11:80/v2.1"},  # of a proxy beside HAProxy
+        {"nova_compute_novncproxy_base_url": "https://10.0.0.11:6080/vnc_lite.html"},
+    ):
+        assert said(inventory(TWO, openstack_tls=True, **{**held, **right}))[0] == []
     problems, warnings = said(inventory(TWO, openstack_tls=True, openstack_tls_warn_days=2000, **held))
     assert problems == []
     assert [warning for warning in warnings if "expires on " in warning]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import itertools
 import re
@@ -456,7 +457,8 @@ class _Check:
             return
         instead = f"remove it: {row['reason']}" if row else f"did you mean {near}?" if near else "remove it"
         message = f"{title} has no such option, and ignores it; {instead}"
-        if near and is_secret(near):  # pasword
+        plain = near or re.fullmatch(r"[\d.]*|(?i:true|false|yes|no|on|off)", item.value)
+        if not plain or (near and is_secret(near)):  # pasword, and names of which nobody knows what they hold
             self.out.append(Finding("error", item.section, item.name, HIDDEN, message, item.line or None))
         else:
             self.add("error", item, message)
@@ -482,6 +484,15 @@ class _Check:
             self.value(one, option)
         self.wrong_node(item, option)
         self.not_listed(item, option)
+        self.misspelt_plugins(item, option)
+
+    def misspelt_plugins(self, item: conf.Item, option: Option) -> None:
+        """Report plugins in a list that are nearly the service's own: [ml2] mechanism_drivers = openvswich."""
+        for row in by_hand()["plugins"]:
+            for section, name, own in row["lists"] if row["service"] == self.service else ():
+                for word in self.listed(section, name) if (section, name) == (option.section, option.dest) else ():
+                    if word not in own and (near := difflib.get_close_matches(word, own, n=1, cutoff=0.8)):
+                        self.add("error", item, f"{word} is not a plugin of {self.service}'s; did you mean {near[0]}?", option)
 
     def not_listed(self, item: conf.Item, option: Option) -> None:
         """Report an option of a section that is read only when a list names it: [neutron] physnets."""
@@ -514,6 +525,8 @@ class _Check:
         if said:
             self.add("error", item, said, option)
         for bad in bad_values([(option.section, option.dest)], text, self.values, self.release):
+            if self.node and bad.row.get("related"):
+                continue
             self.add(bad.row["level"], item, bad.message, option)
 
     def wrong_node(self, item: conf.Item, option: Option) -> None:
