@@ -82,7 +82,8 @@ def test_nova_and_we_agree_about_values(tool, cache, name):
     release = find(name)
     cases = []
     for section, options in catalogue(release).sections.items():
-        if section[0] == "{" or section.endswith("*"):
+        # Those that Nova makes of values when it runs, its oslo.config cannot be asked for.
+        if section[0] == "{" or section.endswith("*") or section in {row["section"] for row in by_hand()["sections"]}:
             continue
         for number, option in enumerate(options.values()):
             for value in VALUES[number % 3 :: 3]:
@@ -93,14 +94,18 @@ def test_nova_and_we_agree_about_values(tool, cache, name):
     command = [sys.executable, "-W", "ignore", "-S", str(TOOL / "ask.py")]
     done = subprocess.run(command, input=json.dumps(cases), env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    wrong, named = [], [row for row in by_hand()["values"] if "only_items" in row]
+    wrong, known = [], [row for row in by_hand()["values"] if row["level"] == "error"]
     for (section, option, lines), answer in zip(cases, json.loads(done.stdout), strict=True):
         refused = errors(validate("\n".join(lines), release))
         # What Nova parses itself when it starts, oslo.config takes for a text.
         if answer is True and grammar.wrong(catalogue(release).sections[section][option], lines[1].partition(" = ")[2], release):
             continue
-        # So it does with names of classes, which nova-scheduler looks for when it starts.
-        if answer is True and any(row["section"] == section and option in row["names"] for row in named):
+        # So it does with names of classes and with numbers that a service refuses when it starts: each row has its source.
+        said = [f.message for f in refused]
+        if answer is True and any(
+            row["section"] == section and option in row["names"] and any(row["reason"] in message for message in said)
+            for row in known
+        ):
             continue
         if bool(refused) is (answer is True):
             wrong.append((section, option, lines[1], answer, [f.message for f in refused]))
