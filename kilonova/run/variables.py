@@ -138,10 +138,10 @@ def _check_inventory(inventory: inventories.Inventory, foreign: Iterable[str]) -
     if problems:
         return problems, []
     # With all that in order, every file can be made: is it one that its service reads as meant?
-    complaints = checking.complaints(inventory)
     problems = check_written(known)
     if problems:
         return problems, []
+    complaints = checking.complaints(inventory)
     return checking.lines(complaints, "error"), [*soon, *checking.lines(complaints, "warning")]
 
 

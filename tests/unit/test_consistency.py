@@ -627,3 +627,11 @@ def test_settings_of_libvirt(variable, settings, words):
     found = [str(one) for one in checking.complaints(inventory(TWO, **{variable: settings}))]
     assert len(found) == bool(words)
     assert not found or (words in found[0] and found[0].startswith("compute1: /etc/libvirt/"))
+
+
+@pytest.mark.parametrize("value", ["{{ site_nothing }}", "aSecret{{LongEnough1234", "{{ openstack_nova_pass }}", "{{ 1 / 0 }}"])
+def test_a_secret_that_cannot_be_read_is_not_said_to_be_missing(value):
+    found = [str(problem) for problem in variables.unreadable(inventory(TWO, openstack_nova_pass=value))]
+    assert found and all("openstack_nova_pass: cannot be read: its template fails, or it is encrypted" in one for one in found)
+    assert not any("LongEnough1234" in one or "site_nothing" in one for one in found)
+    assert variables.unreadable(inventory(TWO)) == []

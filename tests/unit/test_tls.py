@@ -305,9 +305,8 @@ def test_a_name_that_the_certificate_lacks_is_told():
     )
 
 
-def test_the_end_of_a_certificate_is_a_warning():
+def test_plain_http_to_what_speaks_tls_only_is_refused():
     held = made(TWO)
-    # Plain HTTP, where HAProxy speaks TLS only.
     for wrong in (
         {"openstack_internal_scheme": "http"},
         {"openstack_public_scheme": "http"},
@@ -324,6 +323,10 @@ def test_the_end_of_a_certificate_is_a_warning():
         {"nova_compute_novncproxy_base_url": "https://10.0.0.11:6080/vnc_lite.html"},
     ):
         assert said(inventory(TWO, openstack_tls=True, **{**held, **right}))[0] == []
+
+
+def test_the_end_of_a_certificate_is_a_warning():
+    held = made(TWO)
     problems, warnings = said(inventory(TWO, openstack_tls=True, openstack_tls_warn_days=2000, **held))
     assert problems == []
     assert [warning for warning in warnings if "expires on " in warning]

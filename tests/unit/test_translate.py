@@ -639,6 +639,38 @@ BAD = [
 ]
 
 
+@pytest.mark.parametrize(("notifications", "default", "expected"), [
+    ("rabbit://a:b@c", "", "rabbit://a:b@c/v"),
+    ("rabbit://", "", "rabbit://guest:guest@x:5672/v"),
+    ("rabbit://", "rabbit://a:b@h/", "rabbit://guest:guest@x:5672/v"),
+    ("rabbit://a:b@c/own", "", "rabbit://a:b@c/own"),
+    ("kafka://a:b@c", "", "kafka://a:b@c"),
+])  # fmt: skip
+def test_the_transport_url_of_notifications_gets_its_parts_too(notifications, default, expected):
+    text = f"[DEFAULT]\ntransport_url = {default}\n" if default else ""
+    text += f"[oslo_messaging_notifications]\ntransport_url = {notifications}\n"
+    text += "[oslo_messaging_rabbit]\nrabbit_host = x\nrabbit_virtual_host = v\n"
+    read = conf.read(check(text, "ocata", "zed").text)
+    assert read.values("oslo_messaging_notifications", "transport_url") == [expected]
+    assert read.values("DEFAULT", "transport_url") == [default or "rabbit://guest:guest@x:5672/v"]
+
+
+@pytest.mark.parametrize(("address", "right"), [
+    ("0000:0a:00.1", True), ("0a:00.1", True), ("*:0a:*.*", True), (":00.", True), ("0000:0a:00", True),
+    ("0000:zz:00.1", False), ("0000:0a:20.0", False), ("*:*:*.8", False), ("1:2:3:4.0", False), ("10000:0a:00.0", False),
+])  # fmt: skip
+def test_addresses_of_pci_devices(address, right):
+    assert (errors(validate(f'[pci]\ndevice_spec = {{"address": "{address}"}}\n', "zed")) == []) == right
+
+
+@pytest.mark.parametrize(("policy", "release", "right"), [
+    ("required", "pike", False), ("required", "queens", True), ("socket", "victoria", False), ("socket", "wallaby", True),
+])  # fmt: skip
+def test_an_alias_has_what_the_release_knows(policy, release, right):
+    alias = f'{{"name": "a", "vendor_id": "8086", "product_id": "154d", "numa_policy": "{policy}"}}'
+    assert (errors(validate(f"[pci]\nalias = {alias}\n", release)) == []) == right
+
+
 def test_sections_that_a_list_of_networks_makes():
     text = "[neutron]\nphysnets = provider\n[neutron_physnet_provider]\nnuma_nodes = 0,1\n[neutron_tunnel]\nnuma_nodes = 0\n"
     for release in ("rocky", "zed", "2026.2"):
