@@ -26,13 +26,14 @@ class ActionModule(Instrument):
     SHARED = (("timeout", "openstack_services_timeout"), ("settle", "openstack_services_settle"))
 
     def prepared(self, arguments):
-        """Turn what each unit reads into digests of what that contains."""
-        pending = answers.done(self.variables).get("pending", [])
+        """Turn what each unit reads into digests of what that contains; add what this run knows of units."""
+        done = answers.done(self.variables)
+        pending, started = done.get("pending", []), done.get("started", [])
         if arguments.pop("wait_for_pending", False):
-            return {**arguments, "units": pending}
+            return {**arguments, "units": pending, "started": started}
         files, absent = self.needed(arguments.pop("files", []))
         units = config_files.units_with_digests(arguments.pop("units"), files, absent)
-        return {**arguments, "units": units, "pending": pending}
+        return {**arguments, "units": units, "pending": pending, "started": started}
 
     def must_ask(self, arguments):
         """Whether something may be left to do with one of the units."""
@@ -45,5 +46,9 @@ class ActionModule(Instrument):
         return arguments
 
     def learned(self, arguments, answer):
-        """Which units still have to be asked."""
-        return {"pending": answer["pending"]} if answer.get("pending") else {}
+        """Which units still have to be asked, and which would have been started."""
+        started = {*arguments.get("started", ()), *answer.get("started", ())}
+        return {
+            **({"pending": answer["pending"]} if answer.get("pending") else {}),
+            **({"started": sorted(started)} if started else {}),
+        }

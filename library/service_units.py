@@ -74,6 +74,11 @@ options:
     elements: dict
     default: []
     description: What earlier calls of this run returned as C(pending).
+  started:
+    type: list
+    elements: str
+    default: []
+    description: Units that earlier calls of this run would have started, in check mode, where they count as started.
   timeout: {type: int, default: 180, description: Seconds to wait for all answers.}
   queue: {type: dict, description: 'Host, port, user, password and vhost of an external RabbitMQ.'}
   settle:
@@ -119,6 +124,7 @@ ARGUMENTS = {
         },
     },
     "pending": {"type": "list", "elements": "dict", "default": []},
+    "started": {"type": "list", "elements": "str", "default": []},
     "queue": {"type": "dict", "options": rabbitmq.LOGIN},
     "timeout": {"type": "int", "default": 180},
     "settle": {"type": "int", "default": 10},
@@ -146,7 +152,7 @@ def main():
     state, shown = observe(module)
     plan = Plan(module, state, shown)
     if module.check_mode:
-        result.leave(module, plan.actions())
+        result.leave(module, plan.actions(), started=plan.names["start"])
     with result.doing(module, plan.begun):
         enable_and_disable(module, plan)
         for wave in plan.waves():
@@ -170,7 +176,11 @@ def observe(module):
         # A real run has these marks from config_files, which put the files right.
         for path in paths_of(unit for unit in units if unit["runs"]):
             unit_state.mark_edits(state, path)
-    return state, show([unit["name"] for unit in units])
+    shown = show([unit["name"] for unit in units])
+    for name in set(module.params["started"]) & set(shown) if module.check_mode else ():
+        shown[name] = {**shown[name], "ActiveState": "active", "UnitFileState": "enabled"}
+        state.setdefault(name, {})
+    return state, shown
 
 
 def paths_of(units):

@@ -19,6 +19,7 @@ from kilonova.onhost import digests
 #   installed  the names of all packages since then
 #   corrected  directories whose owners and modes were corrected
 #   pending    units that the last play must ask (RETURN of library/service_units.py)
+#   started    units that would have been started, in check mode
 #   accounts   users whose databases, accounts and grants are complete
 #   services   names of the services that are registered in Keystone
 RUN = "openstack_run"

@@ -30,7 +30,8 @@ def test_an_invalid_configuration_reaches_no_service(sandbox):
 @pytest.mark.parametrize(
     ("role", "path", "section", "options", "unit"),
     [
-        ("nova_controller", "nova.conf", "filter_scheduler", {"enabled_filters": "NoSuchFilter"}, "nova-scheduler"),
+        # Drivers of the operator's own, which may be there, and are not.
+        ("nova_controller", "nova.conf", "filter_scheduler", {"weight_classes": "own.weights.all"}, "nova-scheduler"),
         ("neutron_agents", "l3_agent.ini", "DEFAULT", {"interface_driver": "no_such_driver"}, "neutron-l3-agent"),
     ],
 )

@@ -124,6 +124,32 @@ def test_a_unit_is_reloaded_where_only_what_it_can_read_again_has_changed(run, s
     assert run(systemd.code, units=[mariadb("3", "3")])["actions"] == [f"restart mariadb (changed: {conf})"]
 
 
+def test_a_plan_says_of_a_unit_of_several_tasks_what_they_then_do(run, systemd, tmp_path):
+    """HAProxy is started by its own role, and each service's page adds a file that it reads."""
+    ways = [tmp_path / f"{port}.cfg" for port in (5000, 9292)]
+    for way in ways:
+        way.write_text("a way")
+    calls = [unit("haproxy"), *({"name": "haproxy", "digests": {str(way): {"*": "1"}}, "reloads": [str(way)]} for way in ways)]
+    systemd.add("haproxy", ActiveState="inactive", UnitFileState="disabled")
+
+    def planned():
+        actions, started = [], []
+        for call in calls:
+            result = run(systemd.code, check_mode=True, units=[call], started=started)
+            started += result["started"]
+            actions.append(result["actions"])
+        return actions
+
+    first = planned()
+    assert first == [["start haproxy"], *([f"reload haproxy (changed: {way})"] for way in ways)]
+    assert systemd.calls == []
+    assert [run(systemd.code, units=[call])["actions"] for call in calls] == first
+    # Stopped by hand: the first task starts it.
+    systemd.units["haproxy"]["ActiveState"] = "inactive"
+    assert planned() == [["start haproxy"], [], []]
+    assert [run(systemd.code, units=[call])["actions"] for call in calls] == [["start haproxy"], [], []]
+
+
 def test_a_unit_that_refuses_to_read_its_files_again_fails(run, systemd):
     """It answers all the same, with what it has read before."""
     systemd.add("haproxy", "mariadb")
