@@ -47,6 +47,8 @@ def check_groups(groups: Mapping[str, Sequence[str]]) -> list[Problem]:
 def check_release(value: Any, distributions: Mapping[str, Mapping[str, str]]) -> list[Problem]:
     """`openstack_release` is a release, and one that a distribution carries that we know."""
     deployable = ", ".join(f"{name} ({row['title']})" for name, row in distributions.items())
+    if value is None:
+        return [Problem("inventory", "openstack_release", "", "has no value (null)", f"choose one of: {deployable}")]
     try:
         name = releases.find(value).name
     except ValueError as error:

@@ -88,7 +88,7 @@ def _check_inventory(inventory: inventories.Inventory, foreign: Iterable[str]) -
         problems.append(Problem("inventory", "preflight_foreign_variables", foreign, what, remedy))
         foreign = [name.strip() for name in foreign.split(",")]
     known = {host: inventory.host(host) for host in hosts}
-    for release in dict.fromkeys(str(_found(known[host], "openstack_release")) for host in hosts):
+    for release in dict.fromkeys(_text(known[host], "openstack_release") for host in hosts):
         problems += preflight.check_release(release, distributions(inventory))
     backends = inventory.role_vars["openstack_network_backends"]
     asked = {
@@ -133,7 +133,7 @@ def _check_inventory(inventory: inventories.Inventory, foreign: Iterable[str]) -
     problems += sources.check_overrides(inventory, hosts)
     if problems:  # what comes now needs a release, and would say much of this again
         return merged(problems), []
-    problems += check_values(inventory, hosts) or consistency.check(inventory, hosts)
+    problems += check_values(inventory, hosts) or consistency.check(inventory, hosts) or check_places(inventory, hosts)
     problems = problems or migration.check_inventory({host: known[host] for host in inventory.groups["computes"]})
     if problems:
         return problems, []
@@ -263,6 +263,12 @@ def _found(host: inventories.Host, name: str) -> Any:
     except UNREADABLE:
         return None
     return None if value is missing or inventories.first_undefined(value) else value
+
+
+def _text(host: inventories.Host, name: str) -> str | None:
+    """The same as a text."""
+    value = _found(host, name)
+    return None if value is None else str(value)
 
 
 def listened(host: inventories.Host) -> dict[str, Any]:
@@ -654,6 +660,44 @@ def check_names(inventory: inventories.Inventory, hosts: Iterable[str], foreign:
             near = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
             remedy = (f"write {near[0]}, or " if near else "") + "list it in preflight_foreign_variables if it is yours"
             problems.append(Problem(some(where), name, "", "is a variable that nothing reads", remedy))
+    return problems
+
+
+@functools.cache
+def _owners() -> dict[str, frozenset[str]]:
+    """Return variable -> the roles that have it; not of those that the data of the role openstack reads, which all hosts have."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted((config_files.ROLES / "openstack").glob("*/**/*.yml"))]
+    shared = set(re.findall(r"\w+", " ".join(texts)))
+    found: dict[str, set[str]] = {}
+    for role, options in specs().items():
+        for name in options.keys() - shared:
+            found.setdefault(name, set()).add(role)
+    return {name: frozenset(roles) for name, roles in found.items()}
+
+
+def check_places(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Problem]:
+    """No host has a variable of a role that only others have, and which those do not have with the same value."""
+    roles = {host: frozenset(inventory.host(host).roles()) for host in hosts}
+    deployed: frozenset[str] = frozenset().union(*roles.values())
+    # Values of hosts that have the role, by their ids: those of a group are one object.
+    used: dict[str, dict[int, Any]] = {}
+    elsewhere: dict[str, list[tuple[str, Any]]] = {}
+    for host in hosts:
+        variables = inventory.variables(host)
+        for name in variables.keys() & _owners().keys():
+            if _owners()[name] & roles[host]:
+                used.setdefault(name, {})[id(variables[name])] = variables[name]
+            elif _owners()[name] & deployed:
+                elsewhere.setdefault(name, []).append((host, variables[name]))
+    problems = []
+    for name, places in elsewhere.items():
+        known = used.get(name, {})
+        alone = [host for host, value in places if id(value) not in known and value not in known.values()]
+        if alone:
+            role = min(_owners()[name] & deployed)
+            what = f"is a variable of the role {role}, which does not come to this host"
+            remedy = f"set it for {some(sorted(host for host in roles if role in roles[host]))}, or remove it"
+            problems.append(Problem(some(alone), name, "", what, remedy))
     return problems
 
 

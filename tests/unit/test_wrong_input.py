@@ -106,3 +106,18 @@ def test_a_template_that_fails_is_named(name, template, why, tmp_path):
 def test_what_the_hosts_report_has_may_be_waited_for(tmp_path):
     case = walk.Case("", "", variables={"openstack_public_host": "{{ openstack_host.hostname }}"})
     assert said(case.inventory(tmp_path / "inventory", walk.good_secrets(), NETWORK)) == []
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        # for all hosts, and the same for one of them; of a role that no host has; read on hosts without the role
+        {"mysql_max_connections": 500},
+        {"neutron_ovn_overrides": {}},
+        {"nova_controller_novncproxy_port": 6090},
+    ],
+    ids=lambda variables: next(iter(variables)),
+)
+def test_a_variable_of_a_role_may_be_set_for_all(variables, tmp_path):
+    case = walk.Case("", "", variables=variables, host=variables)
+    assert said(case.inventory(tmp_path / "inventory", walk.good_secrets(), NETWORK)) == []

@@ -487,12 +487,12 @@ class _Check:
         self.misspelt_plugins(item, option)
 
     def misspelt_plugins(self, item: conf.Item, option: Option) -> None:
-        """Report plugins in a list that are nearly the service's own: [ml2] mechanism_drivers = openvswich."""
+        """Report plugins that are nearly the service's own: [ml2] mechanism_drivers = openvswich."""
         for row in by_hand()["plugins"]:
-            for section, name, own in row["lists"] if row["service"] == self.service else ():
+            for section, name, own in [*row["lists"], *row.get("others", ())] if row["service"] == self.service else ():
                 for word in self.listed(section, name) if (section, name) == (option.section, option.dest) else ():
                     if word not in own and (near := difflib.get_close_matches(word, own, n=1, cutoff=0.8)):
-                        self.add("error", item, f"{word} is not a plugin of {self.service}'s; did you mean {near[0]}?", option)
+                        self.add("error", item, f"{word} is not one of {self.service}'s own; did you mean {near[0]}?", option)
 
     def not_listed(self, item: conf.Item, option: Option) -> None:
         """Report an option of a section that is read only when a list names it: [neutron] physnets."""
