@@ -1,6 +1,6 @@
 """Spare Ansible what it does again and again: compiling templates (kilonova/run/templates.py), making workers (workers.py).
 
-And let mitogen send all that modules import (imports.py).
+And asking a host one thing after the other (ahead.py). And let mitogen send all that modules import (imports.py).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from ansible.plugins.callback import CallbackBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova.run import imports, templates, workers
+from kilonova.run import ahead, imports, templates, workers
 
 DOCUMENTATION = """
 name: speed
 type: aggregate
 short_description: Compiles a template once, and makes no worker process for a task that needs no host
 description:
-  - A callback plugin, because Ansible loads those before it runs the first task. It receives no event.
+  - A callback plugin, because Ansible loads those before it runs the first task, and tells them of plays and results.
 requirements:
   - found beside the playbooks, or by ansible.cfg
 """
@@ -39,3 +39,19 @@ class CallbackModule(CallbackBase):
         templates.install()
         workers.install()
         imports.install()
+
+    def v2_playbook_on_start(self, playbook):
+        """Keep what will be done."""
+        ahead.Run.plays = tuple(playbook.get_plays())
+
+    def v2_playbook_on_play_start(self, play):
+        """Keep how far it is done."""
+        ahead.Run.play = play
+
+    def v2_runner_on_ok(self, result):
+        """What hosts have answered ahead is of no use once anything was changed."""
+        ahead.Run.changed = ahead.Run.changed or bool(result._result.get("changed"))
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        """Nor once something has failed, which may have changed something before."""
+        ahead.Run.changed = True

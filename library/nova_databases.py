@@ -155,7 +155,8 @@ def main():
                         manage.run(module, PROGRAM, *waves, user="nova")
                     for names, wanted, _command in parts:
                         schema.end(module, cursor, names, wanted)
-    result.leave(module, actions)
+    unsettled = [name for names, wanted, _command in parts for name in schema.unsettled(names, wanted)]
+    result.leave(module, actions, unsettled=unsettled if module.check_mode else [])
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ def main():
                         for argv in p["commands"]:
                             run(module, argv)
                     schema.end(module, cursor, p["databases"], wanted)
-    result.leave(module, schema.actions(behind), commands=p["commands"] if behind else [])
+    unsettled = schema.unsettled(p["databases"], wanted) if module.check_mode else []
+    result.leave(module, schema.actions(behind), commands=p["commands"] if behind else [], unsettled=unsettled)
 
 
 def run(module, argv):

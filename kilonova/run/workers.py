@@ -5,6 +5,8 @@ Ansible makes a worker process for each task on each host. Most tasks of a run t
 its host. If it then asks the host, or is of another kind, a worker runs it as always, from its beginning: an instrument changes
 nothing before it asks.
 
+What the host was asked ahead (ahead.py) needs it no more, whatever the kind of the task.
+
 Strategies, results and callbacks stay Ansible's own. With an ansible-core that this does not fit, each task has its worker. Where
 a task asks its host, its arguments are resolved twice.
 """
@@ -16,23 +18,21 @@ import copy
 import functools
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible.executor import task_result
 from ansible.executor.process import worker
 from ansible.executor.task_executor import TaskExecutor
+from ansible.playbook.play_context import PlayContext
 from ansible.plugins import loader, strategy
 from ansible.plugins.action import ActionBase
 
+from kilonova.run import ahead
 from kilonova.run.instrument import Instrument
 
 # Ansible's own actions that ask no host and change nothing outside of the process.
 OF_ANSIBLE = ("assert", "debug", "fail", "include_role", "include_tasks", "set_fact", "validate_argument_spec")
-# The ways of an action to its host.
-_WAYS = ("_execute_module", "_low_level_execute_command", "_make_tmp_path")
-
-
 # What an executor is told (Worker._executor), in ansible-core 2.19 and 2.20.
 _TOLD = {"host", "task", "job_vars", "play_context", "loader", "shared_loader_obj", "final_q", "variable_manager"}
 
@@ -45,8 +45,15 @@ def install() -> bool:
     return fits
 
 
+def are_installed() -> bool:
+    """Whether this run has the workers of this module. Mitogen's actions reach hosts in ways of their own."""
+    return strategy.WorkerProcess is Worker and "ansible_mitogen" not in sys.modules
+
+
 class _NeedsHost(BaseException):
     """A task asks its host. Not an Exception, which the executor would take for the task's failure."""
+
+    question: ahead.Question | None = None
 
 
 def _needs_host(*_arguments: Any, **_options: Any) -> Any:
@@ -54,17 +61,36 @@ def _needs_host(*_arguments: Any, **_options: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _without_hosts() -> Iterator[None]:
-    """Within it, an action that asks its host raises _NeedsHost."""
-    ways = [(ActionBase, name) for name in _WAYS] + [(Instrument, "ask")]
-    before = [getattr(owner, name) for owner, name in ways]
-    for owner, name in ways:
-        setattr(owner, name, _needs_host)
+def _without_hosts(host: str, may_know: Callable[[str], bool], answer: Callable[[ahead.Question], Any]) -> Iterator[None]:
+    """Within it, an action that asks its host raises _NeedsHost, unless there is an `answer` (`may_know`: to a module's)."""
+
+    def execute(self: ActionBase, module_name: str | None = None, module_args: Any = None, **_options: Any) -> dict[str, Any]:
+        asks = _NeedsHost()
+        asks.question = ahead.Question(module_name or self._task.action, self._task.args if module_args is None else module_args)
+        said = answer(asks.question) if self._task.delegate_to in (None, host) else None
+        if said is None:
+            raise asks
+        return said
+
+    def ask(self: Instrument, arguments: dict[str, Any]) -> dict[str, Any]:
+        # Its arguments are only made if they are of use.
+        return asked(self, arguments) if may_know(self._task.action) else _needs_host()
+
+    asked = Instrument.ask
+    ways = {
+        (ActionBase, "_execute_module"): execute,
+        (ActionBase, "_low_level_execute_command"): _needs_host,
+        (ActionBase, "_make_tmp_path"): _needs_host,
+        (Instrument, "ask"): ask,
+    }
+    before = {way: getattr(*way) for way in ways}
+    for way, instead in ways.items():
+        setattr(*way, instead)
     try:
         yield
     finally:
-        for (owner, name), method in zip(ways, before, strict=True):
-            setattr(owner, name, method)
+        for way, method in before.items():
+            setattr(*way, method)
 
 
 @functools.cache
@@ -76,6 +102,31 @@ def may_need_no_host(action: str) -> bool:
     return isinstance(found, type) and issubclass(found, Instrument) and found.must_ask is not Instrument.must_ask
 
 
+def would_ask(host: Any, play: Any, task: Any, variables: dict[str, Any], plugin: ActionBase) -> ahead.Question | None:
+    """Return what a task of a later play would run on a host; None where it would run nothing, or not on this host.
+
+    `plugin` is the action that wants to know it.
+    """
+    parent, task = task._parent, task.copy(exclude_parent=True)
+    task._parent = parent
+    executor = TaskExecutor(
+        host=host,
+        task=task,
+        job_vars=variables,
+        play_context=PlayContext(play),
+        loader=plugin._loader,
+        shared_loader_obj=plugin._shared_loader_obj,
+        final_q=None,  # only loops and callbacks of actions use it
+        variable_manager=play.get_variable_manager(),
+    )
+    try:
+        with _without_hosts(host.name, lambda _module: True, lambda _question: None), worker._task.TaskContext(task):
+            executor.run()
+    except _NeedsHost as asks:
+        return asks.question if task.delegate_to in (None, host.name) else None
+    return None
+
+
 class Worker(worker.WorkerProcess):
     """A worker that is only started for a task that needs its host."""
 
@@ -83,15 +134,17 @@ class Worker(worker.WorkerProcess):
         """Run the task here, or start the process."""
         task = self._task
         # What waits would let the other hosts wait; results of a loop are sent one by one, before it is known that none of them
-        # needs its host. Mitogen's actions reach hosts in ways of their own.
+        # needs its host.
         waits = task.retries or task.until or task.loop is not None or task.async_val or task.timeout
-        if waits or "ansible_mitogen" in sys.modules or not may_need_no_host(task.action):
+        may_know = functools.partial(ahead.knows, variables=self._task_vars)
+        if waits or not are_installed() or not (may_know(task.action) or may_need_no_host(task.action)):
             return super().start()
         # The executor changes the task, the variables and the context, which in a process of its own are copies.
         parent, task = task._parent, task.copy(exclude_parent=True)
         task._parent = parent
+        answer = functools.partial(ahead.answer, variables=self._task_vars)
         try:
-            with _without_hosts(), worker._task.TaskContext(task):
+            with _without_hosts(self._host.name, may_know, answer), worker._task.TaskContext(task):
                 result = self._executor(task).run()
             # Nothing is sent before it is pickled.
             return self._final_q.send_task_result(

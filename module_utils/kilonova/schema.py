@@ -178,6 +178,11 @@ def end(module, cursor, names, wanted):
         unmark(name)
 
 
+def unsettled(names, wanted):
+    """The databases for which a run has something to do that is no change: to remove a mark, to say that scripts are missing."""
+    return [name for name in names if not wanted or os.path.exists(os.path.join(MARKS, name))]
+
+
 def actions(found):
     """What is, or would be, brought up to date, in words."""
     return [f"populate {name} (at {', '.join(sorted(revisions)) or 'no revision'})" for name, revisions in found.items()]
