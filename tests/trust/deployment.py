@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
 LOOK = (Path(__file__).parent / "look.py").read_bytes()
@@ -151,6 +153,13 @@ def read(record: Path) -> list[dict]:
         except ValueError:
             break
     return found
+
+
+def without_certificates(state: Any) -> Any:
+    """A state as far as it is the same in two sandboxes, of which each has certificates and keys of its own."""
+    if isinstance(state, dict):
+        return {key: without_certificates(value) for key, value in state.items()}
+    return re.sub("(?<= [0-9a-f]{16}) with [0-9a-f]{16}$", "", state) if isinstance(state, str) else state
 
 
 def differences(before: dict, after: dict, path: str = "") -> list[str]:

@@ -29,6 +29,8 @@ OWN = re.compile(
     r"|mysql/debian\.cnf|libvirt/(qemu/networks|secrets|nwfilter)|hostid|rabbitmq/.*cookie"
     r"|systemd/system/.*\.wants/.*@|ca-certificates\.conf|ssl/certs|xml/catalog\.old)"
 )
+# Certificates and keys, within other text.
+PEM = re.compile(rb"(-----BEGIN [A-Z ]+-----)[^-]*")
 # `ps` has more; these are the services that the roles configure, by their units' names.
 OURS = re.compile(r"^(keystone|glance|placement|nova|neutron|mariadb|rabbitmq|memcached|openvswitch|ovs|ovn|openstack|libvirt)")
 DATABASES = ("keystone", "glance", "placement", "nova_api", "nova", "nova_cell0", "neutron")
@@ -112,7 +114,10 @@ def owner(of):
 
 
 def content(path, of, network):
-    """Digest of a file, in which the sandbox's own addresses count as equal; the target of a link."""
+    """Digest of a file, in which the sandbox's own addresses count as equal; the target of a link.
+
+    Certificates and keys have a digest of their own, because other sandboxes have others (`deployment.without_certificates`).
+    """
     if stat.S_ISLNK(of.st_mode):
         return os.readlink(path)
     if not stat.S_ISREG(of.st_mode):
@@ -125,6 +130,12 @@ def content(path, of, network):
     if path.endswith("services.json"):
         # Digests of what contains addresses.
         data = json.dumps({unit: sorted(reads) for unit, reads in json.loads(data).items()}, sort_keys=True).encode()
+    rest = PEM.sub(rb"\1", data)
+    return digest(data) if rest == data else f"{digest(rest)} with {digest(data)}"
+
+
+def digest(data):
+    """Enough of it."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 

@@ -222,6 +222,9 @@ class Catalogue:
             if row["from"] <= release.nova <= row.get("to", release.nova):
                 known = {n: Option(row["section"], n, spec) for n, spec in row["options"].items()}
                 self.sections.setdefault(row["section"], {}).update(known)
+        for row in by_hand()["backports"]:
+            if row["section"] in self.sections and row["from"] <= release.nova <= row["to"]:
+                self.sections[row["section"]].update({n: Option(row["section"], n, spec) for n, spec in row["options"].items()})
         for section, known in self.sections.items():
             if section.endswith("*"):
                 self._patterns[section[:-1]] = section
