@@ -147,8 +147,9 @@ def shown(cloud, server: str, pair: certificates.Pair, authority: str):
 
 
 def refusals(cloud, host: str, logs: str) -> list[str]:
-    """Lines of a service's logs by which it refused a certificate."""
-    return cloud.sh(host, f"cat /var/log/{logs}/*.log | grep -E {shlex.quote(REFUSAL)}", check=False).splitlines() if logs else []
+    """Lines of a service's logs by which it refused a certificate. Nova does not always pass on what libvirt says."""
+    logged = f"cat /var/log/{logs}/*.log" + ("; journalctl --unit libvirtd --output cat" if logs == "nova" else "")
+    return cloud.sh(host, f"({logged}) | grep -E {shlex.quote(REFUSAL)}", check=False).splitlines() if logs else []
 
 
 def counted(cloud, clients: dict) -> dict[str, int]:
