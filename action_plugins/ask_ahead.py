@@ -13,7 +13,7 @@ class ActionModule(Instrument):
     """See the module of the same name (library/ask_ahead.py), and kilonova/run/ahead.py."""
 
     def run(self, tmp=None, task_vars=None):
-        """Return the answers as a fact; no answer is a failure."""
+        """Return the answers as a fact. What has no answer is asked later, by its own task."""
         self.variables = task_vars
         result = {"changed": False}
         # Where nothing was installed yet, nobody answers.
@@ -25,8 +25,7 @@ class ActionModule(Instrument):
         said = self._execute_module(module_args={"questions": questions}, task_vars=task_vars)
         if said.get("unreachable"):
             return said
-        useful = {digest: one for digest, one in (said.get("answers") or {}).items() if ahead.is_settled(one)}
-        return {**result, "ansible_facts": {ahead.FACT: useful}}
+        return ahead.noted(result, said.get("answers") or {})
 
     def questions(self):
         """What the coming tasks would ask, in the form of the module."""
@@ -34,9 +33,7 @@ class ActionModule(Instrument):
         host = ahead.Run.play.get_variable_manager()._inventory.get_host(self.variables["inventory_hostname"])
         for play, task in ahead.coming_tasks(host):
             variables = play.get_variable_manager().get_vars(play=play, host=host, task=task)
-            facts = variables.get("ansible_facts") or {}
-            variables["ansible_facts"] = {**facts, answers.RUN: {**answers.done(variables), **supposed}}
-            question = workers.would_ask(host, play, task, variables, self)
+            question = workers.would_ask(host, play, task, answers.supposing(variables, supposed), self)
             if question is None:
                 continue
             source = Path(self._shared_loader_obj.module_loader.find_plugin(question.module)).read_text(encoding="utf-8")

@@ -92,6 +92,11 @@ def answer(question: Question, variables: Mapping[str, Any]) -> dict[str, Any] |
     return None if found is None else copy.deepcopy(dict(found))
 
 
+def noted(result: dict[str, Any], said: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the result of the task that has asked, with the fact of the answers that are of use."""
+    return {**result, "ansible_facts": {FACT: {digest: one for digest, one in said.items() if is_settled(one)}}}
+
+
 def is_settled(said: Mapping[str, Any]) -> bool:
     """Whether a module's result may stand for a later one: it found all as it should be, and was sure of it."""
     return not any(said.get(key) for key in ("changed", "failed", "warnings", "deprecations", "unsettled"))
