@@ -665,12 +665,15 @@ def check_names(inventory: inventories.Inventory, hosts: Iterable[str], foreign:
 
 @functools.cache
 def _owners() -> dict[str, frozenset[str]]:
-    """Return variable -> the roles that have it; not of those that the data of the role openstack reads, which all hosts have."""
+    """Return variable -> the roles that have it.
+
+    Not those that the data of the role openstack reads, which all hosts have; nor overrides, of which `check_written` says more.
+    """
     texts = [path.read_text(encoding="utf-8") for path in sorted((config_files.ROLES / "openstack").glob("*/**/*.yml"))]
     shared = set(re.findall(r"\w+", " ".join(texts)))
     found: dict[str, set[str]] = {}
     for role, options in specs().items():
-        for name in options.keys() - shared:
+        for name in options.keys() - shared - overrides.files_of().keys():
             found.setdefault(name, set()).add(role)
     return {name: frozenset(roles) for name, roles in found.items()}
 
