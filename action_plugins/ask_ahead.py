@@ -25,6 +25,8 @@ class ActionModule(Instrument):
         said = self._execute_module(module_args={"questions": questions}, task_vars=task_vars)
         if said.get("unreachable"):
             return said
+        if said.get("failed"):
+            result["msg"] = f"nothing was asked ahead: {said.get('msg')}"
         return ahead.noted(result, said.get("answers") or {})
 
     def questions(self):

@@ -47,8 +47,4 @@ class ActionModule(Instrument):
 
     def learned(self, arguments, answer):
         """Which units still have to be asked, and which would have been started."""
-        started = {*arguments.get("started", ()), *answer.get("started", ())}
-        return {
-            **({"pending": answer["pending"]} if answer.get("pending") else {}),
-            **({"started": sorted(started)} if started else {}),
-        }
+        return {key: answer[key] for key in ("pending", "started") if answer.get(key)}

@@ -1,6 +1,6 @@
-"""Spare Ansible what it does again and again: compiling templates (kilonova/run/templates.py), making workers (workers.py).
+"""Spare Ansible what it does again and again, and let mitogen send all that modules import (kilonova/run/imports.py).
 
-And asking a host one thing after the other (ahead.py). And let mitogen send all that modules import (imports.py).
+That is: compiling templates (templates.py), making workers (workers.py), and connecting to a host for each question (ahead.py).
 """
 
 from __future__ import annotations

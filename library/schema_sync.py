@@ -13,6 +13,7 @@ description:
   - When a sync that began with an empty database was killed, its half-made tables are removed before the next attempt of the
     same release; not so when there is something in it that no sync makes, as in a backup that was restored meanwhile.
   - Two syncs of a database wait for each other, also from two hosts (C(GET_LOCK) of MariaDB).
+  - Check mode returns, as C(unsettled), the databases for which a run does something that is no change (schema.unsettled()).
 options:
   databases: {type: list, elements: str, required: true, description: Databases whose revisions are compared.}
   migrations: {type: path, required: true, description: Directory of the alembic scripts, searched with its subdirectories.}

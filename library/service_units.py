@@ -100,6 +100,10 @@ pending:
     of each. The last play checks them. Has those of the option C(pending), too.
   returned: when this call adds some
   type: list
+started:
+  description: Units that this run would have started. Has those of the option C(started), too.
+  returned: in check mode
+  type: list
 restored: {description: Files that were put back., returned: when a unit did not survive them, type: list}
 journal: {description: The last lines of the unit's journal., returned: when a unit does not run, type: list}
 """
@@ -152,7 +156,8 @@ def main():
     state, shown = observe(module)
     plan = Plan(module, state, shown)
     if module.check_mode:
-        result.leave(module, plan.actions(), started=plan.names["start"])
+        started = {*module.params["started"], *plan.names["start"]}
+        result.leave(module, plan.actions(), started=sorted(started))
     with result.doing(module, plan.begun):
         enable_and_disable(module, plan)
         for wave in plan.waves():

@@ -669,8 +669,7 @@ def _owners() -> dict[str, frozenset[str]]:
 
     Not those that the data of the role openstack reads, which all hosts have; nor overrides, of which `check_written` says more.
     """
-    texts = [path.read_text(encoding="utf-8") for path in sorted((config_files.ROLES / "openstack").glob("*/**/*.yml"))]
-    shared = set(re.findall(r"\w+", " ".join(texts)))
+    shared = set().union(*(_words(inventories.variables_of("openstack", kind)) for kind in ("defaults", "vars")))
     found: dict[str, set[str]] = {}
     for role, options in specs().items():
         for name in options.keys() - shared - overrides.files_of().keys():

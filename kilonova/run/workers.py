@@ -102,13 +102,19 @@ def may_need_no_host(action: str) -> bool:
     return isinstance(found, type) and issubclass(found, Instrument) and found.must_ask is not Instrument.must_ask
 
 
+def _copied(task: Any) -> Any:
+    """A task that its executor may change, which in a process of its own is a copy."""
+    parent, task = task._parent, task.copy(exclude_parent=True)
+    task._parent = parent
+    return task
+
+
 def would_ask(host: Any, play: Any, task: Any, variables: dict[str, Any], plugin: ActionBase) -> ahead.Question | None:
     """Return what a task of a later play would run on a host; None where it would run nothing, or not on this host.
 
     `plugin` is the action that wants to know it.
     """
-    parent, task = task._parent, task.copy(exclude_parent=True)
-    task._parent = parent
+    task = _copied(task)
     executor = TaskExecutor(
         host=host,
         task=task,
@@ -139,9 +145,7 @@ class Worker(worker.WorkerProcess):
         may_know = functools.partial(ahead.knows, variables=self._task_vars)
         if waits or not are_installed() or not (may_know(task.action) or may_need_no_host(task.action)):
             return super().start()
-        # The executor changes the task, the variables and the context, which in a process of its own are copies.
-        parent, task = task._parent, task.copy(exclude_parent=True)
-        task._parent = parent
+        task = _copied(task)
         answer = functools.partial(ahead.answer, variables=self._task_vars)
         try:
             with _without_hosts(self._host.name, may_know, answer), worker._task.TaskContext(task):
@@ -156,7 +160,7 @@ class Worker(worker.WorkerProcess):
             return super().start()
 
     def _executor(self, task: Any) -> TaskExecutor:
-        """The executor of the task."""
+        """The executor of the task. It changes the variables and the context as well."""
         return TaskExecutor(
             host=self._host,
             task=task,

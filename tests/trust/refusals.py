@@ -146,9 +146,9 @@ def shown(cloud, server: str, pair: certificates.Pair, authority: str):
         cloud.sh(host, reads)
 
 
-def refusals(cloud, host: str, logs: str) -> list[str]:
-    """Lines of a service's logs by which it refused a certificate. Nova does not always pass on what libvirt says."""
-    logged = f"cat /var/log/{logs}/*.log" + ("; journalctl --unit libvirtd --output cat" if logs == "nova" else "")
+def refusals(cloud, host: str, logs: str, unit: str = "") -> list[str]:
+    """Lines of a service's logs by which it refused a certificate, and of the journal of a unit that it asked."""
+    logged = f"cat /var/log/{logs}/*.log" + (f"; journalctl --unit {unit} --output cat" if unit else "")
     return cloud.sh(host, f"({logged}) | grep -E {shlex.quote(REFUSAL)}", check=False).splitlines() if logs else []
 
 

@@ -1,14 +1,20 @@
 """How a module is run without its host, and what stands in for systemd."""
 
 import importlib.util
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from kilonova.config.config_files import ROLES
 
-LIBRARY = ROLES.parent / "library"
+TREE = ROLES.parent
+LIBRARY = TREE / "library"
 
 
 def load(name):
@@ -17,6 +23,39 @@ def load(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def ansible_playbook(directory, plays, hosts, arguments=(), callbacks=True):
+    """Run plays on hosts that are this machine; returns the process, and what it printed.
+
+    Plugins are ours and those of the directory. Without our `callbacks`, Ansible works as it does by itself.
+    """
+    common = {"gather_facts": False, "connection": "local"}
+    text = yaml.safe_dump([{**common, **play} for play in plays], sort_keys=False)
+    (directory / "play.yml").write_text(text)
+    argv = [
+        Path(sys.executable).with_name("ansible-playbook"),
+        "-i",
+        "".join(f"{host}," for host in hosts),
+        "play.yml",
+        *arguments,
+    ]
+    variables = {
+        "ANSIBLE_CONFIG": str(TREE / "ansible.cfg"),
+        "PYTHONPATH": str(TREE),
+        "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+        **({} if callbacks else {"ANSIBLE_CALLBACK_PLUGINS": str(directory / "none")}),
+    }
+    process = subprocess.Popen(
+        argv,
+        env={**os.environ, **variables},
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return process, process.communicate(timeout=120)[0]
 
 
 class Exit(Exception):

@@ -136,7 +136,7 @@ def test_a_plan_says_of_a_unit_of_several_tasks_what_they_then_do(run, systemd, 
         actions, started = [], []
         for call in calls:
             result = run(systemd.code, check_mode=True, units=[call], started=started)
-            started += result["started"]
+            started = result["started"]
             actions.append(result["actions"])
         return actions
 

@@ -1,18 +1,12 @@
 """Tasks that need no host run in Ansible's own process, and nothing else is another than with workers."""
 
-import os
 import re
-import subprocess
-import sys
 import textwrap
-from pathlib import Path
 
 import yaml
+from harness import ansible_playbook
 
-from kilonova.config.config_files import ROLES
 from kilonova.run import workers
-
-TREE = ROLES.parent
 
 # An instrument that notes which process decides, and its module, which notes that it has run.
 ACTION = """
@@ -42,26 +36,8 @@ def play(directory, tasks, answered_here=True, hosts=("one",)):
     for folder, text in (("action_plugins", ACTION), ("library", MODULE)):
         (directory / folder).mkdir(exist_ok=True)
         (directory / folder / "noting.py").write_text(text)
-    data = [{"hosts": "all", "gather_facts": False, "connection": "local", "vars": {"list": [1, 2]}, "tasks": tasks}]
-    (directory / "play.yml").write_text(yaml.safe_dump(data, sort_keys=False))
-    inventory = "".join(f"{host}," for host in hosts)
-    argv = [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, directory / "play.yml"]
-    variables = {
-        "ANSIBLE_CONFIG": str(TREE / "ansible.cfg"),
-        "PYTHONPATH": str(TREE),
-        "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
-        **({} if answered_here else {"ANSIBLE_CALLBACK_PLUGINS": str(directory / "none")}),
-    }
-    process = subprocess.Popen(
-        argv,
-        env={**os.environ, **variables},
-        cwd=directory,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    return process, process.communicate(timeout=120)[0]
+    plays = [{"hosts": "all", "vars": {"list": [1, 2]}, "tasks": tasks}]
+    return ansible_playbook(directory, plays, hosts, callbacks=answered_here)
 
 
 def test_a_task_that_needs_no_host_runs_in_ansibles_own_process(tmp_path):

@@ -218,13 +218,11 @@ class Catalogue:
                     # two spellings of one option, `region-name` and `region_name`: the same in a file
                     if option.dest not in known or name == option.dest:
                         known[option.dest] = option
-        for row in by_hand()["sections"] if file in _NOVAS else ():
+        backports = [row for row in by_hand()["backports"] if row["section"] in self.sections]
+        for row in [*(by_hand()["sections"] if file in _NOVAS else ()), *backports]:
             if row["from"] <= release.nova <= row.get("to", release.nova):
                 known = {n: Option(row["section"], n, spec) for n, spec in row["options"].items()}
                 self.sections.setdefault(row["section"], {}).update(known)
-        for row in by_hand()["backports"]:
-            if row["section"] in self.sections and row["from"] <= release.nova <= row["to"]:
-                self.sections[row["section"]].update({n: Option(row["section"], n, spec) for n, spec in row["options"].items()})
         for section, known in self.sections.items():
             if section.endswith("*"):
                 self._patterns[section[:-1]] = section
