@@ -53,9 +53,8 @@ class ActionModule(ActionBase):
                 result["changed"] = bool(done.new or done.changed or done.removed)
                 text = tree.report(done, Path(str(out)))
             else:
-                for _file in checked:
-                    pass
-                text = [f"{checked.count} files are checked; the services accept what is in them."]
+                count = sum(1 for _file in checked)
+                text = [f"{count} files are checked; the services accept what is in them."]
         except ValueError as error:
             return {**result, "failed": True, "msg": hide(f"{error}{_remedy(str(error), task_vars)}")}
         except OSError as error:

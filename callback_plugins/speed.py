@@ -1,10 +1,12 @@
 """Spare Ansible what it does again and again, and let mitogen send all that modules import (kilonova/run/imports.py).
 
-That is: compiling templates (templates.py), making workers (workers.py), and connecting to a host for each question (ahead.py).
+That is: compiling templates (templates.py), making workers (workers.py), connecting to a host for each question (ahead.py), and
+looking for garbage.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -36,6 +38,8 @@ class CallbackModule(CallbackBase):
     def __init__(self):
         """Set up this process, from which workers are forked."""
         super().__init__()
+        # Nearly all that Ansible makes stays. Looking for what does not takes a tenth of the time, as often as Python does it.
+        gc.set_threshold(20_000, 20, 20)
         templates.install()
         workers.install()
         imports.install()

@@ -1,11 +1,14 @@
 """Measure what `make config` costs for many hosts: `make bench-config`, or `python -m tools.bench_config 1000 5000`.
 
+`--without-tls` measures clouds without certificates.
+
 Inventories are made up: one controller, the others computes whose nova.conf has 100 options. What is measured is the whole run of
 the playbook, from the start of ansible-playbook to its end, with validation: every file of every host, not nova.conf alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import os
@@ -42,8 +45,8 @@ def options_of(text: str) -> int:
     return sum(" = " in line and not line.startswith("#") for line in text.splitlines())
 
 
-def write_inventory(directory: Path, hosts: int, more: int) -> None:
-    """An inventory of `hosts` hosts, with their certificates."""
+def write_inventory(directory: Path, hosts: int, more: int, tls: bool = True) -> None:
+    """An inventory of `hosts` hosts, with their certificates where the cloud has TLS."""
     computes = {
         f"compute{number:05}": {"openstack_management_address": f"10.1.{number // 250}.{number % 250 + 1}"}
         for number in range(hosts - 1)
@@ -57,11 +60,12 @@ def write_inventory(directory: Path, hosts: int, more: int) -> None:
     variables = {
         **{name: f"{word}-long-enough" for name, word in generate.placeholders().items()},
         "openstack_release": RELEASE,
+        "openstack_tls": tls,
         "nova_compute_overrides": {"nova.conf": fillers(more)},
     }
     (directory / "group_vars" / "all" / "main.yml").write_text(yaml.safe_dump(variables), encoding="utf-8")
     with contextlib.redirect_stdout(io.StringIO()):
-        if secrets.main([str(directory)]):
+        if tls and secrets.main([str(directory)]):
             raise SystemExit(f"the certificates of {directory} cannot be made")
 
 
@@ -95,18 +99,22 @@ def validation(text: str, times: int = 50) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure each size, fresh and unchanged, and print a table."""
-    sizes = [int(word) for word in (sys.argv[1:] if arguments is None else arguments)] or [1000, 5000]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", nargs="*", type=int, default=[1000, 5000], help="numbers of hosts")
+    parser.add_argument("--without-tls", action="store_true", help="no certificates")
+    wanted = parser.parse_args(arguments)
+    tls = not wanted.without_tls
     os.chdir(TREE)
     print(f"{'hosts':>6} {'files':>6} {'':<10} {'wall s':>7} {'CPU s':>7} {'CPU ms/host':>12} {'peak MB':>8}")
     more, text = 0, ""
-    for hosts in sizes:
+    for hosts in wanted.sizes:
         with tempfile.TemporaryDirectory(prefix="kilonova-bench-") as temporary:
             directory = Path(temporary)
             if not more:
-                write_inventory(directory / "probe", 2, 0)
+                write_inventory(directory / "probe", 2, 0, tls)
                 run(directory / "probe", directory / "probe-out")
                 more = OPTIONS - options_of((directory / "probe-out/compute00000/etc/nova/nova.conf").read_text(encoding="utf-8"))
-            write_inventory(directory / "inventory", hosts, more)
+            write_inventory(directory / "inventory", hosts, more, tls)
             out = directory / "out"
             for state in ("fresh", "unchanged"):
                 wall, cpu, peak = run(directory / "inventory", out)

@@ -14,7 +14,7 @@ from typing import Any
 from kilonova.config import catalogue, conf, config_files, declared, generate, inventories, listening, overrides, plain
 from kilonova.config.catalogue import grammar
 from kilonova.config.catalogue.check import Unresolved, Values
-from kilonova.config.once import once
+from kilonova.config.once import once, once_for_objects
 from kilonova.problems import some
 from kilonova.run import preflight
 
@@ -41,17 +41,23 @@ def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[
     Without `text`, what would be written is checked before it is. `accepted` in it names options, as ``[section] option``, whose
     warnings we know and cannot avoid.
     """
-    found = [Complaint(host, what, level) for level, what in _check_types(entry)]
+    return [Complaint(host, what, level) for level, what in _wrong(entry, text)]
+
+
+@once_for_objects
+def _wrong(entry: Mapping[str, Any], text: str | None) -> list[tuple[str, str]]:
+    """(level, what) of what is wrong with a file on any host."""
+    found = _check_types(entry)
     wanted = entry.get("catalogue")
     if not wanted:
-        return [*found, *(Complaint(host, f"{entry['path']} {what}") for what in _check_plain(entry))]
+        return [*found, *(("error", f"{entry['path']} {what}") for what in _check_plain(entry))]
     source: Any = _plain(entry) if text is None else text
     for finding in _findings(entry["path"], source, wanted):
         name = f"[{finding.section}]" + (f" {finding.option}" if finding.option else "")
         if finding.level == "warning" and name in wanted.get("accepted", ()):
             continue
         value = f" = {finding.value}" if finding.value else ""
-        found.append(Complaint(host, f"{entry['path']} {name}{value}: {finding.message}", finding.level))
+        found = [*found, (finding.level, f"{entry['path']} {name}{value}: {finding.message}")]
     return found
 
 
@@ -411,7 +417,6 @@ class Checked:
     def __init__(self, generated: Iterable[generate.File], hide: bool = False) -> None:
         self._generated, self._hide = generated, hide
         self.complaints: list[Complaint] = []
-        self.count = 0
 
     def __iter__(self) -> Iterator[generate.File]:
         host: inventories.Host | None = None
@@ -420,7 +425,6 @@ class Checked:
             if file.owner is not host:
                 self._together(host, entries)
                 host, entries = file.owner, []
-            self.count += 1
             entries.append(file.entry)
             # a text in which secrets are hidden is not what a service would read
             self.complaints += check(file.host, file.entry, None if self._hide else file.text)

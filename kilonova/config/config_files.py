@@ -21,6 +21,7 @@ share it. All data is of built-in types: what comes from Ansible's templar passe
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -35,12 +36,14 @@ import yaml
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from kilonova.config import addresses, conf, releases
+from kilonova.config.once import once_for_objects
 from kilonova.onhost.digests import plain
 from kilonova.onhost.masking import mask as mask
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 # Prints any file that is declared by layers.
 USUAL_TEMPLATE = "oslo.conf.j2"
+SECTION_TEMPLATE = "oslo_section.j2"
 # Print the options of [DEFAULT] alone, in files that know no sections.
 WITHOUT_SECTIONS = ("settings.j2", "arguments.j2")
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -52,19 +55,7 @@ def combine_layers(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None])
     Returns section -> option -> (value, name of the layer that set it), in the order in which they were first named.
     A value of None means that the option is left out of the file; a list means a repeated option.
     """
-    merged: dict[str, dict[str, tuple[Any, str]]] = {}
-    for layer, sections in layers.items():
-        if sections is None:
-            continue
-        _must_be_mapping(layer, "the file", sections, "DEFAULT: {debug: true}")
-        for section, options in sections.items():
-            _must_be_name(layer, "a section", section, _NOT_IN_SECTIONS)
-            _must_be_mapping(layer, f"section [{section}]", options, f"{section}: {{debug: true}}")
-            target = merged.setdefault(section, {})
-            for option, value in options.items():
-                _must_be_name(layer, f"an option of [{section}]", option, _NOT_IN_OPTIONS)
-                target[option] = (value, layer)
-    return merged
+    return {section: _merged(section, given) for section, given in _given(layers).items()}
 
 
 # Characters that would make another name or a new line in the file.
@@ -145,6 +136,7 @@ def _environment() -> jinja2.Environment:
     # A file asks them of each option: Jinja's own tests, and methods that a template calls, take longer.
     environment.tests["override"] = lambda layer: layer.startswith("override")
     environment.tests["repeated"] = lambda value: isinstance(value, (list, tuple))
+    environment.filters["oslo_section"] = _section_text
     environment.filters["oslo_value"] = conf.quote
     environment.filters["ini_value"] = _ini_value
     environment.filters["libvirt_setting"] = _libvirt_setting
@@ -160,6 +152,18 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["to_json"] = lambda data: json.dumps(data, indent=2, allow_nan=False)
     return environment
+
+
+@cache
+def _template(name: str) -> jinja2.Template:
+    template = _environment().get_template(name)
+    template.globals = dict(template.globals)  # not a view, of which Jinja makes a mapping for each file
+    return template
+
+
+@once_for_objects
+def _section_text(options: Mapping[str, Any], section: str) -> str:
+    return _template(SECTION_TEMPLATE).render(section=section, options=options)
 
 
 def _ini_value(value: Any) -> str:
@@ -234,19 +238,56 @@ def sections_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]
     """
     found: dict[str, dict[str, tuple[Any, str]]] = {}
     wrong = []
-    for section, options in layers_of(entry).items():
-        target = found.setdefault(section, {})
-        for option, (value, layer) in options.items():
-            try:
-                written = _written(entry, section, option, value)
-            except ValueError as error:
-                wrong.append(f"{layer}: option {option} of [{section}] {error}")
-            else:
-                if written is not None:
-                    target[option] = (written, layer)
+    file, release = str(entry["path"]).rpartition("/")[2], (entry.get("catalogue") or {}).get("release")
+    for section, given in _given(entry["layers"]).items():
+        found[section], complaints = _section(file, release, section, *itertools.chain.from_iterable(given))
+        wrong += complaints
     if wrong:
         raise ValueError(" | ".join(wrong))
     return found
+
+
+def _given(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None]) -> dict[str, list[tuple[str, Mapping[str, Any]]]]:
+    """Section -> (layer, options) of each layer that has it."""
+    found: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for layer, sections in layers.items():
+        if sections is None:
+            continue
+        _must_be_mapping(layer, "the file", sections, "DEFAULT: {debug: true}")
+        for section, options in sections.items():
+            _must_be_name(layer, "a section", section, _NOT_IN_SECTIONS)
+            _must_be_mapping(layer, f"section [{section}]", options, f"{section}: {{debug: true}}")
+            found.setdefault(section, []).append((layer, options))
+    return found
+
+
+@once_for_objects
+def _section(file: str, release: str | None, section: str, *given: Any) -> tuple[dict[str, tuple[Any, str]], list[str]]:
+    """Return the options of a section as they are written, and what cannot be; `given` are a layer, its options, and so on.
+
+    Most sections of a file have the same mappings on all hosts (inventories.Inventory.combined).
+    """
+    written: dict[str, tuple[Any, str]] = {}
+    wrong = []
+    for option, (value, layer) in _merged(section, zip(given[::2], given[1::2], strict=True)).items():
+        try:
+            text = _written(file, release, section, option, value)
+        except ValueError as error:
+            wrong.append(f"{layer}: option {option} of [{section}] {error}")
+        else:
+            if text is not None:
+                written[option] = (text, layer)
+    return written, wrong
+
+
+def _merged(section: str, given: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, tuple[Any, str]]:
+    """Option -> (value, layer that set it) of a section."""
+    merged = {}
+    for layer, options in given:
+        for option, value in options.items():
+            _must_be_name(layer, f"an option of [{section}]", option, _NOT_IN_OPTIONS)
+            merged[option] = (value, layer)
+    return merged
 
 
 def layers_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]]]:
@@ -257,22 +298,23 @@ def layers_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]]]
 def catalogue_of(entry: Mapping[str, Any]) -> Any:
     """Return the catalogue of the options that a file may have, None where there is none."""
     wanted = entry.get("catalogue")
-    if not wanted:
-        return None
+    return _catalogue(str(entry["path"]).rpartition("/")[2], wanted["release"]) if wanted else None
+
+
+def _catalogue(file: str, release: str) -> Any:
     # A fifth of a second, which most files of a deployment never need.
     from kilonova.config.catalogue.options import catalogue, covers
 
-    file = str(entry["path"]).rpartition("/")[2]
-    return catalogue(wanted["release"], file) if covers(releases.find(wanted["release"]), file) else None
+    return catalogue(release, file) if covers(releases.find(release), file) else None
 
 
-def _written(entry: Mapping[str, Any], section: str, name: str, value: Any) -> Any:
+def _written(file: str, release: str | None, section: str, name: str, value: Any) -> Any:
     """Return the text in the file for an option's value; ValueError, without the value, for what cannot."""
     if value is None or isinstance(value, (str, int, float)):
         return value
     if not isinstance(value, (Mapping, list, tuple)):
         raise ValueError(f"is {conf.kind(value)} to YAML, and not a text; put it in quotes")
-    known = catalogue_of(entry)
+    known = _catalogue(file, release) if release else None
     found = known.resolve(section, name) if known is not None else None
     if found:
         from kilonova.config.catalogue import grammar
@@ -289,7 +331,7 @@ def _written(entry: Mapping[str, Any], section: str, name: str, value: Any) -> A
 def render(entry: Mapping[str, Any]) -> str:
     """Return the text of one declared file. Errors name the file: ValueError for data that cannot be written."""
     try:
-        template = _environment().get_template(entry.get("template") or USUAL_TEMPLATE)
+        template = _template(entry.get("template") or USUAL_TEMPLATE)
         if entry.get("layers") is not None:
             sections = sections_of(entry)
             if entry.get("template") in WITHOUT_SECTIONS and (unknown := sections.keys() - {"DEFAULT"}):

@@ -9,6 +9,7 @@ What only a host can say (the role openstack's `openstack_host`, whether KVM wor
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -36,7 +37,12 @@ class File:
     @property
     def mode(self) -> int:
         """Its mode on the host."""
-        return int(str(self.entry.get("mode", "0644")), 8)
+        return _mode(str(self.entry.get("mode", "0644")))
+
+
+@functools.cache
+def _mode(octal: str) -> int:
+    return int(octal, 8)
 
 
 def files(inventory: inventories.Inventory, hosts: Iterable[str] | None = None, hide: bool = False) -> Iterator[File]:

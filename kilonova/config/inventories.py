@@ -14,7 +14,9 @@ import ast
 import contextlib
 import functools
 import importlib.util
+import operator
 import re
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import GeneratorType
@@ -29,8 +31,14 @@ from jinja2.runtime import Context, missing
 from kilonova.config import config_files, overrides, releases
 
 TREE = config_files.ROLES.parent
-# One result per combination of what it depends on; something that is another on every host is not worth remembering.
-REMEMBERED = 4
+# One result per combination of what it depends on, the latest: hosts of a group often come one after the other.
+REMEMBERED = 8
+# Where so many hosts in turn had another result, the rest will too.
+MISSED = 20
+# A mapping is made with so many combinations of results, as those of several groups.
+COMBINED = 4
+# Of so many mappings and lists is known that nothing in them is undefined: more than those that many hosts have alike.
+MOST_WHOLE = 5000
 _SIMPLE = re.compile(r"\{\{\s*(?!(?:none|true|false)\b)([A-Za-z_]\w*)\s*\}\}", re.ASCII | re.IGNORECASE)
 _FACTS = re.compile(r"'(openstack_host|ansible_\w+)' is undefined|has no attribute ")
 CONTAINS_ITSELF = "contains itself: a YAML anchor (&x) is used (*x) inside its own value"
@@ -469,6 +477,18 @@ def _marked(value: Any) -> Any:
     return value
 
 
+class Remembered(deque):
+    """The latest results of a variable or template.
+
+    Each is a host's variables, the names of those that the result was made from, and the result.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(maxlen=REMEMBERED)
+        self.missed = 0
+        """For how many hosts in turn none of them was the result."""
+
+
 class Inventory:
     """The variables of all hosts, as Ansible has them before any template is resolved.
 
@@ -494,9 +514,11 @@ class Inventory:
         self._trusted = trusted
         self._plain: dict[int, tuple[Any, Any]] = {}
         self._copying: set[int] = set()
-        self._static: dict[int, tuple[Any, bool]] = {}
-        self.remembered: dict[str, list[tuple[dict[str, Any], frozenset[str], Any]]] = {}
-        """Variable or template -> what it gave: a host's variables, names of those that the result was made from, the result."""
+        self._templates: dict[int, tuple[Any, list[Any], list[tuple[list[Any], Any]]]] = {}
+        self.remembered: defaultdict[str, Remembered] = defaultdict(Remembered)
+        """Variable or template -> what it gave."""
+        self.whole: dict[int, Any] = {}
+        """Mappings and lists in which nothing is undefined, by id; with them, so that their ids stay their own."""
         self._of_hosts: dict[str, dict[str, Any]] = {}
         self._group_names: dict[tuple[str, ...], list[str]] = {}
         self._reads_plainly: dict[int, tuple[Any, bool]] = {}
@@ -601,14 +623,31 @@ class Inventory:
         """Whether there is no template in `value`."""
         if isinstance(value, str):
             return type(value) is str and not _is_template(value)
-        if not isinstance(value, (dict, list)):
-            return True
-        known = self._static.get(id(value))
+        return not isinstance(value, (dict, list)) or not self.templates_in(value)[0]
+
+    def templates_in(self, value: dict[Any, Any] | list[Any]) -> tuple[list[Any], list[tuple[list[Any], Any]]]:
+        """Keys of a mapping, or places in a list, where there are templates; and what was made with their results (combined)."""
+        known = self._templates.get(id(value))
         if known is None:
-            inner = value.values() if isinstance(value, dict) else value
-            known = value, all([self.static(item) for item in inner])
-            self._static[id(value)] = known
-        return known[1]
+            inner = value.items() if isinstance(value, dict) else enumerate(value)
+            known = self._templates[id(value)] = value, [key for key, item in inner if not self.static(item)], []
+        return known[1:]
+
+    def combined(self, value: Any, results: list[Any]) -> Any:
+        """Return the mapping or list with the results of its templates: the same object for the same results.
+
+        What is asked of it is then answered once for all hosts, as far as they have the same.
+        """
+        keys, known = self.templates_in(value)
+        for before, made in known:
+            if all(map(operator.is_, before, results)):
+                return made
+        made = value.copy()
+        for key, result in zip(keys, results, strict=True):
+            made[key] = result
+        if len(known) < COMBINED:
+            known.append((results, made))
+        return made
 
     def reads_plainly(self, value: Any) -> bool:
         """Whether plain Jinja reads every template in the plain `value` as Ansible does."""
@@ -700,8 +739,8 @@ class Host:
         ours = name in ("groups", "hostvars") or not (name in self.layers[0] or self._is_of_inventory(name))
         plain = raw if ours or raw is missing else self.inventory.plain(raw, name)
         if self.inventory.static(plain):
-            value, made_of = plain, frozenset((name,))
-            self._used.add(name)
+            value, made_of = plain, self._itself(name)
+            self._used |= made_of
         else:
             self._busy.append(name)
             try:
@@ -711,6 +750,13 @@ class Host:
         self._values[name], self._made_of[name] = value, made_of
         return value
 
+    def once(self, key: str, make: Callable[..., Any], *given: Any) -> Any:
+        """Return what `make` makes of what is `given` and of the host's variables, once for all hosts that have these alike.
+
+        `key` says what is made. Who asks must not change the result.
+        """
+        return self._once(key, make, *given)[0]
+
     def _once(self, key: str, make: Callable[..., Any], *given: Any) -> tuple[Any, frozenset[str]]:
         """Return what `make` makes of what is `given` and of the host's variables, and the names of these.
 
@@ -718,18 +764,21 @@ class Host:
         of a variable, or a template.
         """
         # Not for hosts as others see them, on which the roles' variables are missing.
-        remembered = self.inventory.remembered.setdefault(key, []) if self.layers[1] else []
-        for variables, made_of, value in remembered:
-            if made_of.isdisjoint(self._different(variables)):
-                self._used |= made_of
-                return value, made_of
+        remembered = self.inventory.remembered[key] if self.layers[1] else Remembered()
+        if remembered.missed < MISSED:
+            for variables, made_of, value in remembered:
+                if made_of.isdisjoint(self._different(variables)):
+                    remembered.missed = 0
+                    self._used |= made_of
+                    return value, made_of
         outer, self._used = self._used, set()
         try:
             value = make(*given)
         finally:
             made_of, self._used = frozenset(self._used), outer
             self._used |= made_of
-        if len(remembered) < REMEMBERED and not isinstance(value, _Undefined):
+        remembered.missed += 1
+        if remembered.missed <= MISSED and not isinstance(value, _Undefined):
             remembered.append((self.layers[2], made_of, value))
         return value, made_of
 
@@ -744,13 +793,17 @@ class Host:
 
     def _resolved(self, name: str, plain: Any, ours: bool) -> Any:
         """Resolve the templates in a variable: `ours`, in the roles' data, or the inventory's."""
-        self._used.add(name)
+        self._used |= self._itself(name)
         try:
             return self.resolve(plain) if ours or self.inventory.reads_plainly(plain) else self._by_ansible(name, plain)
         except jinja2.UndefinedError as error:
             return _Undefined(hint=f"{name}: {error}")
         except (ArithmeticError, LookupError, AttributeError, re.error) as error:  # whatever a template does: it divides by 0
             raise GenerateError(f"{type(error).__name__}: {error}") from error
+
+    def _itself(self, name: str) -> frozenset[str]:
+        """The variable, as what something is made from; nothing for one that no inventory can set, which all hosts have alike."""
+        return frozenset() if name in self.layers[0] or name in self.layers[1] else frozenset((name,))
 
     def _is_of_inventory(self, name: str) -> bool:
         return name not in self.layers[1] and name in self.layers[2]
@@ -784,11 +837,10 @@ class Host:
             if type(value) is Literal:
                 return str(value)
             return self.render(value) if _is_template(value) else value
-        if not isinstance(value, (dict, list)) or self.inventory.static(value):
+        if not isinstance(value, (dict, list)):
             return value
-        if isinstance(value, dict):
-            return {key: self._resolve_inner(item) for key, item in value.items()}
-        return [self._resolve_inner(item) for item in value]
+        keys = self.inventory.templates_in(value)[0]
+        return self.inventory.combined(value, [self._resolve_inner(value[key]) for key in keys]) if keys else value
 
     def _resolve_inner(self, value: Any) -> Any:
         """What is undefined in a part of a variable matters only to who uses that part."""
@@ -849,7 +901,7 @@ class Host:
     def _files_of(self, role: str, variable: str) -> tuple[list[Mapping[str, Any]], tuple[_Undefined, list[Any]] | None]:
         """Return those files of a role that say something, or what is undefined in them."""
         found = [self.with_overrides(role, entry) for entry in self.find(variable)]
-        undefined = _first_undefined(found)
+        undefined = _first_undefined(found, self.inventory.whole)
         return [] if undefined else [entry for entry in found if not config_files.says_nothing(entry)], undefined
 
     def with_overrides(self, role: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -872,24 +924,32 @@ def _explained(error: Exception, host: str, variable: str) -> GenerateError:
     return GenerateError(said if variable in said else f"{variable}: {said}", host)
 
 
-def _first_undefined(value: Any) -> tuple[_Undefined, list[Any]] | None:
-    """Return something undefined in `value` and the keys that lead to it, None when everything is defined."""
+def _first_undefined(value: Any, whole: dict[int, Any] | None = None) -> tuple[_Undefined, list[Any]] | None:
+    """Return something undefined in `value` and the keys that lead to it, None when everything is defined.
+
+    What `whole` has, by its id, is known to be defined, and more is added that may be asked of again (Inventory.whole).
+    """
     if isinstance(value, _Undefined):
         return value, []
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
-    for key, item in inner:
-        if type(item) is not str:
-            found = _first_undefined(item)
+    if not isinstance(value, (dict, list, tuple)):
+        return None
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if type(item) is not str and not (whole and id(item) in whole):
+            found = _first_undefined(item, whole)
             if found is not None:
                 # A file is known by its path, not by its number.
                 name = item["path"] if isinstance(item, dict) and "path" in item else key
                 return found[0], [name, *found[1]]
+    if whole is not None:
+        if len(whole) >= MOST_WHOLE:
+            whole.clear()
+        whole[id(value)] = value
     return None
 
 
-def first_undefined(value: Any) -> str:
-    """Return what is undefined in `value`, as Jinja says it; empty when everything is defined."""
-    found = _first_undefined(value)
+def first_undefined(value: Any, whole: dict[int, Any] | None = None) -> str:
+    """Return what is undefined in `value`, as Jinja says it; empty when everything is defined. `whole` as Inventory has it."""
+    found = _first_undefined(value, whole)
     return found[0]._undefined_message if found else ""
 
 
@@ -941,6 +1001,7 @@ def file_variables(role: str) -> list[str]:
     return [name for name in variables_of(role, "vars") if pattern.fullmatch(name)]
 
 
+@functools.cache
 def unit_variables(role: str) -> list[str]:
     """Names of the variables that list a role's units."""
     return [name for name in variables_of(role, "vars") if name == f"__{role}_units"]

@@ -186,12 +186,12 @@ def _wrong_keys(root: Any, file: str) -> Iterator[tuple[str, str, str]]:
 # ----------------------------------------------------------------------------------------------------- overrides replaced
 
 
-def _names() -> list[str]:
+def _names() -> frozenset[str]:
     """Variables whose mappings are written into a file: overrides, policies, and what is in files that are made whole."""
     from kilonova.run import variables
 
     names = [name for options in variables.specs().values() for name, spec in options.items() if spec.get("type") == "dict"]
-    return [name for name in names if name.endswith(("_overrides", "_policy", "_conf", "_vendordata"))]
+    return frozenset(name for name in names if name.endswith(("_overrides", "_policy", "_conf", "_vendordata")))
 
 
 def check_overrides(inventory: inventories.Inventory, hosts: Iterable[str] | None = None) -> list[Problem]:
@@ -201,12 +201,13 @@ def check_overrides(inventory: inventories.Inventory, hosts: Iterable[str] | Non
         return []
     names, found = _names(), {}
     for host in inventory.hosts() if hosts is None else hosts:
-        places = known.of(host)
-        for name in names:
-            setting = [(place, variables[name]) for place, variables in places if name in variables]
-            if len(setting) > 1:
-                for problem in _replaced(inventory.host(host), name, setting):
-                    found.setdefault(problem, []).append(host)
+        setting: dict[str, list[tuple[str, Any]]] = {}
+        for place, variables in known.of(host):
+            for name in names.intersection(variables):
+                setting.setdefault(name, []).append((place, variables[name]))
+        for name in sorted(name for name, places in setting.items() if len(places) > 1):
+            for problem in _replaced(inventory.host(host), name, setting[name]):
+                found.setdefault(problem, []).append(host)
     return [Problem(some(where), *problem) for problem, where in found.items()]
 
 

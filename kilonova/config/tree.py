@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import os
 import stat
@@ -39,21 +40,26 @@ def write(generated: Iterable[generate.File], out: Path, check_mode: bool = Fals
     """
     done = Written()
     _see_that_it_is_a_directory(out)
+    base = os.path.normpath(out)
     directories: dict[str, bool] = {}
     for file in generated:
-        name = f"{file.host}{file.path}"
-        if "/" in file.host or file.host in (".", "..") or ".." in file.path.split("/") or not file.path.startswith("/"):
+        below, path = _place(file.path)
+        if "/" in file.host or file.host in (".", "..") or not path:
             raise inventories.GenerateError(f"{file.path} is not a valid path for a file", file.host)
-        owner, group = (str(file.entry.get(key, "root")) for key in ("owner", "group"))
-        done.all.append({"host": file.host, "path": file.path, "owner": owner, "group": group, "mode": f"{file.mode:04o}"})
-        mode = file.mode if file.mode & stat.S_IROTH else file.mode & 0o700
-        path = os.path.normpath(f"{out}/{name}")  # text: of many thousands, objects for paths are a tenth of the work
-        if _make(os.path.dirname(path), directories, check_mode):
+        name, path, directory = f"{file.host}{file.path}", f"{base}/{file.host}{path}", f"{base}/{file.host}{below}"
+        owner, group, mode = str(file.entry.get("owner", "root")), str(file.entry.get("group", "root")), file.mode
+        done.all.append({"host": file.host, "path": file.path, "owner": owner, "group": group, "mode": f"{mode:04o}"})
+        if not mode & stat.S_IROTH:
+            mode &= 0o700
+        # A file that is there needs no look at its directory.
+        there = None if directories.get(directory) else _read(path)
+        if there is None and _make(directory, directories, check_mode):
             done.new.append(name)
             if not check_mode:
                 _write_new(path, file.text, mode)
             continue
-        there = _read(path)
+        if there is None:
+            _see_that_a_file_fits(path)
         if _differs(there, file.text, name, done):
             if not check_mode:
                 _write_one(path, file.text, mode)
@@ -70,6 +76,15 @@ def write(generated: Iterable[generate.File], out: Path, check_mode: bool = Fals
         os.makedirs(out, mode=0o755, exist_ok=True)
         _write_one(f"{out}/{MANIFEST}", _manifest(done.all), 0o644)
     return done
+
+
+@functools.cache
+def _place(path: str) -> tuple[str, str]:
+    """Return the directory and the path of a file below its host's directory; empty if it is not a path for one."""
+    if ".." in path.split("/") or not path.startswith("/"):
+        return "", ""
+    path = os.path.normpath(path)
+    return os.path.dirname(path).rstrip("/"), path
 
 
 def _manifest(rows: list[dict[str, str]]) -> str:
@@ -138,14 +153,14 @@ def _read(path: str) -> tuple[bytes, int] | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             there = os.fstat(descriptor)
-            content = os.read(descriptor, there.st_size)
-            while more := os.read(descriptor, 1 << 20):
+            # One more than there is, so that what is whole needs no second look.
+            content = os.read(descriptor, there.st_size + 1)
+            while len(content) > there.st_size and (more := os.read(descriptor, 1 << 20)):
                 content += more
             return content, stat.S_IMODE(there.st_mode)
         finally:
             os.close(descriptor)
     except OSError:
-        _see_that_a_file_fits(path)
         return None
 
 

@@ -8,6 +8,7 @@ MariaDB, Erlang and Open vSwitch by OpenSSL, QEMU and libvirt by GnuTLS. A certi
 from __future__ import annotations
 
 import datetime
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
@@ -132,9 +133,10 @@ def _key_pem(key: PrivateKeyTypes) -> str:
     return key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption()).decode()
 
 
-def _load(text: str) -> list[x509.Certificate]:
+@functools.lru_cache(maxsize=4)  # all hosts have the same authority
+def _load(text: str) -> tuple[x509.Certificate, ...]:
     """The certificates of a text in PEM, in its order. Raises ValueError where there is none."""
-    return x509.load_pem_x509_certificates(text.encode())
+    return tuple(x509.load_pem_x509_certificates(text.encode()))
 
 
 def _load_key(text: str) -> PrivateKeyTypes:
@@ -210,7 +212,7 @@ def check_authority(authority: str) -> list[Wrong]:
     return found
 
 
-def _read(part: str, text: str, found: list[Wrong]) -> list[x509.Certificate]:
+def _read(part: str, text: str, found: list[Wrong]) -> Sequence[x509.Certificate]:
     if _HAS_KEY.search(text):
         what = "contains a private key, and every user of the hosts can read it"
         found.append(Wrong(part, what, "remove the key, and leave the lines from BEGIN CERTIFICATE to END CERTIFICATE"))
@@ -239,25 +241,26 @@ def _read_key(text: str, found: list[Wrong]) -> PrivateKeyTypes | None:
 def _check_one(part: str, certificate: x509.Certificate, warn_days: int) -> list[Wrong]:
     """What is wrong with a certificate by itself."""
     found, time = [], now()
+
+    def add(what: str, remedy: str, level: str = "error") -> None:
+        found.append(Wrong(part, f"{what} ({_shown(certificate)})", remedy, level))
+
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    who = _shown(certificate)
     if ends <= time:
-        found.append(Wrong(part, f"expired on {ends:%Y-%m-%d} ({who})", "renew it"))
+        add(f"expired on {ends:%Y-%m-%d}", "renew it")
     elif begins > time:
-        what = f"is not valid before {begins:%Y-%m-%d %H:%M} UTC ({who})"
-        found.append(Wrong(part, what, "wait until then, or set the clock of this machine right"))
+        add(f"is not valid before {begins:%Y-%m-%d %H:%M} UTC", "wait until then, or set the clock of this machine right")
     elif ends <= time + datetime.timedelta(days=warn_days):
-        days = (ends - time).days
-        found.append(Wrong(part, f"expires on {ends:%Y-%m-%d}, in {days} days ({who})", "renew it", "warning"))
+        add(f"expires on {ends:%Y-%m-%d}, in {(ends - time).days} days", "renew it", "warning")
     public = certificate.public_key()
     bits = getattr(public, "key_size", EC_BITS)
     if isinstance(public, (rsa.RSAPublicKey, dsa.DSAPublicKey)) and bits < RSA_BITS:
-        found.append(Wrong(part, f"has a weak key of {bits} bits ({who})", f"make one of at least {RSA_BITS} bits"))
+        add(f"has a weak key of {bits} bits", f"make one of at least {RSA_BITS} bits")
     elif isinstance(public, ec.EllipticCurvePublicKey) and bits < EC_BITS:
-        found.append(Wrong(part, f"has a weak key of {bits} bits ({who})", f"make one of at least {EC_BITS} bits"))
+        add(f"has a weak key of {bits} bits", f"make one of at least {EC_BITS} bits")
     signed_with = certificate.signature_hash_algorithm
     if isinstance(signed_with, _WEAK_HASHES) and not _is_self_signed(certificate):
-        found.append(Wrong(part, f"is signed with {signed_with.name.upper()} ({who})", "have it signed with SHA-256"))
+        add(f"is signed with {signed_with.name.upper()}", "have it signed with SHA-256")
     return found
 
 

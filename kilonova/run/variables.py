@@ -262,7 +262,7 @@ def _found(host: inventories.Host, name: str) -> Any:
         value = host.find(name)
     except UNREADABLE:
         return None
-    return None if value is missing or inventories.first_undefined(value) else value
+    return None if value is missing or inventories.first_undefined(value, host.inventory.whole) else value
 
 
 def _text(host: inventories.Host, name: str) -> str | None:
@@ -776,17 +776,24 @@ FORMER = {
 def check_overrides(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Problem]:
     """Every file that is named in an override is one that the role writes, and what it has is in the form of that file."""
     found: dict[Wrong, list[str]] = {}
-    for host in hosts:
-        variables = inventory.host(host)
-        for name, files in overrides.files_of().items():
-            try:
-                value = variables.find(name)
-            except UNREADABLE:
-                continue  # check_values says it
-            if isinstance(value, Mapping):
-                for problem in _check_files(name, value, files):
-                    found.setdefault(problem, []).append(host)
+    for name in hosts:
+        host = inventory.host(name)
+        for problem in host.once("check_overrides", _wrong_overrides, host):
+            found.setdefault(problem, []).append(name)
     return [Problem(some(names), *problem) for problem, names in found.items()]
+
+
+def _wrong_overrides(host: inventories.Host) -> list[Wrong]:
+    """What is wrong with a host's overrides."""
+    found = []
+    for name, files in overrides.files_of().items():
+        try:
+            value = host.find(name)
+        except UNREADABLE:
+            continue  # check_values says it
+        if isinstance(value, Mapping):
+            found += _check_files(name, value, files)
+    return found
 
 
 def _check_files(name: str, value: Mapping[str, Any], files: list[str]) -> Iterator[Wrong]:

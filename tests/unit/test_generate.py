@@ -330,6 +330,22 @@ def test_what_is_remembered_of_one_host_is_right_for_another():
     assert "compute6.example.org" in together["compute6", "/etc/nova/nova.conf"]
 
 
+@pytest.mark.parametrize("racks", [3, 20])
+def test_what_was_another_on_many_hosts_in_turn_is_right_for_the_next(racks):
+    """Hosts of racks in turn, and then many of one: what is remembered, and no longer remembered, is right for each."""
+    computes = [f"compute{number}" for number in range(80)]
+    rack = {name: number % racks if number < 50 else 1 for number, name in enumerate(computes)}
+    hosts = {
+        name: {"nova_compute_host_overrides": {"nova.conf": {"DEFAULT": {"reserved_host_memory_mb": 600 + rack[name]}}}}
+        for name in computes
+    }
+    found = texts(inventory({"controllers": ["controller"], "computes": computes}, hosts=hosts), hosts=computes)
+    for number, name in enumerate(computes, start=12):
+        text = found[name, "/etc/nova/nova.conf"]
+        assert f"\nreserved_host_memory_mb = {600 + rack[name]}\n" in text
+        assert f"\nmy_ip = 10.0.0.{number}\n" in text
+
+
 def test_precedence_is_ansibles():
     """Role defaults, inventory, role variables, extra variables."""
     source = Inventory(

@@ -221,7 +221,7 @@ def test_every_template_that_is_named_exists_and_every_one_is_used_and_has_a_nam
     files = [*TREE.glob("roles/**/*.yml"), *TREE.glob("playbooks/*.yml"), TREE / "kilonova/config/listening.py"]
     named = set(re.findall(r"\b([\w.-]+\.j2)\b", "".join(path.read_text(encoding="utf-8") for path in files)))
     found = [path.name for path in [*TEMPLATES.glob("*.j2"), *ROLES.glob("*/templates/*.j2")]]
-    assert sorted(found) == sorted({*named, config_files.USUAL_TEMPLATE})
+    assert sorted(found) == sorted({*named, config_files.USUAL_TEMPLATE, config_files.SECTION_TEMPLATE})
 
 
 # -------------------------------------------------------------------------------------------------------------- tasks
