@@ -421,14 +421,15 @@ class Checked:
     def __iter__(self) -> Iterator[generate.File]:
         host: inventories.Host | None = None
         entries: list[Mapping[str, Any]] = []
-        for file in self._generated:
-            if file.owner is not host:
-                self._together(host, entries)
-                host, entries = file.owner, []
-            entries.append(file.entry)
-            # a text in which secrets are hidden is not what a service would read
-            self.complaints += check(file.host, file.entry, None if self._hide else file.text)
-            yield file
+        for files in generate.batches(self._generated, generate.FILES_AT_ONCE):
+            for file in files:
+                if file.owner is not host:
+                    self._together(host, entries)
+                    host, entries = file.owner, []
+                entries.append(file.entry)
+                # a text in which secrets are hidden is not what a service would read
+                self.complaints += check(file.host, file.entry, None if self._hide else file.text)
+            yield from files
         self._together(host, entries)
 
     def _together(self, host: inventories.Host | None, entries: list[Mapping[str, Any]]) -> None:

@@ -71,6 +71,8 @@ def _is_name(name: str, forbidden: str) -> bool:
 
 def _must_be_name(layer: str, what: str, name: Any, forbidden: str) -> None:
     """Raise ValueError when a key of a layer cannot be the name of a section or option."""
+    if type(name) is str and _is_name(name, forbidden):
+        return
     if not isinstance(name, str):
         shown = str(name).lower() if isinstance(name, bool) else name
         raise ValueError(f"{layer}: the name {shown} of {what} is not a text; write it in quotes")
@@ -92,7 +94,7 @@ def _must_be_name(layer: str, what: str, name: Any, forbidden: str) -> None:
 
 def _must_be_mapping(layer: str, what: str, data: Any, example: str) -> None:
     """Raise ValueError when it is not; its content may be a secret and is not shown."""
-    if not isinstance(data, Mapping):
+    if type(data) is not dict and not isinstance(data, Mapping):
         kind = "empty" if data is None else type(data).__name__
         raise ValueError(f"{layer}: {what} is {kind}, not a mapping; write e.g. {example}")
 

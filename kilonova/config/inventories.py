@@ -16,6 +16,7 @@ import functools
 import importlib.util
 import operator
 import re
+import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ COMBINED = 4
 MOST_WHOLE = 5000
 _SIMPLE = re.compile(r"\{\{\s*(?!(?:none|true|false)\b)([A-Za-z_]\w*)\s*\}\}", re.ASCII | re.IGNORECASE)
 _FACTS = re.compile(r"'(openstack_host|ansible_\w+)' is undefined|has no attribute ")
+_NOTHING: frozenset[str] = frozenset()
 CONTAINS_ITSELF = "contains itself: a YAML anchor (&x) is used (*x) inside its own value"
 VAULTED = ("EncryptedString", "AnsibleVaultEncryptedUnicode")
 
@@ -733,18 +735,27 @@ class Host:
         if name == "vars":
             self._used.add("inventory_hostname")  # nobody knows what it depends on
             return _HostVarsOf(self)
-        raw = self.raw(name)
         if name in self._busy:
             raise GenerateError(f"the variable {name} refers to itself ({' -> '.join([*self._busy, name])})")
-        ours = name in ("groups", "hostvars") or not (name in self.layers[0] or self._is_of_inventory(name))
-        plain = raw if ours or raw is missing else self.inventory.plain(raw, name)
+        extra, role_vars, variables, defaults = self.layers
+        # What no inventory can set, all hosts have alike: nothing depends on it.
+        itself = _NOTHING if name in extra or name in role_vars else frozenset((name,))
+        ours = False
+        if name in extra:
+            plain = extra[name]
+        elif name not in role_vars and name in variables:
+            ours = name in ("groups", "hostvars")
+            plain = variables[name] if ours else self.inventory.plain(variables[name], name)
+        else:
+            ours = True
+            plain = role_vars[name] if name in role_vars else defaults.get(name, missing)
         if self.inventory.static(plain):
-            value, made_of = plain, self._itself(name)
-            self._used |= made_of
+            value, made_of = plain, itself
+            self._used |= itself
         else:
             self._busy.append(name)
             try:
-                value, made_of = self._once(name, self._resolved, name, plain, ours)
+                value, made_of = self._once(name, self._resolved, name, plain, ours, itself)
             finally:
                 self._busy.pop()
         self._values[name], self._made_of[name] = value, made_of
@@ -767,7 +778,7 @@ class Host:
         remembered = self.inventory.remembered[key] if self.layers[1] else Remembered()
         if remembered.missed < MISSED:
             for variables, made_of, value in remembered:
-                if made_of.isdisjoint(self._different(variables)):
+                if made_of.isdisjoint(self._differences.get(id(variables)) or self._different(variables)):
                     remembered.missed = 0
                     self._used |= made_of
                     return value, made_of
@@ -791,22 +802,15 @@ class Host:
             self._differences[id(others)] = found
         return found
 
-    def _resolved(self, name: str, plain: Any, ours: bool) -> Any:
+    def _resolved(self, name: str, plain: Any, ours: bool, itself: frozenset[str]) -> Any:
         """Resolve the templates in a variable: `ours`, in the roles' data, or the inventory's."""
-        self._used |= self._itself(name)
+        self._used |= itself
         try:
             return self.resolve(plain) if ours or self.inventory.reads_plainly(plain) else self._by_ansible(name, plain)
         except jinja2.UndefinedError as error:
             return _Undefined(hint=f"{name}: {error}")
         except (ArithmeticError, LookupError, AttributeError, re.error) as error:  # whatever a template does: it divides by 0
             raise GenerateError(f"{type(error).__name__}: {error}") from error
-
-    def _itself(self, name: str) -> frozenset[str]:
-        """The variable, as what something is made from; nothing for one that no inventory can set, which all hosts have alike."""
-        return frozenset() if name in self.layers[0] or name in self.layers[1] else frozenset((name,))
-
-    def _is_of_inventory(self, name: str) -> bool:
-        return name not in self.layers[1] and name in self.layers[2]
 
     def _by_ansible(self, name: str, plain: Any) -> Any:
         """Let Ansible resolve a variable of the inventory, or an extra one."""
@@ -860,7 +864,9 @@ class Host:
 
     def _rendered(self, source: str) -> Any:
         scope = _Scope(self) if "{%" in source else self._scope
-        return _joined(list(_template(source).root_render_func(scope)))
+        value = _joined(list(_template(source).root_render_func(scope)))
+        # The same object for the same text, by which other results are the same (Inventory.combined).
+        return sys.intern(value) if type(value) is str else value
 
     def roles(self) -> list[str]:
         """Return the roles that the host gets, in order."""

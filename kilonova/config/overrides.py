@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from kilonova.config import config_files
+from kilonova.config.once import once_for_objects
 
 # For the files of all roles.
 OF_ALL = "openstack_overrides"
@@ -30,19 +31,24 @@ def with_overrides(role: str, entry: Mapping[str, Any], find: Callable[[str], An
     if entry.get("layers") is None:
         return entry
     role = str(entry.get("role") or role)
+    return _overridden(role, entry, *map(find, variables_of(role)))
+
+
+@once_for_objects
+def _overridden(role: str, entry: Mapping[str, Any], *given: Any) -> dict[str, Any]:
+    """The same; `given` are the values of the variables whose overrides it may have."""
     own = _name_of(entry)
     layers = dict(entry["layers"])
     for file in entry.get("overrides") or [own]:
-        for variable in variables_of(role):
-            files = find(variable)
+        for variable, files in zip(variables_of(role), given, strict=True):
             if not files:
                 continue
             if not isinstance(files, Mapping):
                 raise ValueError(f"{variable} is not a mapping; write e.g. {{{own}: {{DEFAULT: {{debug: true}}}}}}")
-            given = files.get(file)
+            said = files.get(file)
             # What is empty and not a mapping is refused where layers are merged, as any other shape is.
-            if given or not (given is None or isinstance(given, Mapping)):
-                layers[f"overrides of {variable}" + (f" ({file})" if "overrides" in entry and file == own else "")] = given
+            if said or not (said is None or isinstance(said, Mapping)):
+                layers[f"overrides of {variable}" + (f" ({file})" if "overrides" in entry and file == own else "")] = said
     return {**entry, "role": role, "layers": layers}
 
 
