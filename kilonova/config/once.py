@@ -8,6 +8,7 @@ from typing import Any
 
 # Of files that differ on every host, none is asked about again.
 MOST = 1000
+BUILT_IN = frozenset((dict, list, str, int, float, bool, type(None)))
 
 
 def once(answer: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,11 +31,16 @@ def once(answer: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def once_for_objects(answer: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for arguments that are the same objects; texts need only be equal. Nothing in them is looked at."""
+    """The same for arguments that are the same objects; texts need only be equal. Nothing in them is looked at.
+
+    Objects of Ansible's own types are not kept, because they hold all variables of a task.
+    """
     known: dict[tuple[Any, ...], tuple[Any, Any]] = {}
 
     @functools.wraps(answer)
     def remembering(*data: Any) -> Any:
+        if not BUILT_IN.issuperset(map(type, data)):
+            return answer(*data)
         key = tuple([one if one is None or isinstance(one, str) else id(one) for one in data])
         if key not in known:
             if len(known) >= MOST:
