@@ -47,7 +47,7 @@ def check(host: str, entry: Mapping[str, Any], text: str | None = None) -> list[
 @once_for_objects
 def _wrong(entry: Mapping[str, Any], text: str | None) -> list[tuple[str, str]]:
     """(level, what) of what is wrong with a file on any host."""
-    found = _check_types(entry)
+    found = list(_check_types(entry))
     wanted = entry.get("catalogue")
     if not wanted:
         return [*found, *(("error", f"{entry['path']} {what}") for what in _check_plain(entry))]
@@ -57,7 +57,7 @@ def _wrong(entry: Mapping[str, Any], text: str | None) -> list[tuple[str, str]]:
         if finding.level == "warning" and name in wanted.get("accepted", ()):
             continue
         value = f" = {finding.value}" if finding.value else ""
-        found = [*found, (finding.level, f"{entry['path']} {name}{value}: {finding.message}")]
+        found.append((finding.level, f"{entry['path']} {name}{value}: {finding.message}"))
     return found
 
 
@@ -411,6 +411,10 @@ def with_path(entry: Mapping[str, Any], error: Exception) -> str:
     return f"{entry['path']}{' ' if said.startswith('[') else ': '}{said}"
 
 
+# As generate.HOSTS_AT_ONCE, which have about as many.
+FILES_AT_ONCE = 1000
+
+
 class Checked:
     """Checks files one by one, and all files of a host together."""
 
@@ -421,7 +425,7 @@ class Checked:
     def __iter__(self) -> Iterator[generate.File]:
         host: inventories.Host | None = None
         entries: list[Mapping[str, Any]] = []
-        for files in generate.batches(self._generated, generate.FILES_AT_ONCE):
+        for files in generate.batches(self._generated, FILES_AT_ONCE):
             for file in files:
                 if file.owner is not host:
                     self._together(host, entries)

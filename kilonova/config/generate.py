@@ -9,7 +9,6 @@ What only a host can say (the role openstack's `openstack_host`, whether KVM wor
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,12 +37,7 @@ class File:
     @property
     def mode(self) -> int:
         """Its mode on the host."""
-        return _mode(str(self.entry.get("mode", "0644")))
-
-
-@functools.cache
-def _mode(octal: str) -> int:
-    return int(octal, 8)
+        return int(str(self.entry.get("mode", "0644")), 8)
 
 
 def files(inventory: inventories.Inventory, hosts: Iterable[str] | None = None, hide: bool = False) -> Iterator[File]:
@@ -67,7 +61,6 @@ def files(inventory: inventories.Inventory, hosts: Iterable[str] | None = None, 
 
 # One step for some hosts before the next one: a processor's cache keeps what a step needs, which makes all a sixth faster.
 HOSTS_AT_ONCE = 50
-FILES_AT_ONCE = 1000
 
 
 def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -42,7 +42,6 @@ COMBINED = 4
 MOST_WHOLE = 5000
 _SIMPLE = re.compile(r"\{\{\s*(?!(?:none|true|false)\b)([A-Za-z_]\w*)\s*\}\}", re.ASCII | re.IGNORECASE)
 _FACTS = re.compile(r"'(openstack_host|ansible_\w+)' is undefined|has no attribute ")
-_NOTHING: frozenset[str] = frozenset()
 CONTAINS_ITSELF = "contains itself: a YAML anchor (&x) is used (*x) inside its own value"
 VAULTED = ("EncryptedString", "AnsibleVaultEncryptedUnicode")
 
@@ -702,6 +701,10 @@ class _HostVarsOf(Mapping):
         return len(self.host.layers[2])
 
 
+# Numbers of the first of a host's layers.
+EXTRA, OF_ROLES, INVENTORY = range(3)
+
+
 class Host:
     """The variables of one host, resolved when they are asked for."""
 
@@ -716,12 +719,17 @@ class Host:
         self._differences: dict[int, set[str]] = {}
         self._scope = _Scope(self)
 
+    def _layer_of(self, name: str) -> int | None:
+        """The number of the layer whose value of the variable counts; None when there is none."""
+        for number, layer in enumerate(self.layers):
+            if name in layer:
+                return number
+        return None
+
     def raw(self, name: str) -> Any:
         """Return the variable's value before templates are resolved, `missing` when there is none."""
-        for layer in self.layers:
-            if name in layer:
-                return layer[name]
-        return missing
+        number = self._layer_of(name)
+        return missing if number is None else self.layers[number][name]
 
     def is_set(self, name: str) -> bool:
         """Whether the inventory, or an extra variable, sets it."""
@@ -737,18 +745,12 @@ class Host:
             return _HostVarsOf(self)
         if name in self._busy:
             raise GenerateError(f"the variable {name} refers to itself ({' -> '.join([*self._busy, name])})")
-        extra, role_vars, variables, defaults = self.layers
+        number = self._layer_of(name)
+        raw = missing if number is None else self.layers[number][name]
+        ours = number not in (EXTRA, INVENTORY) or name in ("groups", "hostvars")
+        plain = raw if ours else self.inventory.plain(raw, name)
         # What no inventory can set, all hosts have alike: nothing depends on it.
-        itself = _NOTHING if name in extra or name in role_vars else frozenset((name,))
-        ours = False
-        if name in extra:
-            plain = extra[name]
-        elif name not in role_vars and name in variables:
-            ours = name in ("groups", "hostvars")
-            plain = variables[name] if ours else self.inventory.plain(variables[name], name)
-        else:
-            ours = True
-            plain = role_vars[name] if name in role_vars else defaults.get(name, missing)
+        itself: frozenset[str] = frozenset() if number in (EXTRA, OF_ROLES) else frozenset((name,))
         if self.inventory.static(plain):
             value, made_of = plain, itself
             self._used |= itself
@@ -778,7 +780,7 @@ class Host:
         remembered = self.inventory.remembered[key] if self.layers[1] else Remembered()
         if remembered.missed < MISSED:
             for variables, made_of, value in remembered:
-                if made_of.isdisjoint(self._differences.get(id(variables)) or self._different(variables)):
+                if made_of.isdisjoint(self._different(variables)):
                     remembered.missed = 0
                     self._used |= made_of
                     return value, made_of

@@ -11,12 +11,22 @@ MOST = 1000
 BUILT_IN = frozenset((dict, list, str, int, float, bool, type(None)))
 
 
+_MEMORIES: list[dict[Any, Any]] = []
+
+
+def forget() -> None:
+    """Forget all answers, as when the process began."""
+    for known in _MEMORIES:
+        known.clear()
+
+
 def once(answer: Callable[..., Any]) -> Callable[..., Any]:
     """Let a function answer once for the same arguments: data of built-in types, all of which stands in their `repr`.
 
     Who asks must not change the answer. An error is no answer.
     """
     known: dict[str, Any] = {}
+    _MEMORIES.append(known)
 
     @functools.wraps(answer)
     def remembering(*data: Any) -> Any:
@@ -36,6 +46,7 @@ def once_for_objects(answer: Callable[..., Any]) -> Callable[..., Any]:
     Objects of Ansible's own types are not kept, because they hold all variables of a task.
     """
     known: dict[tuple[Any, ...], tuple[Any, Any]] = {}
+    _MEMORIES.append(known)
 
     @functools.wraps(answer)
     def remembering(*data: Any) -> Any:

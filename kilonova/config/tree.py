@@ -78,7 +78,7 @@ def write(generated: Iterable[generate.File], out: Path, check_mode: bool = Fals
     return done
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1000)
 def _place(path: str) -> tuple[str, str]:
     """Return the directory and the path of a file below its host's directory; empty if it is not a path for one."""
     if ".." in path.split("/") or not path.startswith("/"):
