@@ -14,7 +14,7 @@ from ansible.plugins.callback import CallbackBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova.run import ahead, imports, templates, workers
+from kilonova.run import ahead, imports, rendered, templates, workers
 
 DOCUMENTATION = """
 name: speed
@@ -41,6 +41,7 @@ class CallbackModule(CallbackBase):
         # Nearly all that Ansible makes stays. As often as Python looks for what does not, that was a tenth of `make config`.
         gc.set_threshold(20_000, 20, 20)
         templates.install()
+        rendered.install()
         workers.install()
         imports.install()
 

@@ -341,10 +341,11 @@ def reads_as_ansible(source: str) -> bool:
         tree = _environment().parse(source)
     except jinja2.TemplateSyntaxError:
         return True  # said when it is compiled
-    return all(map(_is_same, tree.find_all(nodes.Node)))
+    return all(map(is_same, tree.find_all(nodes.Node)))
 
 
-def _is_same(node: nodes.Node) -> bool:
+def is_same(node: nodes.Node) -> bool:
+    """Whether a part of a template, without those within it, gives the same here as in Ansible's templar."""
     if isinstance(node, nodes.Filter):
         return node.name.removeprefix("ansible.builtin.") in _SAME_FILTERS or node.name in _own_filters()
     if isinstance(node, nodes.Test):

@@ -28,7 +28,7 @@ from ansible.playbook.play_context import PlayContext
 from ansible.plugins import loader, strategy
 from ansible.plugins.action import ActionBase
 
-from kilonova.run import ahead
+from kilonova.run import ahead, rendered
 from kilonova.run.instrument import Instrument
 
 # Ansible's own actions that ask no host and change nothing outside of the process.
@@ -148,7 +148,11 @@ class Worker(worker.WorkerProcess):
         task = _copied(task)
         answer = functools.partial(ahead.answer, variables=self._task_vars)
         try:
-            with _without_hosts(self._host.name, may_know, answer), worker._task.TaskContext(task):
+            with (
+                rendered.unchanged(),
+                _without_hosts(self._host.name, may_know, answer),
+                worker._task.TaskContext(task),
+            ):
                 result = self._executor(task).run()
             # Nothing is sent before it is pickled.
             return self._final_q.send_task_result(
@@ -158,6 +162,11 @@ class Worker(worker.WorkerProcess):
             # A task's failure is a result. This is something else: a plugin that ends its process, a result that cannot be
             # pickled. The worker runs the task again, and Ansible says what it always says.
             return super().start()
+
+    def run(self) -> Any:
+        """Run the task in the process that was started, which nobody tells what other tasks say."""
+        with rendered.unchanged():
+            return super().run()
 
     def _executor(self, task: Any) -> TaskExecutor:
         """The executor of the task. It changes the variables and the context as well."""
