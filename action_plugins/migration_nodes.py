@@ -19,6 +19,8 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _requires_connection = False
+    # Nor changes anything anywhere (kilonova/run/workers.py).
+    ASKS_NO_HOST = True
 
     def run(self, tmp=None, task_vars=None):
         """Return the lists."""

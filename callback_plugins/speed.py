@@ -1,7 +1,7 @@
 """Spare Ansible what it does again and again, and let mitogen send all that modules import (kilonova/run/imports.py).
 
-That is: compiling templates (templates.py), making workers (workers.py), connecting to a host for each question (ahead.py), and
-looking for garbage.
+That is: compiling templates (templates.py), computing what they give (rendered.py), making workers (workers.py), connecting to a
+host for each question (ahead.py), tasks that have nothing to do (settled.py), and looking for garbage.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ansible.plugins.callback import CallbackBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova.run import ahead, imports, rendered, templates, workers
+from kilonova.run import ahead, imports, rendered, settled, templates, workers
 
 DOCUMENTATION = """
 name: speed
@@ -52,9 +52,14 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_play_start(self, play):
         """Keep how far it is done."""
         ahead.Run.play = play
+        if play._uuid in ahead.Run.left_out:
+            play.pre_tasks = play.roles = play.tasks = play.post_tasks = []
 
     def v2_runner_on_ok(self, result):
         """What hosts have answered ahead is of no use once anything was changed."""
+        if result._task.action == "ask_ahead" and ahead.Run.seen:
+            ahead.Run.left_out = settled.leave_out(ahead.Run.seen, result._result["quiet"])
+            ahead.Run.seen = None
         ahead.Run.changed = ahead.Run.changed or bool(result._result.get("changed"))
 
     def v2_runner_on_failed(self, result, ignore_errors=False):

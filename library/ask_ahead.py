@@ -17,6 +17,7 @@ from ansible.module_utils.kilonova import (
     command,
     database,
     files,
+    foreign,
     http,
     lock,
     manage,
@@ -24,6 +25,7 @@ from ansible.module_utils.kilonova import (
     rabbitmq,
     result,
     schema,
+    unit_state,
 )
 
 DOCUMENTATION = r"""
@@ -43,7 +45,7 @@ options:
   timeout: {type: int, default: 30, description: Seconds that all of them may take together.}
 """
 
-IMPORTED = (address, auth, command, database, files, http, lock, manage, masking, rabbitmq, result, schema)
+IMPORTED = (address, auth, command, database, files, foreign, http, lock, manage, masking, rabbitmq, result, schema, unit_state)
 # As Ansible writes it into a module's arguments.
 CHECK = "_ansible_check_mode"
 

@@ -1,8 +1,8 @@
 """What later tasks would ask a host is asked at once, when the run begins: in one connection, and on all of its processors.
 
 The controller alone can say whether databases, accounts, schemas and Keystone's objects are right. A task for each takes a
-second or more, most of it the start of a process there and of what it imports. So the task `ask_ahead` lets Ansible go through
-the tasks of the coming plays, as far as they would run a module of ASKED, and takes its arguments; the host runs all of these
+second or more, most of it the start of a process there and of what it imports. So the task `ask_ahead` goes through the tasks of
+the coming plays (settled.py), as far as they would run a module of ASKED, and takes its arguments; the host runs all of these
 modules, in check mode. A later task that runs such a module with the same arguments has its answer, as long as nothing was
 changed on any host. What is not as it should be, cannot be asked yet, or was said with a warning, is asked again in its own
 time.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "rabbitmq_account": {},
     "schema_sync": {},
     "service_database": {},
+    "service_units": {},
 }
 
 
@@ -44,6 +45,10 @@ class Run:
     play: Any = None
     # On any host, or in check mode would have been: what was answered before may no longer be true.
     changed = False
+    # What was seen of the coming tasks (settled.Seen), by the process that workers are forked from.
+    seen: Any = None
+    # Plays (their unique IDs) that have nothing to do.
+    left_out: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,12 @@ def answer(question: Question, variables: Mapping[str, Any]) -> dict[str, Any] |
 
 def noted(result: dict[str, Any], said: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the result of the task that has asked, with the fact of the answers that are of use."""
-    return {**result, "ansible_facts": {FACT: {digest: one for digest, one in said.items() if is_settled(one)}}}
+    return {**result, "ansible_facts": {FACT: settled(said)}}
+
+
+def settled(said: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return those answers that may stand for later ones."""
+    return {digest: one for digest, one in said.items() if is_settled(one)}
 
 
 def is_settled(said: Mapping[str, Any]) -> bool:
@@ -102,15 +112,7 @@ def is_settled(said: Mapping[str, Any]) -> bool:
     return not any(said.get(key) for key in ("changed", "failed", "warnings", "deprecations", "unsettled"))
 
 
-def coming_tasks(host: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield (play, task) of the tasks of ASKED that this run has still to do on a host."""
+def coming_plays() -> tuple[Any, ...]:
+    """Return the plays that this run has still to do."""
     known = [play._uuid for play in Run.plays]
-    for play in Run.plays[known.index(Run.play._uuid) + 1 :]:
-        manager = play.get_variable_manager()
-        if host not in manager._inventory.get_hosts(play.hosts):
-            continue
-        variables = manager.get_vars(play=play, host=host)
-        for block in play.compile():
-            for task in block.filter_tagged_tasks(variables).get_tasks():
-                if task.action in ASKED:
-                    yield play, task
+    return Run.plays[known.index(Run.play._uuid) + 1 :]

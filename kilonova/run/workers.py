@@ -33,6 +33,10 @@ from kilonova.run.instrument import Instrument
 
 # Ansible's own actions that ask no host and change nothing outside of the process.
 OF_ANSIBLE = ("assert", "debug", "fail", "include_role", "include_tasks", "set_fact", "validate_argument_spec")
+INCLUDES = ("include_role", "ansible.builtin.include_role", "include_tasks", "ansible.builtin.include_tasks")
+SET_FACT = ("set_fact", "ansible.builtin.set_fact")
+# How an instrument asks where nothing is put in its place: there may be two of these, one in the other.
+ASK = Instrument.ask
 # What an executor is told (Worker._executor), in ansible-core 2.19 and 2.20.
 _TOLD = {"host", "task", "job_vars", "play_context", "loader", "shared_loader_obj", "final_q", "variable_manager"}
 
@@ -74,9 +78,8 @@ def _without_hosts(host: str, may_know: Callable[[str], bool], answer: Callable[
 
     def ask(self: Instrument, arguments: dict[str, Any]) -> dict[str, Any]:
         # Its arguments are only made if they are of use.
-        return asked(self, arguments) if may_know(self._task.action) else _needs_host()
+        return ASK(self, arguments) if may_know(self._task.action) else _needs_host()
 
-    asked = Instrument.ask
     ways = {
         (ActionBase, "_execute_module"): execute,
         (ActionBase, "_low_level_execute_command"): _needs_host,
@@ -99,7 +102,9 @@ def may_need_no_host(action: str) -> bool:
     if action.removeprefix("ansible.builtin.") in OF_ANSIBLE:
         return True
     found = loader.action_loader.get(action, class_only=True)
-    return isinstance(found, type) and issubclass(found, Instrument) and found.must_ask is not Instrument.must_ask
+    if not isinstance(found, type):
+        return False
+    return getattr(found, "ASKS_NO_HOST", False) or (issubclass(found, Instrument) and found.must_ask is not Instrument.must_ask)
 
 
 def _copied(task: Any) -> Any:
@@ -109,28 +114,56 @@ def _copied(task: Any) -> Any:
     return task
 
 
-def would_ask(host: Any, play: Any, task: Any, variables: dict[str, Any], plugin: ActionBase) -> ahead.Question | None:
-    """Return what a task of a later play would run on a host; None where it would run nothing, or not on this host.
-
-    `plugin` is the action that wants to know it.
-    """
-    task = _copied(task)
-    executor = TaskExecutor(
+def _executor_of(kind: type, host: Any, play: Any, task: Any, variables: dict[str, Any], plugin: ActionBase) -> TaskExecutor:
+    """The executor of a task of a later play."""
+    return kind(
         host=host,
         task=task,
         job_vars=variables,
         play_context=PlayContext(play),
         loader=plugin._loader,
         shared_loader_obj=plugin._shared_loader_obj,
-        final_q=None,  # only loops and callbacks of actions use it
+        final_q=_Nobody(),
         variable_manager=play.get_variable_manager(),
     )
+
+
+class _Nobody:
+    """Who is told nothing of the results of a loop, and of callbacks of actions."""
+
+    def send_task_result(self, *_result: Any, **_more: Any) -> None:
+        """Nothing."""
+
+    def send_callback(self, *_callback: Any, **_more: Any) -> None:
+        """Nothing."""
+
+
+class _Known(TaskExecutor):
+    """Runs no action that is not known to change nothing before it asks a host."""
+
+    def _get_action_handler_with_module_context(self, templar: Any) -> Any:
+        if not (may_need_no_host(self._task.action) or self._task.action in ahead.ASKED):
+            _needs_host()
+        return super()._get_action_handler_with_module_context(templar)
+
+
+def result_without_host(
+    host: Any, play: Any, task: Any, variables: dict[str, Any], plugin: ActionBase
+) -> tuple[dict[str, Any] | None, Any, ahead.Question | None]:
+    """Return what a task of a later play says without its host; the task as it was run; what it would ask its host.
+
+    Without a result it needs the host; without a question, another host, or in a way that is not known. `plugin` is the action
+    that wants to know it.
+    """
+    task = _copied(task)
     try:
-        with _without_hosts(host.name, lambda _module: True, lambda _question: None), worker._task.TaskContext(task):
-            executor.run()
+        with (
+            _without_hosts(host.name, lambda module: module in ahead.ASKED, lambda _question: None),
+            worker._task.TaskContext(task),
+        ):
+            return _executor_of(_Known, host, play, task, variables, plugin).run(), task, None
     except _NeedsHost as asks:
-        return asks.question if task.delegate_to in (None, host.name) else None
-    return None
+        return None, task, asks.question if task.delegate_to in (None, host.name) else None
 
 
 class Worker(worker.WorkerProcess):
@@ -148,11 +181,7 @@ class Worker(worker.WorkerProcess):
         task = _copied(task)
         answer = functools.partial(ahead.answer, variables=self._task_vars)
         try:
-            with (
-                rendered.unchanged(),
-                _without_hosts(self._host.name, may_know, answer),
-                worker._task.TaskContext(task),
-            ):
+            with rendered.unchanged(), _without_hosts(self._host.name, may_know, answer), worker._task.TaskContext(task):
                 result = self._executor(task).run()
             # Nothing is sent before it is pickled.
             return self._final_q.send_task_result(

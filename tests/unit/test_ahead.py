@@ -99,9 +99,15 @@ def test_after_a_failure_nothing_is_believed(run):
 
 
 def test_other_arguments_are_another_question(run):
-    """Here a fact that is made only later."""
-    notes, _said = run([{"set_fact": {"late": "y"}}, ask("{{ late | default('x') }}")])
+    """Here a result that is known only later."""
+    told = {"command": "echo y", "changed_when": False, "register": "late"}
+    notes, _said = run([told, ask("{{ late.stdout | default('x') }}")])
     assert notes == ["x in check mode", "y"]
+
+
+def test_facts_of_later_tasks_are_known(run):
+    notes, _said = run([{"set_fact": {"late": "y"}}, ask("{{ late | default('x') }}")])
+    assert notes == ["y in check mode"]
 
 
 def test_what_is_not_run_is_not_asked(run):
