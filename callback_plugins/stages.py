@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, ins
 
 import kilonova
 from kilonova.onhost import history
-from kilonova.run import answers, changes
+from kilonova.run import answers, changes, stages
 
 DOCUMENTATION = """
 name: stages
@@ -30,11 +30,16 @@ description:
   - Prints what the module host_history has read.
   - Names every host that failed or was down, with its task, and the command that runs those again.
   - Writes the seconds of every task to the file that KILONOVA_TIMES names, for `make bench`.
+  - Writes where the time of an installation went to run.json in build/report, or in the directory that KILONOVA_REPORT names,
+    for `make report`.
   - Writes every change (host, task, what was done) to the file that KILONOVA_RECORD names, as one JSON object per line and at
     once, so that the record of a run that was killed is there too.
 requirements:
   - found beside the playbooks, or by ansible.cfg
 """
+
+# Playbooks whose time the report shows.
+INSTALLS = ("site.yml", "cloud.yml")
 
 
 class CallbackModule(CallbackBase):
@@ -118,16 +123,24 @@ class CallbackModule(CallbackBase):
         if not self._stages:
             return
         now = time.monotonic()
-        ends = [start for _name, start in self._stages[1:]] + [now]
+        spent = stages.spent(self._stages, self._tasks, now)
+        seconds = now - self._stages[0][1]
         if os.environ.get("KILONOVA_TIMES"):
-            task_ends = [start for _name, start in self._tasks[1:]] + [now]
-            times = [[name, round(end - start, 3)] for (name, start), end in zip(self._tasks, task_ends, strict=True)]
+            times = [[task["name"], task["seconds"]] for stage in spent for task in stage["tasks"]]
             Path(os.environ["KILONOVA_TIMES"]).write_text(json.dumps(times))
-        width = max(len(name) for name, _start in self._stages)
+        playbook = os.path.basename(self._playbook)
+        refused = bool(self._failures) and len(spent) == 1  # by the check of the inventory
+        if playbook in INSTALLS and not refused:
+            about = {"playbook": playbook, "id": changes.RUN, "version": kilonova.__version__}
+            begun = round(time.time() - seconds, 3)
+            counts = {"changes": len(self._changes), "failed": len(self._failures)}
+            check = bool(context.CLIARGS.get("check"))
+            stages.write({**about, "check": check, "started": begun, "seconds": round(seconds, 2), **counts, "stages": spent})
+        width = max(len(stage["name"]) for stage in spent)
         self._display.display("\nSTAGES", color="bright blue")
-        for (name, start), end in zip(self._stages, ends, strict=True):
-            self._display.display(f"{name:<{width}} {end - start:7.1f} s")
-        self._display.display(f"{'total':<{width}} {ends[-1] - self._stages[0][1]:7.1f} s")
+        for stage in spent:
+            self._display.display(f"{stage['name']:<{width}} {stage['seconds']:7.1f} s")
+        self._display.display(f"{'total':<{width}} {seconds:7.1f} s")
         if self._histories:
             self._display.display("\nHISTORY (UTC)", color="bright blue")
             for line in changes.history(self._histories):

@@ -1,4 +1,4 @@
-"""The report: one self-contained page, from the files that verify, trace, tempest and the guide's check wrote.
+"""The report: one self-contained page, from the files that verify, trace, tempest, the guide's check and the last run wrote.
 
 python -m kilonova.proof.report --template roles/report/templates/index.html.j2 build/report
 """
@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 
 SCHEMA = 1
-PARTS = ("verify", "trace", "tempest", "guide")
+PARTS = ("verify", "trace", "tempest", "guide", "run")
 
 
 def collect(directory: Path, now: datetime | None = None) -> dict[str, Any]:
@@ -93,6 +93,11 @@ def duration(seconds: float) -> str:
 def day(seconds: float) -> str:
     """A moment (seconds since 1970) as its day in UTC."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+
+
+def minute(seconds: float) -> str:
+    """A moment (seconds since 1970) as people write it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%-d %B %Y, %H:%M UTC")
 
 
 def moment(value: Any) -> float | None:
@@ -231,6 +236,55 @@ def offset(seconds: float) -> str:
     return f"{seconds:+.2f} s" if abs(seconds) < 100 else f"{seconds:+.0f} s"
 
 
+# -- where a run's time went -----------------------------------------------------------------------------------------
+
+# Of the picture: room for names and seconds, width of the bars, height of a line, room for the axis.
+NAMES, BARS, ROW, AXIS = 300, 700, 24, 26
+# Apart from each other, the axis has its lines (s).
+STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+# A task that is at least so wide is a bar of its own; of the others, those of the list are told.
+TOLD = 5
+
+
+def timeline(run: dict[str, Any]) -> dict[str, Any] | None:
+    """Lay out a run: a line for each stage, a bar for each of its tasks; plain numbers for the template's SVG."""
+    stages = run.get("stages") or []
+    if not stages:
+        return None
+    total = max(run["seconds"], 0.01)
+    step = next((step for step in STEPS if total / step <= 12), STEPS[-1])
+    return {
+        "rows": [
+            {
+                **stage,
+                "y": AXIS + ROW * number,
+                **_bar(stage, total),
+                "bars": [{**task, **_bar(task, total)} for task in stage["tasks"]],
+                "longest": sorted(stage["tasks"], key=lambda task: -task["seconds"])[:TOLD],
+            }
+            for number, stage in enumerate(stages)
+        ],
+        "ticks": [
+            {"x": round(NAMES + BARS * step * number / total, 1), "text": duration_of_tick(step * number)}
+            for number in range(int(total / step) + 1)
+        ],
+        "names": NAMES,
+        "width": NAMES + BARS + 80,
+        "height": AXIS + ROW * len(stages) + 6,
+        "row": ROW,
+        "axis": AXIS,
+    }
+
+
+def _bar(span: dict[str, Any], total: float) -> dict[str, float]:
+    return {"x": round(NAMES + BARS * span["started"] / total, 1), "long": round(BARS * span["seconds"] / total, 1)}
+
+
+def duration_of_tick(seconds: float) -> str:
+    """Seconds at a line of the axis: 0, 0.5, 20 s, 5 min."""
+    return f"{seconds / 60:g} min" if seconds >= 120 else f"{seconds:g} s" if seconds else "0"
+
+
 # -- the page --------------------------------------------------------------------------------------------------------
 
 
@@ -243,13 +297,15 @@ def render(report: dict[str, Any], template: Path, directory: Path) -> str:
     picture = None
     if report["console"]:
         picture = "data:image/png;base64," + base64.b64encode((directory / report["console"]["file"]).read_bytes()).decode()
-    started = (report["verify"] or {}).get("started")
+    started, ran = ((report[part] or {}).get("started") for part in ("verify", "run"))
     return environment.get_template(template.name).render(
         report=report,
         verdict=verdict(report),
         picture=picture,
-        started=datetime.fromtimestamp(started, UTC).strftime("%-d %B %Y, %H:%M UTC") if started else "",
+        started=minute(started) if started else "",
+        ran=minute(ran) if ran else "",
         launch=launch(report["trace"]) if report["trace"] else None,
+        timeline=timeline(report["run"]) if report["run"] else None,
     )
 
 

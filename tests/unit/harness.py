@@ -25,21 +25,15 @@ def load(name):
     return module
 
 
-def ansible_playbook(directory, plays, hosts, arguments=(), callbacks=True):
+def ansible_playbook(directory, plays, hosts, arguments=(), callbacks=True, name="play.yml"):
     """Run plays on hosts that are this machine; returns the process, and what it printed.
 
     Plugins are ours and those of the directory. Without our `callbacks`, Ansible works as it does by itself.
     """
     common = {"gather_facts": False, "connection": "local"}
     text = yaml.safe_dump([{**common, **play} for play in plays], sort_keys=False)
-    (directory / "play.yml").write_text(text)
-    argv = [
-        Path(sys.executable).with_name("ansible-playbook"),
-        "-i",
-        "".join(f"{host}," for host in hosts),
-        "play.yml",
-        *arguments,
-    ]
+    (directory / name).write_text(text)
+    argv = [Path(sys.executable).with_name("ansible-playbook"), "-i", "".join(f"{host}," for host in hosts), name, *arguments]
     variables = {
         "ANSIBLE_CONFIG": str(TREE / "ansible.cfg"),
         "PYTHONPATH": str(TREE),
