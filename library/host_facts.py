@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import address, digests, files, foreign, migration, rights, unit_state
+from ansible.module_utils.kilonova import address, digests, files, foreign, kvm, migration, rights, unit_state
 from ansible.module_utils.kilonova.command import output
 from ansible.module_utils.kilonova.foreign import read
 from ansible.module_utils.kilonova.http import answer
@@ -50,6 +50,7 @@ host:
     distribution: {type: dict, description: 'id, codename and title.'}
     machine: {type: str, description: Its architecture (uname -m).}
     kernel: {type: str, description: Release of the running kernel.}
+    kvm: {type: dict, description: 'What M(kvm_probe) found out, while it holds: works and reason.'}
     datapath: {type: str, description: C(system) where the kernel has Open vSwitch, else C(netdev).}
     addresses: {type: dict, description: IP address to interface.}
     interfaces: {type: dict, description: Interface to the bridge or bond that it is a part of.}
@@ -303,6 +304,7 @@ def main():
             "backends": foreign.backends(module.params["roles"], {*state, *known}, hostname),
             "compute_nodes": foreign.compute_nodes() if "nova_controller" in module.params["roles"] else None,
             "install_interrupted": bool(half) or interrupted,
+            "kvm": kvm.kept(),
             "datapath": "system" if openvswitch_in_kernel() else "netdev",
         },
     )

@@ -1,12 +1,11 @@
 #!/usr/bin/python
 """Whether KVM runs guests on this host, found out by running one."""
 
-import json
 import os
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import command, files
+from ansible.module_utils.kilonova import command, kvm
 
 DOCUMENTATION = r"""
 module: kvm_probe
@@ -21,7 +20,6 @@ options:
   timeout: {type: int, default: 10, description: Seconds that the guest may take.}
 """
 
-KEPT = "/run/kilonova-kvm-probe.json"
 # 16-bit code: mov ecx, 0x2000000; loop: dec ecx; jnz loop; mov dx, 0xf4; mov al, 0x10; out dx, al; hlt; jmp hlt.
 BOOT_SECTOR = bytes.fromhex("66b900000002664975fcbaf400b010eef4ebfd").ljust(510, b"\0") + b"\x55\xaa"
 # movz x0, #0x200, lsl #16; loop: subs x0, x0, #1; b.ne loop; movz w0, #8; movk w0, #0x8400, lsl #16; hvc #0 (SYSTEM_OFF); b .
@@ -56,19 +54,6 @@ GUESTS = {
 }
 
 
-def situation(binary):
-    """What an answer is good for: this boot's kernel, with KVM's modules and device as they are, and this emulator."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
-            boot = stream.read().strip()
-    except OSError:
-        boot = ""
-    modules = sorted(name for name in ("kvm", "kvm_intel", "kvm_amd") if os.path.isdir("/sys/module/" + name))
-    device = os.stat("/dev/kvm").st_rdev if os.path.exists("/dev/kvm") else 0
-    state = os.stat(binary)
-    return [boot, os.uname().release, modules, device, binary, state.st_size, int(state.st_mtime)]
-
-
 def probe(binary, timeout, guest):
     """Return (works, reason)."""
     if not os.path.exists("/dev/kvm"):
@@ -98,17 +83,13 @@ def main():
             works = os.path.exists("/dev/kvm")
             module.exit_json(changed=False, works=works, reason="QEMU is not installed yet" if works else "there is no /dev/kvm")
         module.fail_json(msg="%s is missing on this host; the role nova_compute installs it" % guest["emulator"])
-    now = situation(binary)
-    try:
-        with open(KEPT, encoding="utf-8") as stream:
-            kept, works, reason = json.load(stream)
-    except (OSError, ValueError, TypeError):  # another version kept something else
-        kept = None
-    if kept != now:
+    known = kvm.kept()
+    if known is None:
         works, reason = probe(binary, module.params["timeout"], guest)
+        known = {"works": works, "reason": reason}
         if not module.check_mode:
-            files.replace(KEPT, json.dumps([now, works, reason]), 0o644)
-    module.exit_json(changed=False, works=works, reason=reason)
+            kvm.keep(binary, known)
+    module.exit_json(changed=False, **known)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,11 @@ def unit_is_current(unit: Mapping[str, Any], variables: Mapping[str, Any]) -> bo
     return current is not None and all(current.get(path) == digest for path, digest in wanted.items())
 
 
+def kvm(variables: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the host knows of KVM (works, reason); None: a guest has to show it, as with packages that were installed since."""
+    return None if "new" in done(variables) else reported(variables, "kvm", None)
+
+
 def migration_peer(variables: Mapping[str, Any]) -> dict[str, str] | None:
     """What other compute nodes need of this one, as the module migration_keys returns it; None: the host must be asked."""
     known = reported(variables, "migration", {})

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from harness import Failed, Module, load
+from harness import Failed, Module, ansible_playbook, load
 
 from kilonova.config.config_files import ROLES
 
@@ -13,8 +13,8 @@ from kilonova.config.config_files import ROLES
 def kvm(run, monkeypatch, tmp_path):
     """kvm_probe with an emulator that is there; `asked` counts guests."""
     code, asked = load("kvm_probe"), []
-    monkeypatch.setattr(code, "KEPT", str(tmp_path / "kept.json"))
-    monkeypatch.setattr(code, "situation", lambda _binary: list(now))
+    monkeypatch.setattr(code.kvm, "KEPT", str(tmp_path / "kept.json"))
+    monkeypatch.setattr(code.kvm, "situation", lambda binary: [*now, binary])
     monkeypatch.setattr(code, "probe", lambda _binary, _timeout, guest: asked.append(guest["emulator"]) or (True, "a guest ran"))
     binary = tmp_path / "emulator"
     binary.touch()
@@ -31,10 +31,42 @@ def test_an_answer_is_kept_for_this_kernel_and_these_modules(kvm, monkeypatch, a
     now[at] = value
     assert probe()["works"]
     assert len(asked) == 2
-    with open(code.KEPT, "w", encoding="utf-8") as stream:
+    with open(code.kvm.KEPT, "w", encoding="utf-8") as stream:
         json.dump([False, "as an older version kept it"], stream)
     assert probe()["works"]
     assert len(asked) == 3
+
+
+def test_a_host_reports_it_while_it_holds(kvm, monkeypatch):
+    code, now, _asked, probe = kvm
+    monkeypatch.setattr(Module, "get_bin_path", staticmethod(lambda name: f"/usr/bin/{name}"))
+    assert code.kvm.kept() is None
+    probe()
+    assert code.kvm.kept() == {"works": True, "reason": "a guest ran"}
+    now[1] = "6.12"
+    assert code.kvm.kept() is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked"),
+    [
+        ({"kvm": {"works": False, "reason": "as reported"}}, False),
+        ({"kvm": None}, True),
+        ({}, True),
+        ({"kvm": {"works": False, "reason": "as reported"}, "new": ["qemu-system-x86"]}, True),
+    ],
+)
+def test_a_host_that_has_reported_it_is_not_asked(tmp_path, facts, asked):
+    """The module would fail here, where it is not root or has no emulator, or say something else."""
+    new = {"openstack_run": {"new": facts.pop("new")}} if "new" in facts else {}
+    tasks = [
+        {"set_fact": {"openstack_host": facts}},
+        {"set_fact": {**new, "cacheable": True}} if new else {"debug": {}},
+        {"kvm_probe": {}, "register": "kvm", "ignore_errors": True, "environment": {"PATH": "/nonexistent"}},
+        {"debug": {"msg": "{{ kvm.reason | default('asked') }}"}},
+    ]
+    said = ansible_playbook(tmp_path, [{"hosts": "all", "tasks": tasks}], ("one",))[1]
+    assert ("as reported" in said) is not asked
 
 
 @pytest.mark.parametrize(("machine", "emulator"), [("x86_64", "qemu-system-x86_64"), ("aarch64", "qemu-system-aarch64")])
