@@ -140,6 +140,8 @@ VERBS = ("start", "restart", "reload")
 # Seconds between two questions to a service that starts, and between two looks at one that settles.
 MOMENT = 0.2
 PAUSE = 2
+# For how long a unit that was reloaded is looked at.
+RELOADED = 1
 # The names of all queues that have a consumer, as Erlang's list of texts. A queue's name is a record of four parts, of which the
 # last is what others call its name; the other two are the virtual host and the word "queue".
 CONSUMED = (
@@ -162,7 +164,7 @@ def main():
         enable_and_disable(module, plan)
         for wave in plan.waves():
             touched = act(plan, wave)
-            failure = plan.refused or prove(module, plan.awaited(wave), touched, state)
+            failure = plan.refused or prove(module, plan.awaited(wave), touched, state, plan.names["reload"])
             if failure:
                 go_back(module, plan, *failure)
         pending = still_pending(plan)
@@ -362,10 +364,10 @@ def act(plan, wave):
 # ----------------------------------------------------------------------------------------------------------------- prove
 
 
-def prove(module, units, touched, state):
+def prove(module, units, touched, state, reloaded=()):
     """See that all units work; returns (name, reason) of the first that does not, or None."""
     unheard = [unit["name"] for unit in units if unit["name"] in touched and not can_be_asked(unit)]
-    return wait_for_answers(module, units, bool(touched)) or watch(module, unheard, state)
+    return wait_for_answers(module, units, bool(touched)) or watch(module, unheard, state, reloaded)
 
 
 def can_be_asked(unit):
@@ -418,16 +420,18 @@ def consumed_queues(module, names):
         return set()
 
 
-def watch(module, names, state):
+def watch(module, names, state, reloaded=()):
     """Units that cannot be asked are "active" before they have read their configuration: see that they stay so.
 
     Units that run with their first configuration here are looked at once; the run's last play asks for all of them. Others must
-    live for some seconds, and until they are idle: on a busy host a service needs long to find out that it cannot work.
+    live for some seconds, and until they are idle: on a busy host a service needs long to find out that it cannot work. What was
+    only reloaded goes on meanwhile as it was, and is looked at for a second.
     Returns (name, reason) of the first that dies, or None.
     """
     if not names:
         return None
-    begun, is_changed = time.monotonic(), any(name in state for name in names)
+    begun, restarted = time.monotonic(), any(name in state and name not in reloaded for name in names)
+    least = module.params["settle"] if restarted else RELOADED if any(name in state for name in names) else 0
     first, used = show(names), {}
     while True:
         shown, before = show(names), used
@@ -443,9 +447,9 @@ def watch(module, names, state):
         reloading = [name for name in names if shown[name].get("ActiveState") == "reloading"]
         if lived > module.params["timeout"]:
             return (reloading[0], "still reloading after %d s" % lived) if reloading else None
-        if not reloading and (not is_changed or (lived > module.params["settle"] and idle)):
+        if not reloading and (not least or (lived > least and (idle or not restarted))):
             return None
-        time.sleep(PAUSE)
+        time.sleep(PAUSE if restarted else MOMENT)
 
 
 def processor_seconds(pid):

@@ -384,6 +384,15 @@ def test_what_died_after_its_first_start_is_found_by_the_last_play(run, systemd)
     assert again == [{"name": "agent", "answers": None, "invocation": "2"}]
 
 
+@pytest.mark.parametrize(("reloads", "least", "most"), [(READ, 1, 2), ([], 10, 15)])
+def test_what_was_only_reloaded_is_looked_at_for_a_second(run, systemd, reloads, least, most):
+    systemd.add("haproxy")
+    run(systemd.code, units=[unit("haproxy", reloads=reloads)])
+    begun = systemd.clock.monotonic()
+    run(systemd.code, units=[unit("haproxy", "2", reloads=reloads)])
+    assert least < systemd.clock.monotonic() - begun < most
+
+
 def test_a_unit_that_still_reloads_has_not_died(run, systemd):
     """HAProxy says itself that it reads its files again, after systemctl has ended; on a busy host for some seconds."""
     systemd.add("haproxy")
