@@ -117,7 +117,7 @@ bench: $(VENV)/ready secrets ## measure a fresh and an unchanged run against the
 $(VENV)/ready: $(LOCK) pyproject.toml
 	tools/make_venv $(VENV) $(LOCK)
 
-.PHONY: config validate translate guide bench-config
+.PHONY: config validate translate guide bench-config bench-hosts
 
 config: $(VENV)/ready ## every host's files below OUT (build/config), no host contacted (RELEASE=..., SECRETS=hide)
 	$(ANSIBLE) $(INVENTORIES) playbooks/config.yml $(call extra,config_out,$(call here,$(or $(OUT),build/config))) $(if $(RELEASE),$(call extra,config_release,$(RELEASE))) $(call extra,config_secrets,$(or $(SECRETS),show))
@@ -135,6 +135,9 @@ translate: $(VENV)/ready ## carry a nova.conf to a later release: CONF=old.conf 
 
 bench-config: $(VENV)/ready ## measure `make config` for 1,000 and 5,000 hosts
 	$(VENV)/bin/python -m tools.bench_config
+
+bench-hosts: $(VENV)/ready ## measure site.yml for 100 and 300 hosts that are not there
+	$(VENV)/bin/python -m tools.bench_hosts
 
 guide: $(VENV)/ready ## the install guide line by line: the task, what it becomes (RELEASE=...), and why; writes docs/guide.md
 	$(VENV)/bin/python -m kilonova.config.guide --release $(call quote,$(RELEASE))

@@ -45,7 +45,7 @@ def options_of(text: str) -> int:
     return sum(" = " in line and not line.startswith("#") for line in text.splitlines())
 
 
-def write_inventory(directory: Path, hosts: int, more: int, tls: bool = True) -> None:
+def write_inventory(directory: Path, hosts: int, more: int, tls: bool = True, release: str = RELEASE) -> None:
     """An inventory of `hosts` hosts, with their certificates where the cloud has TLS."""
     computes = {
         f"compute{number:05}": {"openstack_management_address": f"10.1.{number // 250}.{number % 250 + 1}"}
@@ -59,9 +59,9 @@ def write_inventory(directory: Path, hosts: int, more: int, tls: bool = True) ->
     (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}), encoding="utf-8")
     variables = {
         **{name: f"{word}-long-enough" for name, word in generate.placeholders().items()},
-        "openstack_release": RELEASE,
+        "openstack_release": release,
         "openstack_tls": tls,
-        "nova_compute_overrides": {"nova.conf": fillers(more)},
+        **({"nova_compute_overrides": {"nova.conf": fillers(more)}} if more else {}),
     }
     (directory / "group_vars" / "all" / "main.yml").write_text(yaml.safe_dump(variables), encoding="utf-8")
     with contextlib.redirect_stdout(io.StringIO()):
