@@ -129,8 +129,8 @@ class CallbackModule(CallbackBase):
             times = [[task["name"], task["seconds"]] for stage in spent for task in stage["tasks"]]
             Path(os.environ["KILONOVA_TIMES"]).write_text(json.dumps(times))
         playbook = os.path.basename(self._playbook)
-        refused = bool(self._failures) and len(spent) == 1  # by the check of the inventory
-        if playbook in INSTALLS and not refused:
+        # A run that was refused installed nothing.
+        if playbook in INSTALLS and (self._changes or not self._failures):
             about = {"playbook": playbook, "id": changes.RUN, "version": kilonova.__version__}
             begun = round(time.time() - seconds, 3)
             counts = {"changes": len(self._changes), "failed": len(self._failures)}
