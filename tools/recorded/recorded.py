@@ -75,6 +75,13 @@ class Connection(ConnectionBase):
         self._connected = False
 
 
+def ordered(value: Any) -> str:
+    """A value as a text, whatever the order of what is in it: some filters of Ansible's give lists in any order."""
+    if isinstance(value, dict):
+        return str(sorted((key, ordered(one)) for key, one in value.items()))
+    return str(sorted(map(ordered, value))) if isinstance(value, list) else str(value)
+
+
 class Host:
     """What was made on a host, and what its modules say."""
 
@@ -180,7 +187,7 @@ class Host:
 
     def other(self, name: str, told: dict[str, Any]) -> dict[str, Any]:
         """Something is changed by the first call with these arguments."""
-        call = f"{name} {digests.plain(json.dumps({key: one for key, one in told.items() if key[:1] != '_'}, sort_keys=True))}"
+        call = f"{name} {digests.plain(ordered({key: one for key, one in told.items() if key[:1] != '_'}))}"
         actions = [] if call in self.made["done"] else [name]
         self.made["done"] = sorted({*self.made["done"], call})
         return {"changed": bool(actions), "actions": actions, "table": []}
