@@ -69,23 +69,27 @@ def write_inventory(directory: Path, hosts: int, more: int, tls: bool = True, re
             raise SystemExit(f"the certificates of {directory} cannot be made")
 
 
-def run(inventory: Path, out: Path) -> tuple[float, float, float]:
-    """Run the playbook; returns wall seconds, CPU seconds and peak memory in MB of it and its processes."""
+def measured(log: Path, playbook: str, *arguments: str, **variables: str) -> tuple[float, float, float]:
+    """Run a playbook of this tree; returns wall seconds, CPU seconds and peak memory in MB of Ansible and its processes."""
     program = str(Path(sys.executable).with_name("ansible-playbook"))
-    arguments = [program, "-i", str(inventory), str(TREE / "playbooks/config.yml"), "-e", f"config_out={out}"]
     started = time.monotonic()
-    with (out.parent / "log").open("wb") as log:
+    with log.open("wb") as stream:
         pid = os.posix_spawn(
             program,
-            arguments,
-            {**os.environ, "ANSIBLE_CONFIG": str(TREE / "ansible.cfg")},
-            file_actions=[(os.POSIX_SPAWN_DUP2, log.fileno(), 1), (os.POSIX_SPAWN_DUP2, log.fileno(), 2)],
+            [program, str(TREE / "playbooks" / playbook), *arguments],
+            {**os.environ, "ANSIBLE_CONFIG": str(TREE / "ansible.cfg"), **variables},
+            file_actions=[(os.POSIX_SPAWN_DUP2, stream.fileno(), 1), (os.POSIX_SPAWN_DUP2, stream.fileno(), 2)],
         )
         _pid, status, usage = os.wait4(pid, 0)
     wall = time.monotonic() - started
     if status:
-        raise SystemExit((out.parent / "log").read_text(encoding="utf-8"))
+        raise SystemExit(log.read_text(encoding="utf-8")[-5000:])
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def run(inventory: Path, out: Path) -> tuple[float, float, float]:
+    """Run `make config`; returns what `measured` does."""
+    return measured(out.parent / "log", "config.yml", "-i", str(inventory), "-e", f"config_out={out}")
 
 
 def validation(text: str, times: int = 50) -> float:

@@ -11,7 +11,6 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import yaml
@@ -31,30 +30,18 @@ def write_inventory(directory: Path, hosts: int) -> None:
 
 
 def run(inventory: Path, made: Path, *arguments: str) -> tuple[float, float, float]:
-    """Run site.yml; returns wall seconds, CPU seconds and peak memory in MB of Ansible and its processes."""
-    program = str(Path(sys.executable).with_name("ansible-playbook"))
-    argv = [program, "-i", str(inventory), str(TREE / "playbooks/site.yml"), *arguments]
-    variables = {
-        "ANSIBLE_CONFIG": str(TREE / "ansible.cfg"),
-        "ANSIBLE_CONNECTION_PLUGINS": str(TREE / "tools/recorded"),
-        "KILONOVA_RECORDED": str(made),
-        "KILONOVA_REPORT": str(made.parent / "report"),
-        "PYTHONPATH": str(TREE),
-    }
-    log = made.parent / "log"
-    started = time.monotonic()
-    with log.open("wb") as stream:
-        pid = os.posix_spawn(
-            program,
-            argv,
-            {**os.environ, **variables},
-            file_actions=[(os.POSIX_SPAWN_DUP2, stream.fileno(), 1), (os.POSIX_SPAWN_DUP2, stream.fileno(), 2)],
-        )
-        _pid, status, usage = os.wait4(pid, 0)
-    wall = time.monotonic() - started
-    if status:
-        raise SystemExit(log.read_text(encoding="utf-8")[-5000:])
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    """Run site.yml; returns what bench_config.measured() does. `made` is what was made on the hosts; the log is beside it."""
+    return bench_config.measured(
+        made.parent / "log",
+        "site.yml",
+        "-i",
+        str(inventory),
+        *arguments,
+        ANSIBLE_CONNECTION_PLUGINS=str(TREE / "tools/recorded"),
+        KILONOVA_RECORDED=str(made),
+        KILONOVA_REPORT=str(made.parent / "report"),
+        PYTHONPATH=str(TREE),
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
