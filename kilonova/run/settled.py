@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from ansible.executor.task_result import _RawTaskResult
+from ansible.executor import task_result
 from ansible.playbook.block import Block
 from ansible.playbook.included_file import IncludedFile
 
@@ -172,7 +172,7 @@ class _Way:
 
     def included(self, task: Any, ran: Any, host: Any, result: dict[str, Any]) -> None:
         """Go through the tasks of the roles that a task includes."""
-        raw = _RawTaskResult(host=host, task=ran, return_data=result, task_fields=ran.dump_attrs())
+        raw = task_result._RawTaskResult(host=host, task=ran, return_data=result, task_fields=ran.dump_attrs())
         loader = self.plugin._loader
         for included in IncludedFile.process_include_results([raw], SimpleNamespace(_play=self.play), loader, self.manager):
             if not included._is_role:
