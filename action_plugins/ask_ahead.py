@@ -31,26 +31,21 @@ class ActionModule(Instrument):
             said = self._execute_module(module_args={"questions": list(questions.values())}, task_vars=task_vars)
             if said.get("unreachable"):
                 return said
-        result = ahead.noted(result, said.get("answers") or {})
-        quiet, first = self.first_left(seen, ahead.settled(said.get("answers") or {}))
-        result["quiet"] = quiet
-        result["msg"] = f"something may be left to do, first {first}" if first else "nothing is left to do on any host"
+        known = ahead.settled(said.get("answers") or {})
+        quiet, first = self.first_left(seen, known)
+        message = f"something may be left to do, first {first}" if first else "nothing is left to do on any host"
         if said.get("failed"):
-            result["msg"] = f"nothing was asked ahead: {said.get('msg')}"
-        return result
+            message = f"nothing was asked ahead: {said.get('msg')}"
+        return ahead.noted({**result, "quiet": quiet, "msg": message}, known)
 
     def first_left(self, seen, known):
         """Return how many plays come before the first task that may have something to do, and that task."""
         lost = set(self.variables["ansible_play_hosts_all"]) - set(self.variables["ansible_play_hosts"])
         found = [(0, f"{name}: is down") for name in sorted(lost)[:1]]
         found.append((seen.quiet, seen.first))
-        found += [(play, f"{self.host}: {task.get_name()}") for play, task, one in seen.questions if one.digest not in known]
+        host = self.variables["inventory_hostname"]
+        found += [(play, f"{host}: {task.get_name()}") for play, task, one in seen.questions if one.digest not in known]
         return min(found, key=lambda one: one[0])
-
-    @property
-    def host(self):
-        """The name of the host that is asked."""
-        return self.variables["inventory_hostname"]
 
     def request(self, task, question):
         """Return a question in the form of the module."""

@@ -242,7 +242,7 @@ def offset(seconds: float) -> str:
 NAMES, BARS, ROW, AXIS = 300, 700, 24, 26
 # Apart from each other, the axis has its lines (s).
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
-# A task that is at least so wide is a bar of its own; of the others, those of the list are told.
+# So many tasks of a stage are told in words, the longest.
 TOLD = 5
 
 

@@ -97,9 +97,9 @@ def answer(question: Question, variables: Mapping[str, Any]) -> dict[str, Any] |
     return None if found is None else copy.deepcopy(dict(found))
 
 
-def noted(result: dict[str, Any], said: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the result of the task that has asked, with the fact of the answers that are of use."""
-    return {**result, "ansible_facts": {FACT: settled(said)}}
+def noted(result: dict[str, Any], known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the result of the task that has asked, with the fact of the answers that are of use (settled())."""
+    return {**result, "ansible_facts": {FACT: known}}
 
 
 def settled(said: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -42,11 +42,6 @@ def noted(result: dict[str, Any], variables: Mapping[str, Any], **learned: Any) 
     return result
 
 
-def supposing(variables: Mapping[str, Any], supposed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the variables of a task as if this run had done `supposed` on its host."""
-    return {**variables, "ansible_facts": {**(variables.get("ansible_facts") or {}), RUN: {**done(variables), **supposed}}}
-
-
 def was_changed(variables: Mapping[str, Any]) -> bool:
     """Whether this run has changed, or in check mode would have, files, units or packages of the host since it reported."""
     known = done(variables)

@@ -54,14 +54,11 @@ class _Frame:
         self.is_pure = True
         self.of_hosts = False
 
-    def within(self, inner: _Frame) -> None:
-        """Note what was read for a template within this one."""
-        self.is_pure &= inner.is_pure
-        self.of_hosts |= inner.of_hosts
-        if self.variables is inner.variables:
-            self.read |= inner.read
-        else:
-            self.of_hosts = True
+    def within(self, variables: Mapping[str, Any], inner: _Frame | _Result) -> None:
+        """Note what was read for a template within this one, from these variables."""
+        self.of_hosts |= inner.of_hosts or self.variables is not variables
+        if self.variables is variables:
+            self.read.update(inner.read)
 
 
 class _Result:
@@ -123,11 +120,7 @@ def remembering(compile_template: Callable[..., Any]) -> Callable[..., Any]:
         for result in _KNOWN.get(template, ()):
             if result.holds_for(variables):
                 if outer:
-                    if outer.variables is variables:
-                        outer.read.update(result.read)
-                        outer.of_hosts |= result.of_hosts
-                    else:
-                        outer.of_hosts = True
+                    outer.within(variables, result)
                 return lambda _variables: result.value
         render = compile_template(self, template, options)
         return functools.partial(_rendered, template, variables, render)
@@ -144,7 +137,8 @@ def _rendered(template: str, variables: Mapping[str, Any], render: Callable[...,
     finally:
         _FRAMES.pop()
         if _FRAMES:
-            _FRAMES[-1].within(frame)
+            _FRAMES[-1].is_pure &= frame.is_pure
+            _FRAMES[-1].within(variables, frame)
     if frame.is_pure and isinstance(value, _IMMUTABLE) and given is variables:
         if len(_KNOWN) >= MOST:
             _KNOWN.clear()
@@ -189,8 +183,8 @@ def is_pure(source: str) -> bool:
 
 
 def _is_pure(node: nodes.Node) -> bool:
-    within = node.iter_child_nodes(exclude=("node",) if _is_of_environment(node) else ())
-    return (_is_of_environment(node) or inventories.is_same(node)) and all(map(_is_pure, within))
+    known = _is_of_environment(node)
+    return (known or inventories.is_same(node)) and all(map(_is_pure, node.iter_child_nodes(exclude=("node",) if known else ())))
 
 
 def _is_of_environment(node: nodes.Node) -> bool:

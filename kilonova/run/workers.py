@@ -114,20 +114,6 @@ def _copied(task: Any) -> Any:
     return task
 
 
-def _executor_of(kind: type, host: Any, play: Any, task: Any, variables: dict[str, Any], plugin: ActionBase) -> TaskExecutor:
-    """The executor of a task of a later play."""
-    return kind(
-        host=host,
-        task=task,
-        job_vars=variables,
-        play_context=PlayContext(play),
-        loader=plugin._loader,
-        shared_loader_obj=plugin._shared_loader_obj,
-        final_q=_Nobody(),
-        variable_manager=play.get_variable_manager(),
-    )
-
-
 class _Nobody:
     """Who is told nothing of the results of a loop, and of callbacks of actions."""
 
@@ -156,12 +142,22 @@ def result_without_host(
     that wants to know it.
     """
     task = _copied(task)
+    executor = _Known(
+        host=host,
+        task=task,
+        job_vars=variables,
+        play_context=PlayContext(play),
+        loader=plugin._loader,
+        shared_loader_obj=plugin._shared_loader_obj,
+        final_q=_Nobody(),
+        variable_manager=play.get_variable_manager(),
+    )
     try:
         with (
             _without_hosts(host.name, lambda module: module in ahead.ASKED, lambda _question: None),
             worker._task.TaskContext(task),
         ):
-            return _executor_of(_Known, host, play, task, variables, plugin).run(), task, None
+            return executor.run(), task, None
     except _NeedsHost as asks:
         return None, task, asks.question if task.delegate_to in (None, host.name) else None
 

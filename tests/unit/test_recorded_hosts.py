@@ -54,7 +54,9 @@ LACKS = {
         (("units", "nova-compute"), {}, "nova_compute : Start the Compute service including its dependencies"),
     ],
     "controller": [
-        (("files", "/etc/neutron/neutron.conf"), ["", "root", "root", "0644"], "neutron_controller : Configure the service")
+        (("units", "neutron-api"), {}, "neutron_controller : Start the Networking services with their configuration"),
+        (("units", "haproxy"), {}, "haproxy : Start the services with their configuration"),
+        (("files", "/etc/neutron/neutron.conf"), ["", "root", "root", "0644"], "neutron_controller : Configure the service"),
     ],
 }
 
@@ -68,7 +70,13 @@ def lack(directory, host, way, value):
     (directory / "made" / f"{host}.json").write_text(json.dumps(whole), encoding="utf-8")
 
 
-@pytest.mark.parametrize(("host", "way", "value", "first"), [(host, *one) for host, rows in LACKS.items() for one in rows])
+# What a first installation does besides, a repair of it does not.
+DATABASES = ("controller", ("done",), [], "Create the databases of all pages")
+
+
+@pytest.mark.parametrize(
+    ("host", "way", "value", "first"), [DATABASES, *((host, *one) for host, rows in LACKS.items() for one in rows)]
+)
 def test_a_plan_finds_what_a_host_lacks(installed, host, way, value, first):
     directory, run, _said = installed
     path = directory / "made" / f"{host}.json"

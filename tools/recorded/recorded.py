@@ -60,7 +60,7 @@ class Connection(ConnectionBase):
         )
         host = Host(self.get_option("host"), self.get_option("remote_addr"))
         arguments = json.loads(params)["ANSIBLE_MODULE_ARGS"]
-        answer = getattr(host, name, host.other)(name, arguments)
+        answer = host.said(name, arguments)
         host.save(arguments)
         return 0, json.dumps({"invocation": {}, **answer}).encode(), b""
 
@@ -107,6 +107,15 @@ class Host:
         if after != self.before and not arguments["_ansible_check_mode"]:
             self.path.write_text(after, encoding="utf-8")
 
+    def said(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What a module says."""
+        return getattr(self, name, self.other)(name, arguments)
+
+    @property
+    def key(self) -> str:
+        """Its public key, of the host and of its user."""
+        return f"ssh-ed25519 {base64.b64encode(self.name.encode().rjust(48)).decode()}"
+
     def host_facts(self, _name: str, told: dict[str, Any]) -> dict[str, Any]:
         """What the host reports."""
         key = bytes.fromhex(told["key"])
@@ -115,7 +124,6 @@ class Host:
             unit: {path: digests.keyed_sections(sections, key) for path, sections in known.items()}
             for unit, known in self.made["units"].items()
         }
-        public = f"ssh-ed25519 {base64.b64encode(self.name.encode().rjust(48)).decode()}"
         found = {
             "hostname": self.name,
             "addresses": {self.address: "eth0", "127.0.0.1": "lo"},
@@ -131,19 +139,20 @@ class Host:
             "kvm": self.made["kvm"],
             "migration": {
                 **{name: migration.digest(self.made["lists"].get(name, "")) for name in migration.LISTS},
-                "key": public if self.made["lists"] else "",
-                "host_key": public,
+                "key": self.key if self.made["lists"] else "",
+                "host_key": self.key,
                 "remains": bool(self.made["lists"]),
             },
         }
         return {"changed": False, "host": {**report, **found}}
 
     def ask_ahead(self, _name: str, told: dict[str, Any]) -> dict[str, Any]:
-        """All is as it should be."""
-        return {
-            "changed": False,
-            "answers": {one["digest"]: {"changed": False, "actions": [], "table": []} for one in told["questions"]},
-        }
+        """What each module would do, which is not kept."""
+        made, answers = json.dumps(self.made), {}
+        for question in told["questions"]:
+            answers[question["digest"]] = self.said(question["name"], question["arguments"])
+            self.made = json.loads(made)
+        return {"changed": False, "answers": answers}
 
     def openstack_packages(self, _name: str, told: dict[str, Any]) -> dict[str, Any]:
         """The packages are installed."""
@@ -164,17 +173,20 @@ class Host:
 
     def service_units(self, _name: str, told: dict[str, Any]) -> dict[str, Any]:
         """The units are started."""
-        wanted = {unit["name"]: unit["digests"] for unit in told["units"] if unit.get("runs", True)}
-        actions = [f"start {name}" for name, read in wanted.items() if self.made["units"].get(name) != read]
-        self.made["units"].update(wanted)
+        actions = []
+        for unit in told["units"]:
+            # Several calls may say what one unit reads: HAProxy's ways.
+            known = self.made["units"].get(unit["name"])
+            if unit.get("runs", True) and (known is None or known != {**known, **unit["digests"]}):
+                actions.append(f"start {unit['name']}")
+                self.made["units"][unit["name"]] = {**(known or {}), **unit["digests"]}
         self.made["answers"].update({unit["name"]: unit["answers"] for unit in told["units"] if unit.get("answers")})
         return {"changed": bool(actions), "actions": actions}
 
     def migration_keys(self, _name: str, told: dict[str, Any]) -> dict[str, Any]:
         """The key is made, or the lists are written."""
         if told.get("lists") is None:
-            key = f"ssh-ed25519 {base64.b64encode(self.name.encode().rjust(48)).decode()}"
-            return {**self.once("key", True, ["create the key"]), "peer": {"key": key, "host_key": key}}
+            return {**self.once("key", True, ["create the key"]), "peer": {"key": self.key, "host_key": self.key}}
         lists = {
             name: "".join(f"{line}\n" for _address, line in rows if line) for name, rows in json.loads(told["lists"]).items()
         }
@@ -186,14 +198,15 @@ class Host:
         return {"changed": False, **self.made["kvm"]}
 
     def other(self, name: str, told: dict[str, Any]) -> dict[str, Any]:
-        """Something is changed by the first call with these arguments."""
-        call = f"{name} {digests.plain(ordered({key: one for key, one in told.items() if key[:1] != '_'}))}"
+        """Something is changed by the first call with these arguments, for however long it waits."""
+        arguments = {key: one for key, one in told.items() if key[:1] != "_" and key != "timeout"}
+        call = f"{name} {digests.plain(ordered(arguments))}"
         actions = [] if call in self.made["done"] else [name]
         self.made["done"] = sorted({*self.made["done"], call})
         return {"changed": bool(actions), "actions": actions, "table": []}
 
-    def once(self, what: str, value: Any, actions: list[str], **more: Any) -> dict[str, Any]:
+    def once(self, what: str, value: Any, actions: list[str]) -> dict[str, Any]:
         """Say and keep what is new."""
         changed = self.made.get(what) != value
         self.made[what] = value
-        return {"changed": changed, "actions": actions if changed else [], **(more if changed else {})}
+        return {"changed": changed, "actions": actions if changed else []}
