@@ -136,7 +136,7 @@ translate: $(VENV)/ready ## carry a nova.conf to a later release: CONF=old.conf 
 bench-config: $(VENV)/ready ## measure `make config` for 1,000 and 5,000 hosts
 	$(VENV)/bin/python -m tools.bench_config
 
-bench-hosts: $(VENV)/ready ## measure site.yml for 100 and 300 hosts that are not there
+bench-hosts: $(VENV)/ready ## measure site.yml for 3 and 53 hosts that are not there
 	$(VENV)/bin/python -m tools.bench_hosts
 
 guide: $(VENV)/ready ## the install guide line by line: the task, what it becomes (RELEASE=...), and why; writes docs/guide.md

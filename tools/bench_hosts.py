@@ -19,7 +19,7 @@ from tools import bench_config
 
 TREE = Path(__file__).resolve().parent.parent
 RELEASE = "epoxy"
-SIZES = (2, 102, 302)
+SIZES = (3, 53)
 
 
 def write_inventory(directory: Path, hosts: int) -> None:
