@@ -85,8 +85,8 @@ test-trust: $(VENV)/ready ## plans, crashes, rollbacks, removed hosts, secrets a
 lint: $(VENV)/ready ## ansible-lint, yamllint and ruff
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/yamllint --strict . && $(VENV)/bin/ansible-lint --strict --offline
 
-unit: $(VENV)/ready ## tests of the Python parts and of the roles' data
-	$(VENV)/bin/python -m pytest
+unit: $(VENV)/ready ## tests of the Python parts and of the roles' data, on all processors
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
 
 recreate: $(VENV)/ready ## re-create the option catalogue of two releases from their packages, and compare
 	$(VENV)/bin/python -m pytest -m recreate
