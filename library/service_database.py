@@ -16,6 +16,7 @@ description:
   - Connects as the operating system's root by the local socket (unix_socket), so there is no root password.
   - Repairs a changed password and a missing grant. Accounts of the same user for hosts that are not listed are removed,
     so that a former C('%') does not stay behind, unless C(others) says that they stay. Databases are never dropped.
+  - Check mode returns, as C(unsettled), the accounts that a run leaves incomplete.
   - On an external server, the administrator of C(login) does the same, and no other account is removed.
     Without an administrator, the databases and accounts must be there; what is missing is said, with the SQL that makes it.
 options:
@@ -104,7 +105,8 @@ def main():
                     if not module.check_mode:
                         cursor.execute(statement, arguments)
                 complete += [account["user"]] if is_complete else []
-    result.leave(module, actions, complete=complete)
+    incomplete = [account["user"] for account in p["accounts"] if account["user"] not in complete]
+    result.leave(module, actions, complete=complete, unsettled=incomplete if module.check_mode else [])
 
 
 def expect(module):

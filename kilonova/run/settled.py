@@ -147,7 +147,7 @@ class _Way:
         self.seen.first = self.seen.first or f"{host.name}: {task.get_name()}"
 
     def suppose(self, task: Any, question: ahead.Question, host: Any) -> None:
-        """Keep what a run would know of the host, if the answer is that all is as it should be."""
+        """Keep what a run would know of the host, if the answer is that all is as it should be (ahead.is_settled)."""
         kind = self.plugin._shared_loader_obj.action_loader.get(task.action, class_only=True)
         if isinstance(kind, type) and issubclass(kind, OnceARun):
             done = answers.done(self.manager.get_vars(play=self.play, host=host))

@@ -37,7 +37,8 @@ def did(item):
 def test_repairs_that_were_killed_are_completed(sandbox, tmp_path, chance):
     right = sandbox.look("state")
     drift(sandbox)
-    for number in sorted(chance.sample(range(12, 90), 3)):
+    # Later runs leave out what earlier ones have repaired, so that they get further with as many tasks.
+    for number in chance.sample(range(12, 50), 3):
         task = sandbox.kill_when(tmp_path / "record", begun(number), SITE, delay=chance.random())
         print(f"killed in task {number}: {task}")
     sandbox.playbook(SITE)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from deployment import SITE, differences
+from drift import PIECES, pieces
 
 # The sandbox's own overrides, and one option of one service each.
 OPTIONS = {
@@ -51,3 +53,15 @@ def test_an_option_restarts_exactly_what_reads_it_once(sandbox):
         sandbox.playbook(SITE, *arguments)
         assert restarted(before, sandbox.look("pulse")) == READERS
         assert {reader: starts(sandbox, *reader) for reader in READERS} == {reader: n + 1 for reader, n in counted.items()}
+
+
+@pytest.mark.parametrize("number", range(len(PIECES)), ids=[f"{host}: {command[:40]}" for host, command, _items in PIECES])
+def test_a_change_by_hand_is_found_where_it_is_the_only_one(sandbox, tmp_path, number):
+    """So it is not found by luck, because another one kept the run from leaving out its play."""
+    right = sandbox.look("state")
+    host, command, _items = pieces(sandbox)[number]
+    sandbox.sh(host, command)
+    planned, _text = sandbox.recorded(tmp_path / "plan", SITE, "--check")
+    done, _text = sandbox.recorded(tmp_path / "run", SITE)
+    assert planned == done != set()
+    assert differences(right, sandbox.look("state")) == []
