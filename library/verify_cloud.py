@@ -60,6 +60,11 @@ options:
   threads: {type: int, default: 8, description: Rows side by side.}
   role: {type: str, default: member, description: Role that makes a user a member of a project.}
   nova_conf: {type: path, default: /etc/nova/nova.conf, description: Where allow_resize_to_same_host is read.}
+  consoles: {type: list, elements: str, default: [novnc], description: Kinds of consoles that the cloud has.}
+  serial:
+    type: dict
+    default: {}
+    description: 'What is typed at a serial console, and the answer: command (empty: nothing), answer (a regular expression).'
   cacert: {type: str, default: '', description: 'File of certificate authorities, where the endpoints need one.'}
   tls:
     type: list
@@ -165,6 +170,8 @@ def main():
             "threads": {"type": "int", "default": 8},
             "role": {"type": "str", "default": "member"},
             "nova_conf": {"type": "path", "default": "/etc/nova/nova.conf"},
+            "consoles": {"type": "list", "elements": "str", "default": ["novnc"]},
+            "serial": {"type": "dict", "default": {}},
             "cacert": {"type": "str", "default": ""},
             "tls": {"type": "list", "elements": "dict", "default": []},
         },

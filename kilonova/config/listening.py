@@ -52,12 +52,17 @@ def one_address(addresses: Iterable[str]) -> str:
 
 
 def proxy_files(
-    ports: Iterable[Mapping[str, Any]], addresses: Iterable[str], ports_set: Mapping[int, int] | None = None
+    ports: Iterable[Mapping[str, Any]],
+    addresses: Iterable[str],
+    ports_set: Mapping[int, int] | None = None,
+    unused: Iterable[int] = (),
 ) -> list[dict[str, Any]]:
     """Return the files by which HAProxy leads to the services of those `ports` that are `proxied`, at `addresses`.
 
-    `ports_set` has the port that a variable sets in the place of a declared one.
+    `ports_set` has the port that a variable sets in the place of a declared one. Of declared ports that are `unused`, the files
+    are not there.
     """
+    unused, addresses = set(unused), list(addresses)
     return [
         {
             "path": f"{PROXY_DIRECTORY}/{row['port']}.cfg",
@@ -65,19 +70,21 @@ def proxy_files(
             "variables": {
                 "port": port,
                 "service": row["service"],
-                "addresses": list(addresses),
+                "addresses": [] if row["port"] in unused else addresses,
                 "asks_for_others": row.get("asks_for_others", False),
             },
+            "optional": "addresses",
         }
         for row, port in _proxied(ports, ports_set)
     ]
 
 
 def proxied_servers(
-    ports: Iterable[Mapping[str, Any]], host: str, ports_set: Mapping[int, int] | None = None
+    ports: Iterable[Mapping[str, Any]], host: str, ports_set: Mapping[int, int] | None = None, unused: Iterable[int] = ()
 ) -> list[dict[str, Any]]:
     """Return name, host and port of what HAProxy answers for (see proxy_files), as clients of `host` ask for it."""
-    return [{"name": row["service"], "host": host, "port": port} for row, port in _proxied(ports, ports_set)]
+    used = (row for row in ports if row["port"] not in set(unused))
+    return [{"name": row["service"], "host": host, "port": port} for row, port in _proxied(used, ports_set)]
 
 
 def _proxied(ports: Iterable[Mapping[str, Any]], ports_set: Mapping[int, int] | None) -> list[tuple[Mapping[str, Any], int]]:

@@ -40,6 +40,8 @@ OTHER_PORTS = {22: "ssh", 4369: "epmd (of RabbitMQ)", 25672: "RabbitMQ's nodes"}
 PORT_VARIABLES = {
     "rabbitmq-server": "openstack_rabbit_port",
     "nova-novncproxy": "nova_controller_novncproxy_port",
+    "nova-spicehtml5proxy": "nova_controller_spicehtml5proxy_port",
+    "nova-serialproxy": "nova_controller_serialproxy_port",
     "mariadb": "openstack_database_port",
     "keystone": "openstack_auth_url",
     "memcached": "openstack_memcached_servers",
@@ -630,20 +632,21 @@ def _plain_urls(host: inventories.Host) -> Iterator[Wrong]:
 
 
 def _screens(host: inventories.Host) -> Iterator[Wrong]:
-    """The URL of consoles has the scheme that the console proxy speaks, and no login, which every user would see."""
-    variable = "nova_compute_novncproxy_base_url"
-    text = str(_value(host, variable, "")) if host.is_set(variable) else ""
-    parts = urlsplit(text)
-    if "@" in parts.netloc:
-        yield variable, _without_login(text), "contains a user or password", "remove it: each user would see it"
+    """The URLs of consoles have the scheme that the proxy speaks, and no login, which every user would see."""
     controller = host.inventory.host(host.inventory.groups["controllers"][0])
-    port = _value(controller, "nova_controller_novncproxy_port")
-    if parts.scheme != "http" or str(parts.port) != str(port) or not boolean(_value(host, "openstack_tls", False)):
-        return
     management = str(_value(controller, "openstack_management_address", ""))
-    if listening.is_own(parts.hostname or "", management, [controller.name], None):
-        what = f"is plain HTTP, and openstack_tls is true, with which {parts.netloc} speaks TLS only"
-        yield variable, text, what, "remove it, or write https"
+    for variable, port_variable in SCREENS.items():
+        text = str(_value(host, variable, "")) if host.is_set(variable) else ""
+        parts = urlsplit(text)
+        if "@" in parts.netloc:
+            yield variable, _without_login(text), "contains a user or password", "remove it: each user would see it"
+        port = _value(controller, port_variable)
+        if parts.scheme not in PLAIN or str(parts.port) != str(port) or not boolean(_value(host, "openstack_tls", False)):
+            continue
+        if listening.is_own(parts.hostname or "", management, [controller.name], None):
+            plain, encrypted = PLAIN[parts.scheme]
+            what = f"is {plain}, and openstack_tls is true, with which {parts.netloc} speaks TLS only"
+            yield variable, text, what, f"remove it, or write {encrypted}"
 
 
 def _api_addresses(host: inventories.Host) -> Iterator[Wrong]:
@@ -738,6 +741,15 @@ PUBLIC = {
 }
 POLICIES = tuple(f"{role}_policy" for role in declared.services())
 
+# URLs that users are given for consoles -> the variable with the port of the proxy there.
+SCREENS = {
+    "nova_compute_novncproxy_base_url": "nova_controller_novncproxy_port",
+    "nova_compute_spicehtml5proxy_base_url": "nova_controller_spicehtml5proxy_port",
+    "nova_compute_serialproxy_base_url": "nova_controller_serialproxy_port",
+}
+# Schemes without encryption -> what they are, and the one to write.
+PLAIN = {"http": ("plain HTTP", "https"), "ws": ("a plain WebSocket", "wss")}
+
 # Addresses that other hosts or users are given.
 REACHED = (
     "openstack_internal_host",
@@ -745,7 +757,7 @@ REACHED = (
     "openstack_auth_url",
     "openstack_public_auth_url",
     "openstack_rabbit_host",
-    "nova_compute_novncproxy_base_url",
+    *SCREENS,
     *PUBLIC,
 )
 

@@ -389,10 +389,10 @@ def _is_host(text: str) -> bool:
     return known and len(text) <= 253 and not re.fullmatch("[0-9]+", labels[-1])
 
 
-def _is_url(text: str) -> bool:
+def _is_url(text: str, schemes: Iterable[str] = ("http", "https")) -> bool:
     try:
         parts = urlsplit(text)
-        known = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
+        known = parts.scheme in schemes and _is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         return False
     # What no URL has (RFC 3986), and what would end a text in apt's files.
@@ -424,6 +424,12 @@ FORMS: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
     ("_address", _is_address, "is not an IP address", "write an address such as 10.0.0.11, without a prefix length"),
     ("_host", _is_host, "is not a host name or address", "write a name such as controller.example.org, or an address"),
     ("_url", _is_url, "is not a URL", "write one such as http://10.0.0.11:5000/v3"),
+    (
+        "_serialproxy_base_url",
+        lambda text: _is_url(text, ("ws", "wss")),
+        "is not the URL of a WebSocket",
+        "write one such as wss://10.0.0.11:6083/",
+    ),
     (
         "_memcached_servers",
         _is_servers,
@@ -461,8 +467,9 @@ FORMS: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
 
 def _form(name: str, text: str) -> tuple[str, str] | None:
     """What is wrong with a text by the end of its variable's name, and the remedy."""
+    ends = [row[0] for row in FORMS if name.endswith(row[0])]
     for end, fits, what, remedy in FORMS:
-        if name.endswith(end) and not fits(text):
+        if end == max(ends, key=len, default="") and not fits(text):
             return what, remedy
     return None
 

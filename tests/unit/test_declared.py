@@ -127,14 +127,14 @@ def test_a_role_is_asked_for_its_ports_where_it_is():
 @pytest.mark.parametrize(("release", "backend"), [("zed", "linuxbridge"), ("zed", "openvswitch"), ("epoxy", "ovn")])
 def test_what_units_answer_at_is_what_roles_declare(release, backend):
     """And so is what preflight knows besides; nothing else is declared."""
-    chosen = {"openstack_release": release, "openstack_network_backend": backend}
+    chosen = {"openstack_release": release, "openstack_network_backend": backend, "nova_consoles": ["novnc", "spice", "serial"]}
     hosts = {name: {**given, **chosen} for name, given in HOSTS.items()}
     source = Inventory(hosts, {"controllers": ["c"], "computes": ["n"]})
     rows = [row for row in declared.ports() if row.get("kind") != "udp" and backend in row.get("backends", [backend])]
     rows = [row for row in rows if "openstack_tls is on" not in row.get("sometimes", "")]
     for name, kinds, others in (
         ("c", ("controller", "every"), set(OTHER_PORTS)),
-        ("n", ("compute node", "every"), {22, "5900-6923", "49152-49215"}),
+        ("n", ("compute node", "every"), {22, "5900-6923", "10000-19999", "49152-49215"}),
     ):
         host = source.host(name)
         known = {row["port"]: row["at"] for row in rows if row["host"] in kinds}

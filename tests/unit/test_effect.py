@@ -546,7 +546,7 @@ def test_the_url_of_consoles_follows_the_port(where):
 
 def test_the_port_of_consoles_without_a_variable_is_the_roles():
     assert inventories.variables_of("nova_controller", "defaults")["nova_controller_novncproxy_port"] == 6080
-    assert str(inventory().host("compute1").find("openstack_console_port")) == "6080"
+    assert str(inventory().host("compute1").find("openstack_console_ports")["novnc"]) == "6080"
 
 
 # --------------------------------------------------------------------------------------------------------------- sources

@@ -769,6 +769,14 @@ SIX = {
 BARE = re.compile(r"(?<![\[0-9a-f:])fd00:a::[0-9a-f]+:\d{3,}", re.IGNORECASE)
 
 
+@each_release
+@pytest.mark.parametrize("groups", [ONE, TWO])
+def test_every_release_has_all_kinds_of_consoles(groups, release):
+    given = {"openstack_tls": False, "release": release, "nova_compute_migration_address": "10.9.0.1"}
+    every = inventory(groups, nova_consoles=["novnc", "spice", "serial"], **given)
+    assert set(map(str, checking.complaints(every))) == set(map(str, checking.complaints(inventory(groups, **given))))
+
+
 @pytest.mark.parametrize("release", ["zed", "epoxy", "hibiscus"])
 @pytest.mark.parametrize("backend", ["ovn", "openvswitch"])
 def test_a_cloud_of_ipv6_addresses(release, backend):

@@ -259,7 +259,26 @@ def test_each_page_leads_haproxy_to_its_own_services():
         assert "service_units" in names[:at], role
         assert page[at]["vars"]["haproxy_leads_to"] == f"{{{{ {role}_ports }}}}"
         led += declared.services()[role]["ports"]
-    assert {row["port"] for row in led if row.get("proxied")} == PORTS
+    assert {row["port"] for row in led if row.get("proxied")} == PORTS | {6082, 6083}
+
+
+@pytest.mark.parametrize(
+    ("consoles", "ports"),
+    [(["novnc"], {6080}), (["spice", "serial"], {6082, 6083}), (["novnc", "spice", "serial"], {6080, 6082, 6083}), ([], set())],
+)
+def test_haproxy_leads_to_the_consoles_that_are_offered(consoles, ports):
+    source = with_tls(TWO, nova_consoles=consoles, **inventories.variables_of("verify", "vars"))
+    files = written(source, "controller")
+    assert {port for port in (6080, 6082, 6083) if f"{listening.PROXY_DIRECTORY}/{port}.cfg" in files} == ports
+    host = source.host("controller")
+    assert {server["port"] for server in host.find("__verify_tls")} & {6080, 6082, 6083} == ports
+    runs = {unit["name"]: unit.get("runs", True) for unit in host.find("__nova_controller_units")}
+    names = {"nova-novncproxy": 6080, "nova-spicehtml5proxy": 6082, "nova-serialproxy": 6083}
+    assert {port for name, port in names.items() if runs[name]} == ports
+    for name in ("controller", "compute1"):
+        conf = parsed(written(source, name)["/etc/nova/nova.conf"])
+        enabled = [conf.get(section, "enabled", fallback="false") for section in ("vnc", "spice", "serial_console")]
+        assert enabled == [str(port in ports).lower() for port in (6080, 6082, 6083)]
 
 
 def test_certificates_that_only_some_hosts_have_are_not_made_anew():
@@ -317,6 +336,12 @@ def test_plain_http_to_what_speaks_tls_only_is_refused():
     ):
         [problem] = said(inventory(TWO, openstack_tls=True, **{**held, **wrong}))[0]
         assert "is plain HTTP, and openstack_tls is true" in problem and next(iter(wrong)) in problem
+    wrong = {"nova_consoles": ["serial"], "nova_compute_serialproxy_base_url": "ws://10.0.0.11:6083/"}
+    [problem] = said(inventory(TWO, openstack_tls=True, **{**held, **wrong}))[0]
+    assert problem == (
+        "controller, compute1: nova_compute_serialproxy_base_url = ws://10.0.0.11:6083/: is a plain WebSocket, and "
+        "openstack_tls is true, with which 10.0.0.11:6083 speaks TLS only; remove it, or write wss"
+    )
     for right in (
         {"openstack_public_compute_url": "http://cloud.example.org/v2.1"},
         {"openstack_public_compute_url": "http://10.0.0.11:80/v2.1"},  # of a proxy beside HAProxy

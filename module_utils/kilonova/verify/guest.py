@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import socket
 import struct
 import time
@@ -73,7 +74,8 @@ class WebSocket:
         parts = urlsplit(url)
         path = next((unquote(item[5:]) for item in parts.query.split("&") if item.startswith("path=")), "")
         path = path or "?" + parts.query
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+        port = parts.port or (443 if scheme == "https" else 80)
         host = parts.hostname + (f":{parts.port}" if parts.port else "")
         lines = [
             f"GET /{path.lstrip('/')} HTTP/1.1",
@@ -83,14 +85,14 @@ class WebSocket:
             f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
             "Sec-WebSocket-Version: 13",
             "Sec-WebSocket-Protocol: binary",
-            f"Origin: {parts.scheme}://{host}",
+            f"Origin: {scheme}://{host}",
             "",
             "",
         ]
         self._received = b""
         self._link = socket.create_connection((parts.hostname, port), timeout=timeout)
         try:
-            if parts.scheme == "https":
+            if scheme == "https":
                 self._link = trusting(cacert).wrap_socket(self._link, server_hostname=parts.hostname)
             self._link.sendall("\r\n".join(lines).encode())
             answer = b""
@@ -115,17 +117,30 @@ class WebSocket:
     def receive(self, count: int) -> bytes:
         """Return so many bytes of what the other side says."""
         while len(self._received) < count:
-            frame, self._frames = frame_of(self._frames)
-            if frame is None:
-                self._frames += _more(self._link)
-                continue
-            opcode, payload = frame
-            if opcode == 8:
-                reason = payload[2:].decode("utf-8", "replace")
-                raise WebSocketError(f"the console proxy closed the WebSocket: {reason or 'no reason given'}")
-            self._received += payload if opcode in (0, 1, 2) else b""
+            self._read()
         data, self._received = self._received[:count], self._received[count:]
         return data
+
+    def receive_until(self, pattern: bytes, timeout: float) -> re.Match[bytes]:
+        """Return where a regular expression is found in what the other side says, and leave what follows."""
+        end = time.monotonic() + timeout
+        while not (found := re.search(pattern, self._received)):
+            self._link.settimeout(max(end - time.monotonic(), 0.001))
+            self._read()
+        self._received = self._received[found.end() :]
+        return found
+
+    def _read(self) -> None:
+        """Read a frame, or as much of it as is there."""
+        frame, self._frames = frame_of(self._frames)
+        if frame is None:
+            self._frames += _more(self._link)
+            return
+        opcode, payload = frame
+        if opcode == 8:
+            reason = payload[2:].decode("utf-8", "replace")
+            raise WebSocketError(f"the console proxy closed the WebSocket: {reason or 'no reason given'}")
+        self._received += payload if opcode in (0, 1, 2) else b""
 
     def send(self, data: bytes) -> None:
         """Say up to 125 bytes in one frame, masked as a client's must be; with zeros, because this is no browser."""
@@ -154,6 +169,34 @@ def log_in(link: WebSocket) -> str:
     if result := int.from_bytes(link.receive(4), "big"):
         raise WebSocketError(f"the guest's screen refuses the login with {result}")
     return version.decode("latin-1").strip()
+
+
+def spice_login(url: str, cacert: str = "") -> str:
+    """Begin to talk to the SPICE server behind a console's URL, as a browser does; returns its version.
+
+    The client says first which of the server's channels it wants (SpiceLinkMess, of the main channel, without capabilities);
+    the server answers with a key for the login (SpiceLinkReply).
+    """
+    with WebSocket(url, cacert=cacert) as link:
+        body = struct.pack("<IBBIII", 0, 1, 0, 0, 0, 18)
+        link.send(struct.pack("<4sIII", b"REDQ", 2, 2, len(body)) + body)
+        magic, major, minor, size = struct.unpack("<4sIII", link.receive(16))
+        if magic != b"REDQ":
+            raise WebSocketError(f"no SPICE server but one that says {magic!r}")
+        (error,) = struct.unpack("<I", link.receive(size)[:4])
+        if error:
+            raise WebSocketError(f"the guest's screen refuses the link with {error}")
+        return f"SPICE {major}.{minor}"
+
+
+def serial_answer(url: str, command: str, pattern: str, cacert: str = "", timeout: float = 30.0) -> str:
+    """Type a command at a guest's serial console; returns what the pattern's first group finds in what the guest then says.
+
+    A guest that runs nothing at its serial port answers nothing: OSError.
+    """
+    with WebSocket(url, cacert=cacert) as link:
+        link.send(f"\r{command}\r".encode())
+        return link.receive_until(pattern.encode(), timeout)[1].decode("utf-8", "replace")
 
 
 def _more(link) -> bytes:

@@ -456,6 +456,7 @@ def rebuild(c):
 @row(needs="neighbour")
 def novnc_page(c):
     """Nova gives a console address, and the noVNC page is there."""
+    offered(c, "novnc")
     url = console_url(c, c.use("two"))
     c.servers["two"]["console_url"] = url
     status, text = guest.http(url, cacert=c.p["cacert"])
@@ -470,9 +471,15 @@ def novnc_rfb(c):
     return console_login(c, c.servers["two"]["console_url"])
 
 
-def console_url(c, server: dict) -> str:
-    """Return where noVNC shows the guest's screen; Nova gives a token with it, for one use and some minutes."""
-    body = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
+def offered(c, kind: str) -> None:
+    """Skip the row where the cloud has no consoles of this kind."""
+    if kind not in c.p["consoles"]:
+        raise Skip(f"nova_consoles has no {kind}")
+
+
+def console_url(c, server: dict, protocol: str = "vnc", kind: str = "novnc") -> str:
+    """Return where a guest's console is, by default the page of noVNC; Nova gives a token with it, for some minutes."""
+    body = {"remote_console": {"protocol": protocol, "type": kind}}
     return c.me.post("compute", f"/servers/{server['id']}/remote-consoles", body)["remote_console"]["url"]
 
 
@@ -517,6 +524,42 @@ def novnc_picture(c):
 
 
 @row(needs="neighbour", after="novnc_picture")
+def spice_page(c):
+    """Nova gives a SPICE console's address, and the page is there."""
+    offered(c, "spice")
+    url = console_url(c, c.use("two"), "spice", "spice-html5")
+    c.servers["two"]["spice_url"] = url
+    status, text = guest.http(url, cacert=c.p["cacert"])
+    if status != 200 or "spice" not in text.lower():
+        raise Failure(f"the SPICE page {mask_log(url)} answers {status}: {text[:200]}")
+    return mask_log(url)
+
+
+@row(needs="spice_page")
+def spice_link(c):
+    """A WebSocket through the SPICE proxy leads to the guest's SPICE server."""
+    try:
+        return guest.spice_login(c.servers["two"]["spice_url"], c.p["cacert"])
+    except OSError as error:
+        raise Failure(f"SPICE websocket: {error}", look_at=["nova-spicehtml5proxy.log on the controller"]) from error
+
+
+@row(needs="neighbour", after="spice_link")
+def serial_console(c):
+    """A command that is typed at the guest's serial console is answered."""
+    offered(c, "serial")
+    server = c.use("two")
+    c.booted(server)
+    command, pattern = c.p["serial"].get("command"), c.p["serial"].get("answer")
+    if not command:
+        raise Skip("the guest has no shell at its serial port (verify_serial)")
+    try:
+        return guest.serial_answer(console_url(c, server, "serial", "serial"), command, pattern, c.p["cacert"])
+    except OSError as error:
+        raise Failure(f"serial console: {error}", look_at=["nova-serialproxy.log on the controller"]) from error
+
+
+@row(needs="neighbour", after="serial_console")
 def interface(c):
     """Attach an interface while it runs, and detach it."""
     server = c.use("two")
@@ -617,9 +660,32 @@ def resize(c):
 def confirm(c, server: dict, before: str) -> str:
     """Confirm a resize or a cold migration, and see the guest up on its host."""
     reach(c, server, ({"confirmResize": None}, "ACTIVE"))
+    after, lost = c.host_of(server["id"]), ""
+    if "serial" in c.p["consoles"] and after == before and not has_serial_port(c, server):
+        # Nova believes that the ports of the guest before are still there. The console log goes with them.
+        reach(c, server, ({"reboot": {"type": "HARD"}}, "ACTIVE"))
+        server["before"], lost = "", "; it had no serial port, as after any resize on one host, until a hard reboot"
     c.booted(server)
+    return f"from {before} to {after}, confirmed, booted{screen_answers(c, server)}{lost}"
+
+
+def has_serial_port(c, server: dict) -> bool:
+    """Whether Nova has a console log of the guest, and so a serial port."""
+    try:
+        c.console(server["id"])
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return False
+    return True
+
+
+def screen_answers(c, server: dict) -> str:
+    """What can be said of the guest's screen: that it answers, or nothing where the cloud has no noVNC."""
+    if "novnc" not in c.p["consoles"]:
+        return ""
     console_login(c, console_url(c, server))
-    return f"from {before} to {c.host_of(server['id'])}, confirmed, booted, its console answers"
+    return ", its console answers"
 
 
 @row(needs="neighbour services", after="resize")
@@ -655,8 +721,7 @@ def live_migrate(c):
             look_at=["libvirt and [libvirt] live_migration_* on both nodes, TCP 16509 and 49152-49215 between them"],
         )
     c.answers(server)
-    console_login(c, console_url(c, server))
-    return f"from {before} to {after}, and it answers, its console too"
+    return f"from {before} to {after}, and it answers{screen_answers(c, server)}"
 
 
 @row(needs="boot", after=" ".join(item.name for item in ROWS))

@@ -91,6 +91,16 @@ HINTS = (
         "nova-novncproxy.service; NOVA_CONSOLE_PROXY_TYPE in /etc/default/nova-consoleproxy; [vnc] in nova.conf on both sides",
     ),
     (
+        r"SPICE|6082",
+        "nova-spicehtml5proxy.service; the package qemu-system-modules-spice on the compute node, where it exists; guests have "
+        "SPICE from their next start on; [spice] in nova.conf on both sides",
+    ),
+    (
+        r"serial console|6083",
+        "nova-serialproxy.service; guests have a serial port for it from their next start or hard reboot on; [serial_console] in "
+        "nova.conf on both sides",
+    ),
+    (
         r"HTTP at|ping of|floating",
         "neutron-l3-agent, the router's namespace (`ip netns`; OVN: `ovn-nbctl show`), br-provider, security group rules",
     ),
