@@ -46,6 +46,13 @@ class ActionModule(Instrument):
             answers.file_is_there(entry, self.texts[str(entry["path"])], self.variables) for entry in arguments["files"]
         )
 
+    def learned(self, arguments, answer):
+        """Which files are right now."""
+        if answer.get("failed"):
+            return {}
+        right = {str(entry["path"]): answers.identity(entry, self.texts[str(entry["path"])]) for entry in arguments["files"]}
+        return {"files": {**answers.done(self.variables).get("files", {}), **right}}
+
     def sent(self, arguments):
         """Check the files against the options of their release, and return them as the module takes them.
 

@@ -20,4 +20,5 @@ class ActionModule(Instrument):
 
     def learned(self, arguments, answer):
         """Which packages were installed, for later tasks that must look again, and which exist now."""
-        return {key: answer[key] for key in ("new", "installed") if key in answer}
+        again = {"files": {}, "units": {}} if answer.get("new") else {}
+        return {**again, **{key: answer[key] for key in ("new", "installed") if key in answer}}

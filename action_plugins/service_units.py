@@ -46,5 +46,11 @@ class ActionModule(Instrument):
         return arguments
 
     def learned(self, arguments, answer):
-        """Which units still have to be asked, and which would have been started."""
-        return {key: answer[key] for key in ("pending", "started") if answer.get(key)}
+        """Which units still have to be asked, which would have been started, and what units run with."""
+        if answer.get("failed"):
+            return {}
+        seen = dict(answers.done(self.variables).get("units", {}))
+        for unit in arguments["units"]:
+            if unit.get("digests") and unit.get("runs", True):
+                seen[unit["name"]] = {**seen.get(unit["name"], {}), **answers.read_by(unit)}
+        return {"units": seen, **{key: answer[key] for key in ("pending", "started") if answer.get(key)}}

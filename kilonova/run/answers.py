@@ -22,6 +22,8 @@ from kilonova.onhost import digests
 #   started    units that would have been started, in check mode
 #   accounts   users whose databases, accounts and grants are complete
 #   services   names of the services that are registered in Keystone
+#   files      files that were put right or seen to be, since packages were last installed: path -> what identifies them
+#   units      units that run with what they read, since then: name -> digests of that
 RUN = "openstack_run"
 # Of all digests of one run (library/host_facts.py says why), and in no log. The callback plugin `stages` makes it for all
 # workers; one that had another would only ask its host again.
@@ -77,19 +79,35 @@ def is_needed(entry: Mapping[str, Any], variables: Mapping[str, Any]) -> bool:
 
 def file_is_there(entry: Mapping[str, Any], text: str, variables: Mapping[str, Any]) -> bool:
     """Whether the host has the file `entry` with this text, owner, group and mode; packages installed since may change it."""
-    if "new" in done(variables):
-        return False
-    digest = digests.keyed(text.encode(), KEY)
+    path, wanted = str(entry["path"]), identity(entry, text)
+    if path in (put_right := done(variables).get("files", {})):
+        return put_right[path] == wanted
+    return "new" not in done(variables) and reported(variables, "files", {}).get(path) == wanted
+
+
+def identity(entry: Mapping[str, Any], text: str) -> list[str]:
+    """What a file is known by: a digest of its text, owner, group and mode."""
     rights = [str(entry.get("owner", "root")), str(entry.get("group", "root")), str(entry.get("mode", "0644"))]
-    return reported(variables, "files", {}).get(str(entry["path"])) == [digest, *rights]
+    return [digests.keyed(text.encode(), KEY), *rights]
+
+
+def read_by(unit: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Digests of what a unit reads, in the form in which a host reports them: path -> section -> digest."""
+    return {path: digests.keyed_sections(sections, KEY) for path, sections in unit.get("digests", {}).items()}
 
 
 def unit_is_current(unit: Mapping[str, Any], variables: Mapping[str, Any]) -> bool:
     """Whether nothing is left to do with a unit of the module service_units.
 
-    It was enabled, ran with what it reads now and answered when the run began, and nothing was changed on its host since.
+    It was enabled, ran with what it reads now and answered when the run began, and nothing was changed on its host since. Or this
+    run has seen to that itself: another page reads the same.
     """
     services = reported(variables, "services", {"busy": [unit["name"]], "current": {}})
+    wanted = read_by(unit)
+    if wanted and unit.get("runs", True) and not unit.get("queues") and not unit.get("invocation"):
+        seen = done(variables).get("units", {}).get(unit["name"], {})
+        if all(seen.get(path) == digest for path, digest in wanted.items()):
+            return True
     if was_changed(variables):
         return False
     if not unit.get("runs", True):
@@ -99,7 +117,6 @@ def unit_is_current(unit: Mapping[str, Any], variables: Mapping[str, Any]) -> bo
     if unit.get("answers") and not reported(variables, "answers", {}).get(unit["answers"]):
         return False
     current = services["current"].get(unit["name"])
-    wanted = {path: digests.keyed_sections(sections, KEY) for path, sections in unit["digests"].items()}
     return current is not None and all(current.get(path) == digest for path, digest in wanted.items())
 
 

@@ -59,6 +59,12 @@ def test_a_file_that_the_host_told_of_is_not_asked_for_again(tmp_path):
     assert not answers.file_is_there(entry, path.read_text(), other)
     assert not answers.file_is_there(entry, path.read_text(), {})
     assert not answers.file_is_there(entry, path.read_text(), told | {"ansible_facts": {answers.RUN: {"new": []}}})
+    # What the run itself has seen since counts, also where that is another text.
+    for text, facts in (("a\n", {"new": []}), ("a\n", {})):
+        put_right = {"ansible_facts": {answers.RUN: {**facts, "files": {entry["path"]: answers.identity(entry, text)}}}}
+        assert answers.file_is_there(entry, text, told | put_right)
+        assert not answers.file_is_there(entry, path.read_text(), told | put_right)
+        assert not answers.file_is_there({**entry, "mode": "0600"}, text, told | put_right)
 
 
 def test_a_socket_rests_as_a_service_does(run, systemd, conf):
@@ -116,6 +122,16 @@ def test_a_service_with_which_nothing_is_left_to_do_is_not_asked_again(run, syst
     noted = answers.noted({"changed": True}, {})["ansible_facts"]
     for facts in ({answers.RUN: {"new": []}}, {answers.RUN: {"corrected": [{}]}}, noted):
         assert not rests(agent, facts=facts)
+    # What this run has seen to itself, for what another page says of the unit.
+    seen = {answers.RUN: {"new": [], "changed": True, "units": {"agent": answers.read_by(agent)}}}
+    [path] = agent["digests"]
+    assert rests(agent, facts=seen)
+    assert not rests({**agent, "digests": {path: {"other": "1"}}}, facts=seen)
+    assert not rests({**agent, "digests": {**agent["digests"], "/etc/more": {"*": "1"}}}, facts=seen)
+    assert not rests({**agent, "digests": {}}, facts=seen)  # it was started without waiting, and is asked at the end
+    assert not rests({**agent, "queues": ["agent"]}, facts=seen)
+    assert not rests({**agent, "invocation": "1"}, facts=seen)
+    assert not rests({**agent, "name": "scheduler"}, facts=seen)
     assert rests(agent, facts={answers.RUN: {"corrected": []}})
     assert answers.noted({"changed": False, "ansible_facts": {"a": 1}}, {}) == {"changed": False, "ansible_facts": {"a": 1}}
     # What was learned before stays.

@@ -91,6 +91,29 @@ def test_what_a_task_says_wins_over_what_all_share(act):
     assert (asked["hosts"], asked["others"]) == (["10.0.0.1"], "remove")
 
 
+def test_what_a_run_has_put_right_is_not_asked_for_by_another_page(act):
+    """Until packages are installed, which may change it again."""
+    file = {"path": "/etc/nova/x.conf", "template": "lines.j2", "variables": {"lines": ["a"]}}
+    write = ("config_files", {"files": [file]})
+    start = ("service_units", {"units": [{"name": "nova-x", "reads": [file["path"]]}], "files": [file]})
+
+    def result(of, before, **answer):
+        return act(of[0], after(before), answer, **of[1])[0]
+
+    def asks(of, before):
+        return act(of[0], after(before), {}, **of[1])[1] is not None
+
+    written = result(write, {}, changed=True)
+    assert not asks(write, written) and asks(start, written)
+    started = result(start, written, changed=True)
+    assert not asks(write, started) and not asks(start, started)
+    installed = act("openstack_packages", after(started), {"new": ["x"], "installed": ["x"]}, names=["x"])[0]
+    assert asks(write, installed) and asks(start, installed)
+    # What failed may be as it was.
+    assert asks(write, result(write, {}, failed=True, changed=True))
+    assert asks(start, result(start, {}, failed=True, changed=True))
+
+
 def test_packages_that_are_there_need_no_apt(act):
     host = {"openstack_host": {"packages": {"nova-api": "1"}}}
     assert act("openstack_packages", host, {}, names=["nova-api"])[1] is None
