@@ -262,6 +262,19 @@ def test_each_page_leads_haproxy_to_its_own_services():
     assert {row["port"] for row in led if row.get("proxied")} == PORTS | {6082, 6083}
 
 
+def test_haproxy_begins_with_all_ways_on_a_new_host_and_with_none_to_what_still_has_its_port():
+    def begins_with(**report):
+        host = with_tls(TWO, openstack_host=report).host("controller")
+        ways, [unit] = host.find("__haproxy_new_ways"), host.find("__haproxy_units")
+        paths = {way["path"] for way in ways}
+        assert paths < set(unit["reads"]) and paths < set(unit["reloads"]) and not {"/etc/default/haproxy"} & set(unit["reloads"])
+        return {way["variables"]["port"] for way in ways if way["variables"]["addresses"]}
+
+    assert begins_with() == PORTS
+    assert begins_with(listening=[{"port": 5000, "address": ADDRESS, "unit": "keystone.service"}]) == PORTS - {5000}
+    assert begins_with(files={f"{listening.PROXY_DIRECTORY}/{port}.cfg": ["", "root", "root", "0644"] for port in PORTS}) == set()
+
+
 @pytest.mark.parametrize(
     ("consoles", "ports"),
     [(["novnc"], {6080}), (["spice", "serial"], {6082, 6083}), (["novnc", "spice", "serial"], {6080, 6082, 6083}), ([], set())],
