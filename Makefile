@@ -33,7 +33,7 @@ export ANSIBLE_STRATEGY := mitogen_linear
 export ANSIBLE_STRATEGY_PLUGINS = $(shell $(VENV)/bin/python -c 'import ansible_mitogen, os; print(os.path.dirname(ansible_mitogen.__file__))')/plugins/strategy
 endif
 
-.PHONY: plan history certificates rotate-certificates remove-compute rotate-secrets test-trust test-releases verify trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
+.PHONY: plan history certificates rotate-certificates remove-compute rotate-secrets test-trust test-releases verify health trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -100,6 +100,9 @@ test-releases: $(VENV)/ready ## the same for every release that Debian carries
 
 verify: $(VENV)/ready ## live a tenant's day on the cloud of INVENTORY (VERIFY=boot,console picks rows)
 	$(ANSIBLE) $(INVENTORIES) playbooks/verify.yml $(if $(VERIFY),$(call extra,verify_rows,$(VERIFY)))
+
+health: $(VENV)/ready ## whether the cloud of INVENTORY works now; build/health.json has it for monitoring
+	$(ANSIBLE) $(INVENTORIES) playbooks/health.yml
 
 trace: $(VENV)/ready ## follow one launch through every service
 	$(ANSIBLE) $(INVENTORIES) playbooks/trace.yml

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -96,3 +97,16 @@ class OnceARun(Instrument):
 
     def _complete(self) -> Iterable[str]:
         return answers.done(self.variables).get(self.KEPT, ())
+
+
+class TellsTheTime(Instrument):
+    """An instrument whose module returns, as `host`, what a host says of itself, and the clock among it."""
+
+    def ask(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Compare the host's clock with ours: read after we asked, and before we had the answer, however long that took."""
+        asked = time.time()
+        answer = super().ask(arguments)
+        if "host" in answer:
+            clock, answered = answer["host"].pop("clock"), time.time()
+            answer["host"]["clock_ahead"] = max(clock - answered, 0) + min(clock - asked, 0)
+        return answer
