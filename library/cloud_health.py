@@ -8,8 +8,9 @@ from ansible.module_utils.kilonova.http import connect
 
 try:
     import openstack
+    from keystoneauth1.exceptions import ClientException
 except ImportError:  # comes with the role keystone
-    openstack = None
+    openstack = ClientException = None
 
 DOCUMENTATION = r"""
 module: cloud_health
@@ -128,7 +129,8 @@ def main():
     ):
         try:
             found += look()
-        except (openstack.exceptions.SDKException, RuntimeError, database.Error, KeyError, ValueError) as error:
+        # Keystone's client has errors of its own.
+        except (openstack.exceptions.SDKException, ClientException, RuntimeError, database.Error, KeyError, ValueError) as error:
             found.append(row(about, "problem", str(error) or type(error).__name__))
     module.exit_json(changed=False, found=found)
 

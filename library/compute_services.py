@@ -9,8 +9,9 @@ from ansible.module_utils.kilonova.http import connect
 
 try:
     import openstack
+    from keystoneauth1.exceptions import ClientException
 except ImportError:  # check mode on a fresh host: the package comes with this very run
-    openstack = None
+    openstack = ClientException = None
 
 DOCUMENTATION = r"""
 module: compute_services
@@ -105,7 +106,8 @@ def main():
                     module.warn("%s on %s is disabled; %s" % (binary, host, enable))
                 module.exit_json(changed=False, table=table(services))
             problem = "not enabled and up: %s" % ", ".join("%s on %s" % pair for pair in left)
-        except (openstack.exceptions.SDKException, KeyError) as error:
+        # Keystone's client has errors of its own.
+        except (openstack.exceptions.SDKException, ClientException, KeyError) as error:
             problem = str(error)
         if time.monotonic() > deadline:
             break

@@ -62,14 +62,16 @@ def shown(names):
     }
 
 
-def services(names):
-    """Rows of our units: those that do not run, do not start with the host, or die again and again."""
+def services(units):
+    """Rows of our units, by their properties: those that do not run, do not start with the host, or die again and again."""
     found, running = [], 0
-    for name, properties in shown(names).items() if names else ():
+    for name, properties in units.items():
         state, enabled = properties.get("ActiveState"), unit_state.is_enabled(name, properties.get("UnitFileState"))
         restarts = int(properties.get("NRestarts") or 0)
         if properties.get("LoadState") == "not-found":
             found.append(row("services", "problem", "%s does not exist on this host any more" % name))
+        elif switched_off(name, properties):
+            found.append(row("services", "warning", "%s is switched off: it does not run, nor start with the host" % name))
         elif state in ("activating", "reloading"):
             found.append(row("services", "warning", "%s is %s (%s)" % (name, state, properties.get("SubState"))))
         elif state != "active":
@@ -80,7 +82,12 @@ def services(names):
             running += 1
             if not enabled:
                 found.append(row("services", "warning", "%s does not start with the host" % name))
-    return [row("services", "ok", "%d of %d run" % (running, len(names))), *found] if names else []
+    return [row("services", "ok", "%d of %d run" % (running, len(units))), *found] if units else []
+
+
+def switched_off(name, properties):
+    """Whether somebody, or a run with another inventory, has stopped and disabled a unit."""
+    return properties.get("ActiveState") == "inactive" and not unit_state.is_enabled(name, properties.get("UnitFileState"))
 
 
 def answers(targets):
@@ -165,8 +172,10 @@ def main():
     """Entry point."""
     module = AnsibleModule(argument_spec={"warn_days": {"type": "int", "default": 30}}, supports_check_mode=True)
     clock, state = time.time(), unit_state.load_state(module.warn)
-    targets = {name: target for name, target in unit_state.load_answers(module.warn).items() if name in state}
-    found = services(sorted(state)) + answers(targets) + others(state) + disks() + [memory()]
+    units = shown(sorted(state)) if state else {}
+    targets = unit_state.load_answers(module.warn)
+    targets = {name: targets[name] for name, found in units.items() if name in targets and not switched_off(name, found)}
+    found = services(units) + answers(targets) + others(state) + disks() + [memory()]
     found += certificates(unit_state.load_files(module.warn), module.params["warn_days"])
     if not state:
         found.insert(0, row("services", "problem", "nothing was installed here; run site.yml"))

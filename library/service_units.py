@@ -23,6 +23,8 @@ description:
   - C(/var/lib/kilonova/services.json) has what each unit was last restarted with. So the next run completes one that died
     between writing a file and restarting its reader.
   - Waits until each unit answers. Then the files that it reads are copied to C(/var/lib/kilonova/good).
+  - Check mode returns, as C(unsettled), the units for which a run does something that is no change; it waits for an answer, or
+    notes what it has seen.
   - A unit that does not survive its new configuration gets that copy back and is restarted with it. The task fails and says
     what became of both.
 options:
@@ -159,7 +161,7 @@ def main():
     plan = Plan(module, state, shown)
     if module.check_mode:
         started = {*module.params["started"], *plan.names["start"]}
-        result.leave(module, plan.actions(), started=sorted(started))
+        result.leave(module, plan.actions(), started=sorted(started), unsettled=unsettled(module, plan, shown))
     with result.doing(module, plan.begun):
         enable_and_disable(module, plan)
         for wave in plan.waves():
@@ -219,7 +221,8 @@ class Plan:
         self.state = state
         # Units of other calls, by name, that the last play asks.
         self.pending = {unit["name"]: unit for unit in module.params["pending"]}
-        self.units = [unit for unit in module.params["units"] if unit["runs"]]
+        self.module_units = module.params["units"]
+        self.units = [unit for unit in self.module_units if unit["runs"]]
         self.names = {verb: [] for verb in ("disable", "enable", *VERBS)}
         # (verb, name) -> its text for people; the ones that were begun; the units that were started, restarted or reloaded.
         self.steps, self.begun, self.touched = {}, [], []
@@ -513,6 +516,19 @@ def last_words(name):
 # -------------------------------------------------------------------------------------------------------------- remember
 
 
+def unsettled(module, plan, shown):
+    """Names of units that a run would wait for, or of which it would write something down, where it changes nothing."""
+    known = unit_state.load_answers()
+    return [
+        unit["name"]
+        for unit in ([] if plan.steps else plan.units)
+        if unit["name"] not in plan.state
+        or not all(map(unit_state.is_known_good, unit["digests"]))
+        or (unit["answers"] and known.get(unit["name"]) != unit["answers"])
+        or what_is_missing(module, unit, shown[unit["name"]], just_started=False)
+    ]
+
+
 def still_pending(plan):
     """The units that the last play asks, as a result; an empty one where this call adds none."""
     added = [unit for unit in plan.first if unit["name"] in plan.unwaited or not can_be_asked(unit)]
@@ -529,7 +545,8 @@ def still_pending(plan):
 
 def remember(module, plan):
     """Write down what the units run with. Only now: the next run restarts them again after one that died before this."""
-    state = dict(plan.state)
+    off = {unit["name"] for unit in plan.module_units if not unit["runs"]}
+    state = {name: known for name, known in plan.state.items() if name not in off}
     for unit in plan.units:
         state[unit["name"]] = {**state.get(unit["name"], {}), **unit["digests"]}
     try:
@@ -537,7 +554,7 @@ def remember(module, plan):
             unit_state.save_state(state)
         for path in paths_of(plan.units):
             unit_state.keep_known_good(path)
-        unit_state.note_answers({unit["name"]: unit["answers"] for unit in plan.units if unit["answers"]})
+        unit_state.note_answers({unit["name"]: unit["answers"] for unit in plan.units if unit["answers"]}, off)
     except files.Refused as error:
         module.fail_json(msg=str(error))
 

@@ -89,7 +89,8 @@ def proxied_servers(
 
 def _proxied(ports: Iterable[Mapping[str, Any]], ports_set: Mapping[int, int] | None) -> list[tuple[Mapping[str, Any], int]]:
     """Return the rows that are proxied, each with the port that it has in this inventory."""
-    return [(row, (ports_set or {}).get(row["port"], row["port"])) for row in ports if row.get("proxied")]
+    # In ansible-core 2.18, what a template gives is a text.
+    return [(row, int((ports_set or {}).get(row["port"], row["port"]))) for row in ports if row.get("proxied")]
 
 
 def are_ours(servers: str) -> bool:

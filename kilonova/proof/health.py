@@ -46,7 +46,7 @@ def _row(about: str, state: str, what: str) -> dict[str, Any]:
 
 
 def _words(answer: Mapping[str, Any]) -> str:
-    return str(answer.get("msg") or "was not asked").strip().splitlines()[0]
+    return next(iter(str(answer.get("msg") or "").strip().splitlines()), "was not asked")
 
 
 def table(found: Mapping[str, Any]) -> list[str]:

@@ -116,11 +116,12 @@ def load_answers(warn=None):
     )
 
 
-def note_answers(targets):
-    """Remember what answers, so that a later run asks all of the host at once, when it begins."""
+def note_answers(targets, gone=()):
+    """Remember what answers, so that a later run asks all of the host at once, when it begins; forget units that are `gone`."""
     known = load_answers()
-    if known != {**known, **targets}:
-        save(answers_path(), {**known, **targets})
+    wanted = {**{name: target for name, target in known.items() if name not in gone}, **targets}
+    if known != wanted:
+        save(answers_path(), wanted)
 
 
 def replace(path, content):

@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 from harness import load
+from keystoneauth1.exceptions import ConnectFailure
+from openstack.exceptions import SDKException
 
 from kilonova.proof import health
 from kilonova.run import certificates
@@ -26,7 +28,7 @@ def systemd(monkeypatch, code, **units):
         values = (state, enabled, result, restarts, "auto-restart", *(load_state or ["loaded"]))
         blocks.append("\n".join(f"{name}={value}" for name, value in zip(names, values, strict=True)))
     monkeypatch.setattr(code, "output", lambda *argv: "\n\n".join(blocks))
-    return code.services(list(units))
+    return code.services(code.shown(list(units)))
 
 
 def test_services_that_do_not_run_are_problems(monkeypatch):
@@ -41,9 +43,10 @@ def test_services_that_do_not_run_are_problems(monkeypatch):
         dying="active enabled success 3",
         once="active enabled success 2",
         disabled="active disabled success 0",
+        off="inactive disabled success 0",
         gone="inactive - success 0 not-found",
     )
-    assert found(rows, "ok") == ["4 of 8 run"]
+    assert found(rows, "ok") == ["4 of 9 run"]
     assert found(rows, "problem") == [
         "stopped is inactive (success)",
         "failed is failed (exit-code)",
@@ -53,8 +56,9 @@ def test_services_that_do_not_run_are_problems(monkeypatch):
         "starting is activating (auto-restart)",
         "dying died 3 times, and systemd started it again",
         "disabled does not start with the host",
+        "off is switched off: it does not run, nor start with the host",
     ]
-    assert code.services([]) == []
+    assert code.services({}) == []
 
 
 def test_what_must_answer_is_asked(monkeypatch):
@@ -175,22 +179,19 @@ def test_connections_that_are_left(monkeypatch, used, state):
     assert code.connections(None)["state"] == state
 
 
-def test_one_part_that_cannot_be_asked_hides_no_other(run, monkeypatch):
+@pytest.mark.parametrize("error", [ConnectFailure, SDKException, KeyError])
+def test_one_part_that_cannot_be_asked_hides_no_other(run, monkeypatch, error):
     code = load("cloud_health")
 
-    class Down(Exception):
-        pass
-
     def refuse(*_arguments, **_options):
-        raise Down("no route to the APIs")
+        raise error("no route to the APIs")
 
-    monkeypatch.setattr(code, "openstack", SimpleNamespace(exceptions=SimpleNamespace(SDKException=Down)))
     monkeypatch.setattr(code, "connect", lambda *_arguments, **_options: Cloud([], []))
     monkeypatch.setattr(code, "services", refuse)
     monkeypatch.setattr(code.rabbitmq, "rows", lambda _statement: [])
     monkeypatch.setattr(code.database, "ask", lambda _module, _statement: ((1, 100),))
     rows = run(code, auth=AUTH, region="RegionOne")["found"]
-    assert found(rows, "problem") == ["no route to the APIs"]
+    assert [what.strip("'") for what in found(rows, "problem")] == ["no route to the APIs"]
     assert [row["about"] for row in rows] == ["APIs", "instances", "message queue", "database"]
     rows = run(code, auth=AUTH, region="RegionOne", queue=False, database=False)["found"]
     assert [row["about"] for row in rows] == ["APIs", "instances"]
@@ -207,6 +208,7 @@ def test_everything_in_one_table():
         "n1": {"host": {"clock_ahead": -61.0, "found": []}},
         "n2": {"unreachable": True, "msg": "ssh: no route\nmore"},
         "n3": {"failed": True, "msg": "no python"},
+        "n4": {"msg": " \n"},
     }
     whole = health.whole(hosts, {"found": [{"about": "instances", "state": "warning", "what": "1 in ERROR"}]})
     assert health.table(whole) == [
@@ -215,10 +217,11 @@ def test_everything_in_one_table():
         "problem  n1       clock      61 s behind",
         "problem  n2       host       is out of reach: ssh: no route",
         "problem  n3       host       no python",
+        "problem  n4       host       was not asked",
         "warning  (cloud)  instances  1 in ERROR",
-        "ok: 2, warnings: 1, problems: 3",
+        "ok: 2, warnings: 1, problems: 4",
     ]
-    assert (whole["state"], whole["counts"]) == ("problem", {"ok": 2, "warning": 1, "problem": 3})
+    assert (whole["state"], whole["counts"]) == ("problem", {"ok": 2, "warning": 1, "problem": 4})
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,46 @@ def test_a_unit_that_shall_not_run_is_disabled_and_then_left_alone(run, systemd)
     assert len(systemd.calls) == 1
 
 
+def test_check_mode_says_where_a_run_waits_or_notes_something(run, systemd, conf, monkeypatch):
+    """So that nothing is left out because the module, asked ahead, would change nothing."""
+    conf("[DEFAULT]\na = 1\n")
+    systemd.add("glance-api")
+    code, glance = systemd.code, {**conf.unit("glance-api"), "answers": "controller:9292"}
+    silent = []
+    monkeypatch.setattr(code, "answer", lambda target: "no answer" if silent else None)
+
+    def left():
+        result = run(code, check_mode=True, units=[glance])
+        return result["actions"], result["unsettled"]
+
+    run(code, units=[glance])
+    assert left() == ([], [])
+    silent.append(True)
+    assert left() == ([], ["glance-api"])
+    silent.clear()
+    # A run that died before it noted what it had seen.
+    for path in (code.unit_state.known_good_path(str(conf.path)), code.unit_state.answers_path()):
+        os.unlink(path)
+        assert left() == ([], ["glance-api"])
+        run(code, units=[glance])
+        assert left() == ([], [])
+    # What is changed anyway is no question of waiting.
+    systemd.units["glance-api"]["ActiveState"] = "inactive"
+    assert left() == (["start glance-api"], [])
+
+
+def test_a_unit_that_shall_run_no_more_is_forgotten(run, systemd, conf, monkeypatch):
+    conf("[DEFAULT]\na = 1\n")
+    systemd.add("spice", "novnc")
+    code = systemd.code
+    monkeypatch.setattr(code, "answer", lambda target: None)
+    units = [{**conf.unit(name), "answers": f"controller:{port}"} for name, port in (("spice", 6082), ("novnc", 6080))]
+    run(code, units=units)
+    run(code, units=[{**units[0], "runs": False, "digests": {}}, units[1]])
+    assert list(code.unit_state.load_state()) == ["novnc"]
+    assert code.unit_state.load_answers() == {"novnc": "controller:6080"}
+
+
 def test_only_what_reads_a_changed_section_is_restarted(run, systemd):
     systemd.add("nova-api", "nova-scheduler", "mariadb")
     start = [unit("nova-api"), unit("nova-scheduler"), unit("mariadb", reloads=READ)]

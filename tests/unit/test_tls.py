@@ -237,6 +237,12 @@ def test_links_of_a_plain_address_family():
     assert f"    bind {ADDRESS}:5000 ssl " in text
 
 
+def test_a_port_that_a_variable_sets_is_a_number():
+    """In ansible-core 2.18, what a template gives is a text, which is not among the ports that are taken."""
+    [file] = listening.proxy_files([{"port": 6080, "service": "console proxy", "proxied": True}], [ADDRESS], {6080: "6081"})
+    assert file["variables"]["port"] == 6081
+
+
 def test_a_port_that_is_not_proxied_has_no_file():
     assert listening.proxy_files([{"port": 3306, "service": "MariaDB"}], [ADDRESS]) == []
 
