@@ -1,4 +1,4 @@
-"""Put together what hosts and the cloud said of their health; fails when there is a problem."""
+"""Put together what hosts and the cloud said of their health."""
 
 import sys
 from pathlib import Path

@@ -4,6 +4,7 @@
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova import database, rabbitmq
 from ansible.module_utils.kilonova.auth import AUTH
+from ansible.module_utils.kilonova.health import row
 from ansible.module_utils.kilonova.http import connect
 
 try:
@@ -41,11 +42,6 @@ QUEUES = (
 ALARMS = '[io_lib:format("~w", [A]) || A <- rabbit_alarm:get_alarms()]'
 # Part of max_connections, in percent, from which on new connections may be refused soon.
 CONNECTIONS = 80
-
-
-def row(about, state, what):
-    """What was looked at, and found."""
-    return {"about": about, "state": state, "what": what}
 
 
 def services(connection, computes):

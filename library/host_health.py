@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova import files, unit_state
 from ansible.module_utils.kilonova.command import output
+from ansible.module_utils.kilonova.health import row
 from ansible.module_utils.kilonova.http import answer
 
 try:
@@ -45,11 +46,6 @@ FILLED = ("/", "/var/log", "/var/lib/mysql", "/var/lib/rabbitmq", "/var/lib/glan
 LOW = (("problem", 2, 200), ("warning", 10, 1024))
 # systemd has started a service anew so many times since somebody last did.
 RESTARTS = 3
-
-
-def row(about, state, what):
-    """What was looked at, and found."""
-    return {"about": about, "state": state, "what": what}
 
 
 def shown(names):

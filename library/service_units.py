@@ -221,8 +221,7 @@ class Plan:
         self.state = state
         # Units of other calls, by name, that the last play asks.
         self.pending = {unit["name"]: unit for unit in module.params["pending"]}
-        self.module_units = module.params["units"]
-        self.units = [unit for unit in self.module_units if unit["runs"]]
+        self.units = [unit for unit in module.params["units"] if unit["runs"]]
         self.names = {verb: [] for verb in ("disable", "enable", *VERBS)}
         # (verb, name) -> its text for people; the ones that were begun; the units that were started, restarted or reloaded.
         self.steps, self.begun, self.touched = {}, [], []
@@ -545,7 +544,7 @@ def still_pending(plan):
 
 def remember(module, plan):
     """Write down what the units run with. Only now: the next run restarts them again after one that died before this."""
-    off = {unit["name"] for unit in plan.module_units if not unit["runs"]}
+    off = {unit["name"] for unit in module.params["units"] if not unit["runs"]}
     state = {name: known for name, known in plan.state.items() if name not in off}
     for unit in plan.units:
         state[unit["name"]] = {**state.get(unit["name"], {}), **unit["digests"]}

@@ -130,7 +130,10 @@ class Cloud:
 
     def __init__(self, services, agents, servers=()):
         answers = {"/os-services": {"services": services}, "/agents": {"agents": agents}}
-        get = lambda url: SimpleNamespace(json=lambda: answers.get(url, {"servers": list(servers)}))  # noqa: E731
+
+        def get(url):
+            return SimpleNamespace(json=lambda: answers.get(url, {"servers": list(servers)}))
+
         self.compute = self.network = SimpleNamespace(get=get)
 
 

@@ -457,12 +457,8 @@ def rebuild(c):
 def novnc_page(c):
     """Nova gives a console address, and the noVNC page is there."""
     offered(c, "novnc")
-    url = console_url(c, c.use("two"))
-    c.servers["two"]["console_url"] = url
-    status, text = guest.http(url, cacert=c.p["cacert"])
-    if status != 200 or "vnc" not in text.lower():
-        raise Failure(f"the noVNC page {mask_log(url)} answers {status}: {text[:200]}")
-    return mask_log(url)
+    c.servers["two"]["console_url"] = url = console_url(c, c.use("two"))
+    return console_page(c, url, "noVNC", "vnc")
 
 
 @row(needs="novnc_page")
@@ -481,6 +477,14 @@ def console_url(c, server: dict, protocol: str = "vnc", kind: str = "novnc") -> 
     """Return where a guest's console is, by default the page of noVNC; Nova gives a token with it, for some minutes."""
     body = {"remote_console": {"protocol": protocol, "type": kind}}
     return c.me.post("compute", f"/servers/{server['id']}/remote-consoles", body)["remote_console"]["url"]
+
+
+def console_page(c, url: str, name: str, word: str) -> str:
+    """Return the URL without its token, if there is a page with this word."""
+    status, text = guest.http(url, cacert=c.p["cacert"])
+    if status != 200 or word not in text.lower():
+        raise Failure(f"the {name} page {mask_log(url)} answers {status}: {text[:200]}")
+    return mask_log(url)
 
 
 def console_login(c, url: str) -> str:
@@ -527,12 +531,8 @@ def novnc_picture(c):
 def spice_page(c):
     """Nova gives a SPICE console's address, and the page is there."""
     offered(c, "spice")
-    url = console_url(c, c.use("two"), "spice", "spice-html5")
-    c.servers["two"]["spice_url"] = url
-    status, text = guest.http(url, cacert=c.p["cacert"])
-    if status != 200 or "spice" not in text.lower():
-        raise Failure(f"the SPICE page {mask_log(url)} answers {status}: {text[:200]}")
-    return mask_log(url)
+    c.servers["two"]["spice_url"] = url = console_url(c, c.use("two"), "spice", "spice-html5")
+    return console_page(c, url, "SPICE", "spice")
 
 
 @row(needs="spice_page")
