@@ -22,6 +22,7 @@ from ansible.module_utils.kilonova import (
     lock,
     manage,
     masking,
+    proxy,
     rabbitmq,
     result,
     schema,
@@ -45,7 +46,23 @@ options:
   timeout: {type: int, default: 30, description: Seconds that all of them may take together.}
 """
 
-IMPORTED = (address, auth, command, database, files, foreign, http, lock, manage, masking, rabbitmq, result, schema, unit_state)
+IMPORTED = (
+    address,
+    auth,
+    command,
+    database,
+    files,
+    foreign,
+    http,
+    lock,
+    manage,
+    masking,
+    proxy,
+    rabbitmq,
+    result,
+    schema,
+    unit_state,
+)
 # As Ansible writes it into a module's arguments.
 CHECK = "_ansible_check_mode"
 

@@ -83,6 +83,10 @@ host:
     compute_id: {type: str, description: Identity by which the database of Nova knows the host.}
     compute_nodes: {type: dict, description: 'What the database of Nova says about compute nodes; none if it does not exist.'}
     backends: {type: dict, description: 'What others have in the backends that C(roles) set up.'}
+    galera:
+      type: dict
+      description: >-
+        C(members), of the cluster of databases that MariaDB sees, 0 without one; C(uuid) of that, and of one that it was in.
 """
 
 
@@ -302,6 +306,7 @@ def main():
             "resolved": {name: address.resolved(name) for name in names},
             "candidate": "" if "nova-common" in installed else foreign.candidate("nova-common"),
             "backends": foreign.backends(module.params["roles"], {*state, *known}, hostname),
+            "galera": foreign.galera() if "mysql" in module.params["roles"] else {},
             "compute_nodes": foreign.compute_nodes() if "nova_controller" in module.params["roles"] else None,
             "install_interrupted": bool(half) or interrupted,
             "kvm": kvm.kept(),

@@ -97,6 +97,25 @@ options:
         description: Variable that holds a host's address, for messages.
         type: str
         default: ""
+  volumes:
+    description: Directories that several hosts share.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the volume.
+        type: str
+        required: true
+      path:
+        description: Where the hosts have it.
+        type: str
+        required: true
+      hosts:
+        description: The hosts that have it.
+        type: list
+        elements: str
+        required: true
   cache_dir:
     description: Directory that keeps downloaded packages.
     type: path
@@ -520,6 +539,9 @@ class Sandbox:
         ]
         command += [f"--label={key}={value}" for key, value in self.facts_of(index).items()]
         command += [f"--dns={server}" for server in self.params["dns_servers"]]
+        for volume in self.params["volumes"]:
+            if host in volume["hosts"]:
+                command.append(f"--volume={volume['name']}:{volume['path']}")
         if os.path.isdir("/lib/modules"):
             command.append("--volume=/lib/modules:/lib/modules:ro")
         for network in self.params["networks"]:
@@ -626,6 +648,10 @@ class Sandbox:
                     f"--opt=mtu={network['mtu']}",
                 ]
                 self.podman("network", "create", *options, *["--internal"] * network["internal"], network["name"])
+        present = self.podman("volume", "ls", "--quiet").split() if new and self.params["volumes"] else []
+        for volume in self.params["volumes"] if new else ():
+            if volume["name"] not in present:
+                self.podman("volume", "create", f"--label={self.label}", volume["name"])
         self.record_unseen_ends([containers[name] for name in started if containers[name]["Unseen"]])
         commands = {name: ["podman", "start", name] for name in started}
         if new:
@@ -660,6 +686,9 @@ class Sandbox:
                 self.podman("rm", "--force", "--time=0", "--volumes", *containers)
             if networks:
                 self.podman("network", "rm", *networks)
+            volumes = self.podman("volume", "ls", "--quiet", f"--filter=label={self.label}").split()
+            if volumes:
+                self.podman("volume", "rm", *volumes)
         return {"changed": bool(removed), "removed": removed}
 
 
@@ -674,6 +703,11 @@ def main() -> None:
         "addresses": {"type": "list", "elements": "str", "default": []},
         "address_variable": {"type": "str", "default": ""},
     }
+    volume = {
+        "name": {"type": "str", "required": True},
+        "path": {"type": "str", "required": True},
+        "hosts": {"type": "list", "elements": "str", "required": True},
+    }
     module = AnsibleModule(
         argument_spec={
             "sandbox": {"type": "str", "required": True},
@@ -684,6 +718,7 @@ def main() -> None:
             "hosts": {"type": "list", "elements": "str", "default": []},
             "containers": {"type": "list", "elements": "str", "default": []},
             "networks": {"type": "list", "elements": "dict", "options": network, "default": []},
+            "volumes": {"type": "list", "elements": "dict", "options": volume, "default": []},
             "cache_dir": {"type": "path"},
             "dns_servers": {"type": "list", "elements": "str", "default": []},
             "boot_timeout": {"type": "int", "default": 120},

@@ -5,7 +5,7 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import command, files, foreign, lock, rabbitmq, result, unit_state
+from ansible.module_utils.kilonova import command, files, foreign, lock, proxy, rabbitmq, result, unit_state
 from ansible.module_utils.kilonova.http import answer
 
 try:
@@ -57,6 +57,13 @@ options:
         elements: path
         default: []
         description: Of what it reads, files after whose change alone it is reloaded and not restarted.
+      drains:
+        type: list
+        elements: int
+        default: []
+        description: >-
+          Ports at which HAProxy of this and other controllers leads to the unit. Before it restarts, they are told to lead
+          elsewhere, and what it works on is waited for.
       runs: {type: bool, default: true, description: Whether the unit runs. One that does not is stopped and disabled.}
       configuration:
         type: path
@@ -67,6 +74,11 @@ options:
         type: bool
         default: false
         description: Whether the run goes on while the unit starts for the first time. The last play waits for it.
+      starts_by:
+        type: str
+        default: ''
+        description: >-
+          A program that starts or restarts the unit in a way of its own, in the place of systemctl, e.g. C(galera_new_cluster).
       invocation:
         type: str
         description: >-
@@ -123,9 +135,11 @@ ARGUMENTS = {
             "queues": {"type": "list", "elements": "str", "default": []},
             "after": {"type": "list", "elements": "str", "default": []},
             "reloads": {"type": "list", "elements": "path", "default": []},
+            "drains": {"type": "list", "elements": "int", "default": []},
             "runs": {"type": "bool", "default": True},
             "configuration": {"type": "path"},
             "start_without_waiting": {"type": "bool", "default": False},
+            "starts_by": {"type": "str", "default": ""},
             "invocation": {"type": "str"},
         },
     },
@@ -165,10 +179,12 @@ def main():
     with result.doing(module, plan.begun):
         enable_and_disable(module, plan)
         for wave in plan.waves():
-            touched = act(plan, wave)
-            failure = plan.refused or prove(module, plan.awaited(wave), touched, state, plan.names["reload"])
-            if failure:
-                go_back(module, plan, *failure)
+            ports = [port for unit in wave for port in unit["drains"] if unit["name"] in plan.names["restart"]]
+            with proxy.elsewhere(ports):
+                touched = act(plan, wave)
+                failure = plan.refused or prove(module, plan.awaited(wave), touched, state, plan.names["reload"])
+                if failure:
+                    go_back(module, plan, *failure)
         pending = still_pending(plan)
         remember(module, plan)
     result.leave(module, plan.actions(), **pending)
@@ -199,7 +215,7 @@ def paths_of(units):
 
 def show(names):
     """Unit -> its properties, in one call."""
-    wanted = "--property=Id,LoadState,ActiveState,SubState,UnitFileState,InvocationID,MainPID"
+    wanted = "--property=Id,LoadState,ActiveState,SubState,UnitFileState,InvocationID,MainPID,TriggeredBy,NRestarts"
     output = systemctl("show", wanted, *names)[1]
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in output.split("\n\n")]
     return dict(zip(names, blocks, strict=False))
@@ -357,7 +373,12 @@ def act(plan, wave):
                 if rc and not plan.refused:
                     plan.refused = (name, "systemctl reload %s: %s" % (name, output))
         elif awaited:
-            systemctl(verb, *awaited)
+            programs = {unit["name"]: unit["starts_by"] for unit in chosen if unit["starts_by"]}
+            for program in programs.values():
+                command.run(program)
+            usual = [name for name in awaited if name not in programs]
+            if usual:
+                systemctl(verb, *usual)
         if len(awaited) < len(names):
             systemctl(verb, "--no-block", *[name for name in names if name in plan.unwaited])
     return {unit["name"] for unit in touched}
@@ -385,7 +406,7 @@ def wait_for_answers(module, units, just_started):
         shown = show(list(waiting))
         for name, unit in list(waiting.items()):
             properties = shown[name]
-            if unit["invocation"] and properties.get("InvocationID") != unit["invocation"]:
+            if unit["invocation"] and properties.get("InvocationID") != unit["invocation"] and not ended_idle(properties):
                 return name, DIED % seen(properties)
             reasons[name] = what_is_missing(module, unit, properties, just_started)
             if reasons[name] is None:
@@ -398,6 +419,14 @@ def wait_for_answers(module, units, just_started):
         if waiting:
             time.sleep(MOMENT)
     return None
+
+
+def ended_idle(properties):
+    """Whether a unit that a socket starts ended because nobody used it, as libvirtd does after two minutes.
+
+    systemd counts how often it has started one again by itself, which is after a failure.
+    """
+    return bool(properties.get("TriggeredBy")) and properties.get("NRestarts") == "0"
 
 
 def what_is_missing(module, unit, properties, just_started):

@@ -22,6 +22,16 @@ def ip_version(address: Any) -> int:
     return found.version
 
 
+def erlang_address(address: Any) -> str:
+    """Return an IP address as Erlang writes it: {10,0,0,11}, or eight numbers for IPv6. Raises ValueError for anything else."""
+    found = parsed(address)
+    if found is None:
+        raise ValueError(f"{address!r} is not an IP address")
+    size = 1 if found.version == 4 else 2
+    numbers = (int.from_bytes(found.packed[at : at + size], "big") for at in range(0, len(found.packed), size))
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
 def hosts_of(texts: Iterable[Any]) -> list[str]:
     """Return the hosts, each once, of what names some: a host, a URL, or host:port with commas between."""
     found: dict[str, None] = {}

@@ -49,6 +49,9 @@ def ports(roles_path: Path = ROLES) -> list[dict[str, Any]]:
     - sometimes: it need not be there; while what it is.
     - proxied: with openstack_tls, HAProxy answers at these addresses, and the service listens on the loopback interface.
     - asks_for_others: its clients are proxies, which say by X-Forwarded-For whom they ask for.
+    - clustered: of several controllers, HAProxy leads there from their common address as well.
+    - one_at_a_time: of several, to the same one until it is gone.
+    - check: how HAProxy asks whether it works: `port`, which it asks instead; `seconds` between two questions, otherwise 2.
     - host: controller, compute node or every: where the role is, unless the row says otherwise.
     - backends: with which of them the role is there; not set where with all.
     """

@@ -56,27 +56,43 @@ def proxy_files(
     addresses: Iterable[str],
     ports_set: Mapping[int, int] | None = None,
     unused: Iterable[int] = (),
+    cluster: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the files by which HAProxy leads to the services of those `ports` that are `proxied`, at `addresses`.
 
     `ports_set` has the port that a variable sets in the place of a declared one. Of declared ports that are `unused`, the files
-    are not there.
+    are not there. Of several controllers, `cluster` has their common `address`, the name of this one (`own`) and of all with
+    their addresses (`members`): then HAProxy also leads from that address to all of them, for ports that are `clustered` as well.
     """
     unused, addresses = set(unused), list(addresses)
     return [
         {
             "path": f"{PROXY_DIRECTORY}/{row['port']}.cfg",
-            "template": "haproxy_service.cfg.j2",
+            "template": "haproxy_service.cfg.j2" if row.get("proxied") else "haproxy_connections.cfg.j2",
             "variables": {
                 "port": port,
                 "service": row["service"],
                 "addresses": [] if row["port"] in unused else addresses,
                 "asks_for_others": row.get("asks_for_others", False),
+                **(_virtual(cluster, row, port) if cluster else {}),
             },
             "optional": "addresses",
         }
-        for row, port in _proxied(ports, ports_set)
+        for row, port in _led_to(ports, ports_set, bool(cluster))
     ]
+
+
+def _virtual(cluster: Mapping[str, Any], row: Mapping[str, Any], port: int) -> dict[str, Any]:
+    """Return what the templates are told of a port of several controllers."""
+    servers = {name: host_port(address, port) for name, address in cluster["members"].items()}
+    return {
+        "virtual": host_port(cluster["address"], port),
+        "own": cluster["own"],
+        "servers": servers,
+        "sources": [address for name, address in cluster["members"].items() if name != cluster["own"]],
+        "one": row.get("one_at_a_time", False),
+        "check": row.get("check", {}),
+    }
 
 
 def proxied_servers(
@@ -84,13 +100,21 @@ def proxied_servers(
 ) -> list[dict[str, Any]]:
     """Return name, host and port of what HAProxy answers for (see proxy_files), as clients of `host` ask for it."""
     used = (row for row in ports if row["port"] not in set(unused))
-    return [{"name": row["service"], "host": host, "port": port} for row, port in _proxied(used, ports_set)]
+    return [{"name": row["service"], "host": host, "port": port} for row, port in _led_to(used, ports_set)]
 
 
-def _proxied(ports: Iterable[Mapping[str, Any]], ports_set: Mapping[int, int] | None) -> list[tuple[Mapping[str, Any], int]]:
-    """Return the rows that are proxied, each with the port that it has in this inventory."""
+def _led_to(
+    ports: Iterable[Mapping[str, Any]], ports_set: Mapping[int, int] | None, several: bool = False
+) -> list[tuple[Mapping[str, Any], int]]:
+    """Return the rows that HAProxy leads to, each with the port that it has in this inventory."""
     # In ansible-core 2.18, what a template gives is a text.
-    return [(row, int((ports_set or {}).get(row["port"], row["port"]))) for row in ports if row.get("proxied")]
+    rows = (row for row in ports if row.get("proxied") or (several and row.get("clustered")))
+    return [(row, int((ports_set or {}).get(row["port"], row["port"]))) for row in rows]
+
+
+def ovn_remotes(hosts: Iterable[str], scheme: str, port: int) -> str:
+    """Return where OVN's clients find a database: `['10.0.0.11', '10.0.0.12'] | ovn_remotes('ssl', 6642)`."""
+    return ",".join(f"{scheme}:{host_port(host, port)}" for host in hosts)
 
 
 def are_ours(servers: str) -> bool:

@@ -2,8 +2,9 @@
 
 `certificates.json` of a group (openstack_certificates_group) has them as variables: openstack_tls_authority (what hosts
 trust), openstack_tls_authority_key (which no host ever gets) and openstack_tls_certificates (host -> use -> certificate,
-key). An operator may set them elsewhere in the inventory, or encrypt the file (`ansible-vault encrypt`): then nothing is
-written that would have them twice or in the clear.
+key). Several controllers trust an authority of their own among themselves (openstack_tls_peers_authority and its key), which
+signs nothing for other hosts: so no compute node can join their clusters. An operator may set them elsewhere in the inventory, or
+encrypt the file (`ansible-vault encrypt`): then nothing is written that would have them twice or in the clear.
 
 A renewal goes by steps, each of which playbooks/site.yml brings to all hosts before the next one begins; the file says which one
 is on its way (openstack_tls_renewal). `python -m kilonova.run.authorities inventories/sandbox` says so, too.
@@ -30,7 +31,8 @@ FILE = "certificates.json"
 NAME = "Kilonova"
 AUTHORITY, KEY, HOSTS = "openstack_tls_authority", "openstack_tls_authority_key", "openstack_tls_certificates"
 STEP = "openstack_tls_renewal"
-VARIABLES = (AUTHORITY, KEY, HOSTS, STEP)
+PEERS, PEERS_KEY = "openstack_tls_peers_authority", "openstack_tls_peers_authority_key"
+VARIABLES = (AUTHORITY, KEY, HOSTS, STEP, PEERS, PEERS_KEY)
 # What hosts do in each step of a renewal. One of the authority goes through the first three, one of hosts' certificates alone has
 # the last.
 TRUST, CHANGE, WITHDRAW, ALONE = "trust", "change", "withdraw", "hosts"
@@ -48,10 +50,14 @@ REMADE = f"correct {AUTHORITY} and {KEY}, or remove both for new ones"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a certificate must be: all that its host is reached by, and for what it is used, of "server" and "client"."""
+    """What a certificate must be: all that its host is reached by, and for what it is used, of "server" and "client".
+
+    `peers`: the controllers' own authority signs it.
+    """
 
     reached_by: Sequence[str]
     uses: Sequence[str]
+    peers: bool = False
 
 
 def wanted(rows: Any) -> dict[str, Wanted]:
@@ -67,6 +73,7 @@ class Held:
     key: str = field(default="", repr=False)
     hosts: dict[str, dict[str, certificates.Pair]] = field(default_factory=dict)
     step: str = ""
+    peers: certificates.Pair | None = None
 
     @classmethod
     def of_variables(cls, found: Mapping[str, Any]) -> Held:
@@ -85,7 +92,8 @@ class Held:
         step = str(found.get(STEP) or "")
         if step not in ("", *STEPS):
             raise ValueError(f"{STEP} ({step}) must be one of {', '.join(STEPS)}; it is written by a renewal: restore {FILE}")
-        return cls(str(found.get(AUTHORITY) or ""), str(found.get(KEY) or ""), pairs, step)
+        peers = certificates.Pair(str(found.get(PEERS) or ""), str(found.get(PEERS_KEY) or ""))
+        return cls(str(found.get(AUTHORITY) or ""), str(found.get(KEY) or ""), pairs, step, peers if peers.certificate else None)
 
     def variables(self) -> dict[str, Any]:
         """Return the variables that the file has."""
@@ -93,7 +101,12 @@ class Held:
             host: {use: {"certificate": pair.certificate, "key": pair.key} for use, pair in uses.items()}
             for host, uses in self.hosts.items()
         }
-        return {AUTHORITY: self.authority, KEY: self.key, HOSTS: hosts, **({STEP: self.step} if self.step else {})}
+        peers = {PEERS: self.peers.certificate, PEERS_KEY: self.peers.key} if self.peers else {}
+        return {AUTHORITY: self.authority, KEY: self.key, **peers, HOSTS: hosts, **({STEP: self.step} if self.step else {})}
+
+    def signer(self, one: Wanted) -> certificates.Pair:
+        """Return the authority that signs a certificate; one without a text where there is none yet."""
+        return (self.peers or certificates.Pair("", "")) if one.peers else certificates.Pair(self.authority, self.key)
 
 
 def complete(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Held, list[str]]:
@@ -109,20 +122,24 @@ def complete(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Hel
         lines.append("the authority: new")
     elif wrong := certificates.check_authority(held.authority):
         raise ValueError(f"the authority {wrong[0].what}; {REMADE}")
-    made: dict[str, dict[str, certificates.Pair]] = {}
+    after = replace(held, authority=authority.certificate, key=authority.key, hosts={})
+    if not held.peers and any(one.peers for uses in hosts.values() for one in uses.values()):
+        after.peers = _new_authority("controllers")
+        lines.append("the controllers' authority among themselves: new")
     for host, uses in hosts.items():
-        made[host] = {}
+        after.hosts[host] = {}
         for use, one in uses.items():
-            pair = held.hosts.get(host, {}).get(use)
-            why = "there was none" if pair is None else _wrong(pair, authority.certificate, one)
+            pair, signer = held.hosts.get(host, {}).get(use), after.signer(one)
+            why = "there was none" if pair is None else _wrong(pair, signer.certificate, one)
             if pair is None or why:
-                if not authority.key:
-                    raise ValueError(f"{host}: its certificate for {use} has to be made ({why}), and {KEY} is not set")
-                pair = _issue(authority, host, use, one)
+                if not signer.key:
+                    key = PEERS_KEY if one.peers else KEY
+                    raise ValueError(f"{host}: its certificate for {use} has to be made ({why}), and {key} is not set")
+                pair = _issue(signer, host, use, one)
                 lines.append(f"{host}: {use}: made, because {why}")
-            made[host][use] = pair
+            after.hosts[host][use] = pair
     lines += [f"{host}: removed, because it is not in the inventory" for host in held.hosts.keys() - hosts.keys()]
-    return Held(authority.certificate, authority.key, made, held.step), lines
+    return after, lines
 
 
 def _issue(authority: certificates.Pair, host: str, use: str, one: Wanted) -> certificates.Pair:
@@ -130,7 +147,8 @@ def _issue(authority: certificates.Pair, host: str, use: str, one: Wanted) -> ce
     try:
         pair = certificates.issue(authority, host, one.reached_by, one.uses)
     except (TypeError, ValueError) as error:  # with a passphrase; not PEM
-        raise ValueError(f"{KEY} is not a private key in PEM without a passphrase; {REMADE}") from error
+        key = PEERS_KEY if one.peers else KEY
+        raise ValueError(f"{key} is not a private key in PEM without a passphrase; {REMADE}") from error
     if wrong := _wrong(pair, authority.certificate, one):
         raise ValueError(f"{host}: no certificate for {use} can be made: {wrong}; {REMADE}")
     return pair
@@ -193,7 +211,8 @@ def advance(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Held
         # when the others got theirs gets one now.
         new, *others = _each(held)
         pairs = {(host, use): held.hosts.get(host, {}).get(use) for host, uses in hosts.items() for use in uses}
-        late = [(host, use) for (host, use), pair in pairs.items() if not pair or _wrong(pair, new, hosts[host][use])]
+        signers = {at: held.signer(one).certificate if one.peers else new for at, one in _by_place(hosts).items()}
+        late = [at for at, pair in pairs.items() if not pair or _wrong(pair, signers[at], hosts[at[0]][at[1]])]
         held, lines = _issued(replace(held, authority="".join([new, *others[1:]]), step=WITHDRAW), hosts, late)
         return held, [f"the old authority: removed ({STEPS[WITHDRAW]})", *lines]
     return replace(held, step=""), [f"the renewal is complete; {first_end(held)}"] if held.step else []
@@ -207,8 +226,13 @@ def _each(held: Held) -> list[str]:
         raise ValueError(f"{AUTHORITY} has no certificate in PEM that can be read; {REMADE}") from error
 
 
-def _new_authority() -> certificates.Pair:
-    return certificates.new_authority(f"{NAME} {certificates.now():%Y-%m-%d} {tokens.token_hex(4)}")
+def _by_place(hosts: Mapping[str, Mapping[str, Wanted]]) -> dict[tuple[str, str], Wanted]:
+    return {(host, use): one for host, uses in hosts.items() for use, one in uses.items()}
+
+
+def _new_authority(whose: str = "") -> certificates.Pair:
+    words = (NAME, whose, f"{certificates.now():%Y-%m-%d}", tokens.token_hex(4))
+    return certificates.new_authority(" ".join(word for word in words if word))
 
 
 def _changed(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Held, list[str]]:
@@ -219,10 +243,9 @@ def _changed(held: Held, hosts: Mapping[str, Mapping[str, Wanted]]) -> tuple[Hel
 
 def _issued(held: Held, hosts: Mapping[str, Mapping[str, Wanted]], chosen: Sequence[tuple[str, str]]) -> tuple[Held, list[str]]:
     """New certificates for some hosts and uses; those of hosts that are not in the inventory any more go."""
-    authority = certificates.Pair(held.authority, held.key)
     made = {host: dict(held.hosts.get(host, {})) for host in hosts}
     for host, use in chosen:
-        made[host][use] = _issue(authority, host, use, hosts[host][use])
+        made[host][use] = _issue(held.signer(hosts[host][use]), host, use, hosts[host][use])
     return replace(held, hosts=made), [f"{host}: {use}: renewed" for host, use in chosen]
 
 
@@ -267,8 +290,12 @@ def problems(host: str, found: Mapping[str, Any], uses: Mapping[str, Wanted], wa
         if pair is None:
             wrong.append(Problem(host, f"{HOSTS}[{host}][{use}]", "", "is not set, and openstack_tls is true", REMEDY))
             continue
-        for said in certificates.check(pair, held.authority, one.reached_by, one.uses, warn_days):
-            variable = AUTHORITY if said.part == "authority" else f"{HOSTS}[{host}][{use}].{said.part}"
+        authority = PEERS if one.peers else AUTHORITY
+        if not held.signer(one).certificate.strip():
+            wrong.append(Problem(host, authority, "", "is not set, and there are several controllers", REMEDY))
+            continue
+        for said in certificates.check(pair, held.signer(one).certificate, one.reached_by, one.uses, warn_days):
+            variable = authority if said.part == "authority" else f"{HOSTS}[{host}][{use}].{said.part}"
             if said.level == "error":
                 wrong.append(Problem(host, variable, "", said.what, said.remedy))
             else:

@@ -78,7 +78,21 @@ class Instrument(ActionBase):
         return {}
 
 
-class OnceARun(Instrument):
+class OfTheCloud(Instrument):
+    """An instrument for what the cloud has once, and any controller can see to: databases, schemas, objects of Keystone.
+
+    Of several controllers, the first that is up does it, and the others have nothing to do.
+    """
+
+    def must_ask(self, arguments: dict[str, Any]) -> bool:
+        """Whether this host is the one that does it."""
+        host = self.variables["inventory_hostname"]
+        controllers = self.variables["groups"].get("controllers", ())
+        # A single controller needs no template resolved.
+        return len(controllers) < 2 or host not in controllers or host == self.shared("openstack_first_controller")
+
+
+class OnceARun(OfTheCloud):
     """An instrument for things of a list, of which a run completes each once.
 
     A playbook does it for all pages at once; each page's own task finds its thing there, and does it where the page runs alone.
@@ -89,7 +103,8 @@ class OnceARun(Instrument):
 
     def must_ask(self, arguments: dict[str, Any]) -> bool:
         """Whether one of the things may be incomplete."""
-        return not {one[self.NAME] for one in arguments[self.OPTION]} <= set(self._complete())
+        wanted = {one[self.NAME] for one in arguments[self.OPTION]}
+        return not wanted <= set(self._complete()) and super().must_ask(arguments)
 
     def learned(self, arguments: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         """What is complete now."""

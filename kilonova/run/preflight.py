@@ -15,6 +15,8 @@ from kilonova.config import addresses, listening, releases
 from kilonova.problems import IMPOSSIBLE, Problem
 
 GROUPS = ("controllers", "computes")
+# How many controllers there may be.
+CONTROLLERS = (1, 3, 5)
 SHORTEST = 16
 # A long secret must have this many different characters; 0000000000000000 is not a secret.
 DIFFERENT = 6
@@ -28,7 +30,7 @@ REPLACED = "remove it and run `make secrets INVENTORY=...`, which writes a stron
 
 
 def check_groups(groups: Mapping[str, Sequence[str]]) -> list[Problem]:
-    """Both groups exist and have hosts; exactly one controller."""
+    """Both groups exist and have hosts; one, three or five controllers."""
     problems = []
     for name in GROUPS:
         if name not in groups:
@@ -38,10 +40,53 @@ def check_groups(groups: Mapping[str, Sequence[str]]) -> list[Problem]:
             problems.append(Problem("inventory", "groups", ", ".join(sorted(groups)), f"there is no group {name!r}", remedy))
         elif not groups[name]:
             problems.append(Problem("inventory", "groups", name, "the group has no hosts", f"add a host to {name!r}"))
-    if len(groups.get("controllers") or ()) > 1:
-        value = ", ".join(groups["controllers"])
-        problems.append(Problem("inventory", "controllers", value, "more than one controller", "leave one host in the group"))
+    controllers = groups.get("controllers") or ()
+    count = len(controllers)
+    if count > 1 and count not in CONTROLLERS:
+        what = f"{count} controllers survive no more losses than {count - 1}"
+        if count > max(CONTROLLERS):
+            what = f"with {count} controllers each change of the databases waits for all of them"
+        problems.append(Problem("inventory", "controllers", ", ".join(controllers), what, "have one, three or five"))
     return problems
+
+
+def check_cluster(variables: Mapping[str, Any], hosts: Mapping[str, Any]) -> list[Problem]:
+    """What several controllers need: a common address that is no host's, TLS, and a network backend that survives one of them.
+
+    `variables` has openstack_vip, openstack_tls and openstack_network_backend as the first controller has them, and whether the
+    directory of images is that of all (`is_shared`); `hosts` the management address of each host.
+    """
+    vip = str(variables["openstack_vip"] or "")
+    found = []
+
+    def add(variable: str, value: Any, what: str, remedy: str) -> None:
+        found.append(Problem("controllers", variable, str(value), what, remedy))
+
+    free = "set it to a free address of the management network"
+    try:
+        address = ipaddress.ip_address(vip)
+    except ValueError:
+        what = "is not an IP address" if vip else "is not set, and there are several controllers"
+        add("openstack_vip", vip, what, free)
+    else:
+        taken = {ipaddress.ip_address(str(own)): name for name, own in hosts.items()}
+        if address in taken:
+            add("openstack_vip", vip, f"is the address of {taken[address]}", free)
+        elif address.is_loopback or address.is_unspecified or address.is_multicast:
+            add("openstack_vip", vip, "is not an address that other hosts can reach", free)
+        elif {address.version} != {own.version for own in taken}:
+            add("openstack_vip", vip, "is not of the same family (IPv4, IPv6) as the hosts' management addresses", free)
+    if not variables["openstack_tls"]:
+        what = "several controllers trust each other by certificates"
+        add("openstack_tls", "false", what, "set it to true, or have one controller")
+    if variables["openstack_network_backend"] != "ovn":
+        what = "with several controllers, only OVN goes on when one of them is gone"
+        add("openstack_network_backend", variables["openstack_network_backend"], what, "set ovn, or have one controller")
+    if not variables["is_shared"]:
+        what = "each controller would have images of its own"
+        remedy = "mount one directory at /var/lib/glance/images of all controllers, and set {type: file, shared: true}"
+        add("glance_store", "", what, remedy)
+    return found
 
 
 def check_release(value: Any, distributions: Mapping[str, Mapping[str, str]]) -> list[Problem]:

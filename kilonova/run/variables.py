@@ -41,7 +41,7 @@ FORBIDDEN = {part: what for part, what in IMPOSSIBLE.items() if len(part) == 1}
 # What a variable's template may end in; a filter of Ansible's has errors of its own.
 UNREADABLE = (ValueError, TypeError, TemplateError, AnsibleError)
 # PEM.
-OF_SEVERAL_LINES = ("openstack_tls_authority", "openstack_tls_authority_key")
+OF_SEVERAL_LINES = (authorities.AUTHORITY, authorities.KEY, authorities.PEERS, authorities.PEERS_KEY)
 URLS = ("openstack_internal_scheme", "openstack_internal_host", "openstack_auth_url")
 MIGRATION_ADDRESS = "nova_compute_migration_address"
 # What may be a name that a host must know, the most general one first.
@@ -105,6 +105,16 @@ def _check_inventory(inventory: inventories.Inventory, foreign: Iterable[str]) -
         for problem in preflight.check_addresses({host: addresses(known[host]) for host in hosts})
         if (problem.where, problem.variable) not in told
     ]
+    controllers = inventory.groups.get("controllers", ())
+    if not problems and len(controllers) > 1:
+        first = known[controllers[0]]
+        names = ("openstack_vip", "openstack_network_backend")
+        asked_of_all = {name: _found(first, name) for name in names} | {"openstack_tls": has_tls(first)}
+        store = _found(first, "glance_store")
+        shared = isinstance(store, Mapping) and boolean(store.get("shared", False), strict=False)
+        asked_of_all["is_shared"] = shared
+        own = {host: _found(known[host], "openstack_management_address") for host in hosts}
+        problems += preflight.check_cluster(asked_of_all, own)
     wrong, soon = check_certificates(known)
     problems += wrong
     secrets = declared.secrets()
@@ -209,7 +219,8 @@ def _all_certificates(host: inventories.Host) -> dict[str, Any]:
 def _own_certificates(host: inventories.Host) -> dict[str, Any]:
     """The same with no certificates but the host's."""
     own = _found(host, "openstack_host_certificates") or {}
-    return {authorities.AUTHORITY: _found(host, authorities.AUTHORITY), authorities.HOSTS: {host.name: own}}
+    shared = {name: _found(host, name) for name in (authorities.AUTHORITY, authorities.PEERS)}
+    return {**shared, authorities.HOSTS: {host.name: own}}
 
 
 def _wanted(host: inventories.Host) -> dict[str, authorities.Wanted]:
@@ -335,7 +346,8 @@ def servers(host: inventories.Host) -> dict[str, tuple[str, str, str]]:
         ("mysql", "MariaDB", "openstack_database_host"),
         ("rabbitmq", "RabbitMQ", "openstack_rabbit_host"),
     ):
-        if role in host.roles():
+        # From the common address of several controllers, HAProxy leads there.
+        if role in host.roles() and _found(host, variable) != _found(host, "openstack_vip"):
             found[variable] = server, str(host.find(variable)), str(host.find(f"{role}_bind_address"))
     return found
 
@@ -348,6 +360,7 @@ def packages(host: inventories.Host) -> list[str]:
 def units(host: inventories.Host) -> dict[str, tuple[str, int] | None]:
     """Return the units that a host is going to run, with the address and port that each answers on."""
     found: dict[str, tuple[str, int] | None] = {}
+    vip = _found(host, "openstack_vip")
     for role in host.roles():
         for name in inventories.unit_variables(role):
             for unit in host.find(name):
@@ -356,6 +369,8 @@ def units(host: inventories.Host) -> dict[str, tuple[str, int] | None]:
                 answers = "" if inventories.first_undefined(unit) else str(unit.get("answers") or "")
                 parts = urlsplit(answers if "://" in answers else f"//{answers}")
                 port = re.search(r":([0-9]+)(?:/[^:]*)?$", answers)  # an IPv6 address may be written without brackets
+                if parts.hostname and parts.hostname == vip:
+                    port = None  # what several controllers have together is no port of this host's own
                 found[unit["name"]] = (parts.hostname or "*", int(port[1])) if port else found.get(unit["name"])
     return found
 

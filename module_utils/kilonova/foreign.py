@@ -12,7 +12,7 @@ import re
 import shutil
 import socket
 
-from . import database, rabbitmq
+from . import database, files, rabbitmq
 from .command import run
 from .files import MARK
 
@@ -132,6 +132,17 @@ def ask_mariadb(statement):
         return [line.split(SEPARATOR) for line in output.splitlines()], ""
     match = LOGIN_ERROR.search(errors)
     return None, match.group(1) if match else ""
+
+
+def galera():
+    """The cluster of databases that MariaDB is or was in: its uuid, and how many members it sees now; 0 for none."""
+    state = files.read("/var/lib/mysql/grastate.dat") or b""
+    found = re.search(rb"^uuid:\s*([0-9a-f-]+)", state, re.MULTILINE)
+    uuid = found.group(1).decode() if found and found.group(1).strip(b"0-") else ""
+    rows = ask_mariadb("SHOW STATUS LIKE 'wsrep_cluster_s%'")[0] if uuid else None
+    seen = {row[0]: row[1] for row in rows or () if len(row) == 2}
+    members = int(seen.get("wsrep_cluster_size", 0)) if seen.get("wsrep_cluster_status") == "Primary" else 0
+    return {"uuid": uuid, "members": members}
 
 
 def is_by_name(host):

@@ -56,7 +56,7 @@ def test_two_groups_with_hosts_are_right():
         ),
         (
             {"controllers": ["a", "b"], "computes": ["c"]},
-            "inventory: controllers = a, b: more than one controller; leave one host in the group",
+            "inventory: controllers = a, b: 2 controllers survive no more losses than 1; have one, three or five",
         ),
     ],
 )

@@ -424,6 +424,19 @@ def test_what_died_after_its_first_start_is_found_by_the_last_play(run, systemd)
     assert again == [{"name": "agent", "answers": None, "invocation": "2"}]
 
 
+@pytest.mark.parametrize(("restarts", "works"), [("0", True), ("1", False)])
+def test_a_unit_that_a_socket_starts_may_end_when_nobody_uses_it(run, systemd, restarts, works):
+    """As libvirtd does after two minutes; what failed, systemd has started again itself."""
+    systemd.add("libvirtd", ActiveState="inactive", InvocationID="1")
+    pending = run(systemd.code, units=[unit("libvirtd")])["pending"]
+    systemd.units["libvirtd"].update(InvocationID="2", TriggeredBy="libvirtd.socket", NRestarts=restarts)
+    if works:
+        assert not run(systemd.code, units=pending)["changed"]
+    else:
+        with pytest.raises(Failed, match="service libvirtd: died right after its start"):
+            run(systemd.code, units=pending)
+
+
 @pytest.mark.parametrize(("reloads", "least", "most"), [(READ, 1, 2), ([], 10, 15)])
 def test_what_was_only_reloaded_is_looked_at_for_a_second(run, systemd, reloads, least, most):
     systemd.add("haproxy")

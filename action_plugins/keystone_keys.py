@@ -1,0 +1,12 @@
+"""The keys of the Identity service are rotated once, by the first controller that is up; the others get them from there."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
+
+from kilonova.run.instrument import OfTheCloud
+
+
+class ActionModule(OfTheCloud):
+    """See the module of the same name (library/keystone_keys.py)."""
