@@ -28,7 +28,7 @@ REPLACED = "remove it and run `make secrets INVENTORY=...`, which writes a stron
 
 
 def check_groups(groups: Mapping[str, Sequence[str]]) -> list[Problem]:
-    """Both groups exist and have hosts; exactly one controller."""
+    """Both groups exist and have hosts; exactly one controller; the dashboard is there, if anywhere."""
     problems = []
     for name in GROUPS:
         if name not in groups:
@@ -41,6 +41,11 @@ def check_groups(groups: Mapping[str, Sequence[str]]) -> list[Problem]:
     if len(groups.get("controllers") or ()) > 1:
         value = ", ".join(groups["controllers"])
         problems.append(Problem("inventory", "controllers", value, "more than one controller", "leave one host in the group"))
+    elsewhere = [host for host in groups.get("dashboards") or () if host not in (groups.get("controllers") or ())]
+    if elsewhere and groups.get("controllers"):
+        what = "is not a controller, and the dashboard needs the controller's memcached and HAProxy"
+        remedy = f"leave {', '.join(groups['controllers'])} in the group, or nothing"
+        problems.append(Problem("inventory", "dashboards", ", ".join(elsewhere), what, remedy))
     return problems
 
 
@@ -282,6 +287,26 @@ def check_units(host: str, seen: Mapping[str, Any], units: Mapping[str, tuple[st
             address, port = socket
             if there["port"] == port and there["unit"] != unit and listening.overlap(there["address"], address):
                 what = f"is needed by {name} and in use by {there['name']} (PID {there['pid']}, {there['unit'] or 'no unit'})"
+                problems.append(Problem(host, "port", str(port), what, "stop it, or give it another port"))
+    return problems
+
+
+def check_ways(
+    host: str, seen: Mapping[str, Any], ways: Sequence[tuple[str, str, int]], units: Mapping[str, tuple[str, int] | None]
+) -> list[Problem]:
+    """No other program has a port at an address where HAProxy is to answer. `ways`: service, address and port.
+
+    One of our units may have it still, whose page moves it away; at its own address, check_units says it.
+    """
+    problems = []
+    ours = {"haproxy.service", *(name if name.endswith(".socket") else f"{name}.service" for name in units)}
+    for service, address, port in ways:
+        own = [socket[0] for socket in units.values() if socket and socket[1] == port]
+        for there in seen["listening"]:
+            if there["port"] != port or there["unit"] in ours or not listening.overlap(there["address"], address):
+                continue
+            if not any(listening.overlap(there["address"], one) for one in own):
+                what = f"is needed by haproxy ({service}) and in use by {there['name']} (PID {there['pid']}, {there['unit'] or 'no unit'})"
                 problems.append(Problem(host, "port", str(port), what, "stop it, or give it another port"))
     return problems
 
