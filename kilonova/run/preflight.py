@@ -306,7 +306,8 @@ def check_ways(
             if there["port"] != port or there["unit"] in ours or not listening.overlap(there["address"], address):
                 continue
             if not any(listening.overlap(there["address"], one) for one in own):
-                what = f"is needed by haproxy ({service}) and in use by {there['name']} (PID {there['pid']}, {there['unit'] or 'no unit'})"
+                other = f"{there['name']} (PID {there['pid']}, {there['unit'] or 'no unit'})"
+                what = f"is needed by haproxy ({service}) and in use by {other}"
                 problems.append(Problem(host, "port", str(port), what, "stop it, or give it another port"))
     return problems
 
