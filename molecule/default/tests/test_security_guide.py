@@ -451,7 +451,11 @@ def _(site):
         "except urllib.error.HTTPError as error: print(error.code)\n"
     )
     headers = site.hosts["controller"].check_output("python3 -c %s %s", program, url)
-    for word in ("Content-Security-Policy: default-src 'self';", "Strict-Transport-Security: ", "X-Content-Type-Options: nosniff"):
+    for word in (
+        "Content-Security-Policy: default-src 'self';",
+        "Strict-Transport-Security: ",
+        "X-Content-Type-Options: nosniff",
+    ):
         found += [] if word.lower() in headers.lower() else [f"no {word}"]
     status = site.hosts["controller"].check_output("python3 -c %s %s %s", program, url, "elsewhere.invalid").strip()
     return found + ([] if status == "400" else [f"another host's name is answered with {status}"])
