@@ -105,8 +105,8 @@ verify: $(VENV)/ready ## live a tenant's day on the cloud of INVENTORY (VERIFY=b
 health: $(VENV)/ready ## whether the cloud of INVENTORY works now; build/health.json has it for monitoring
 	$(ANSIBLE) $(INVENTORIES) playbooks/health.yml
 
-trace: $(VENV)/ready ## follow one launch through every service
-	$(ANSIBLE) $(INVENTORIES) playbooks/trace.yml
+trace: $(VENV)/ready ## follow one launch through every service (FROM=dashboard: made by a browser)
+	$(ANSIBLE) $(INVENTORIES) playbooks/trace.yml $(if $(FROM),$(call extra,trace_from,$(FROM)))
 
 tempest: $(VENV)/ready ## run Tempest on the cloud (TEMPEST=regex, smoke tests without it)
 	$(ANSIBLE) $(INVENTORIES) playbooks/tempest.yml $(if $(TEMPEST),$(call extra,tempest_regex,$(TEMPEST)))

@@ -169,7 +169,7 @@ class Browser:
     def open(self, url: str, timeout: float = 30) -> None:
         """Go to an address and wait until it is loaded."""
         self._loaded = False
-        answer = self._command("Page.navigate", url=url)
+        answer = self._command("Page.navigate", timeout=timeout, url=url)
         if answer.get("errorText"):
             raise BrowserError(f"{url.partition('?')[0]}: {answer['errorText']}")
         deadline = time.monotonic() + timeout

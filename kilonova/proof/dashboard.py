@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +24,8 @@ PICTURES = {
 }
 LOGIN = "#id_username"
 LOGOUT = 'a[href$="/auth/logout/"]'
+# Seconds that a page may take; the machine may be busy with guests.
+PATIENCE = 60
 # What the page says is wrong.
 SAID = "[...document.querySelectorAll('.alert-danger')].map(one => one.innerText.trim()).join(' ').slice(0, 300)"
 # Steps of the wizard: title -> what is taken there.
@@ -55,9 +59,11 @@ class Visit:
     limit: float = 200
     done: list[str] = field(default_factory=list)
     """What has worked so far, with seconds."""
+    moments: dict[str, str] = field(default_factory=dict)
+    """When the login and the launch were asked for and answered, in UTC, by this machine's clock."""
 
-    def run(self) -> dict[str, Any]:
-        """Make the visit; returns {status, text} as a row wants it, and the instance's id."""
+    def run(self, do: Callable[[Visit], dict[str, Any]] | None = None) -> dict[str, Any]:
+        """Make the visit, or `do` a part of it; returns {status, text} as a row wants it, and what the visit found."""
         if not chromium.find():
             return {"status": "skipped", "text": "the machine that runs Ansible has no chromium"}
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -69,7 +75,7 @@ class Visit:
                 if self.certificate_checked:
                     self.page.take_any_certificate()
                 try:
-                    found = self.visit()
+                    found = (do or Visit.visit)(self)
                 except chromium.BrowserError:
                     with contextlib.suppress(chromium.BrowserError):
                         said = self.page.evaluate(SAID) or self.page.evaluate("document.title")
@@ -94,7 +100,7 @@ class Visit:
         self.timed("the login page", lambda: self.go("/", LOGIN, "the login page"))
         page.screenshot(self.path("login"))
         self.log_in(self.password[::-1] + "x")
-        page.wait(f"!document.querySelector('{LOGOUT}') && {SAID}", "the refusal of a wrong password")
+        page.wait(f"!document.querySelector('{LOGOUT}') && {SAID}", "the refusal of a wrong password", PATIENCE)
         self.done.append("a wrong password is refused")
         self.timed("login", lambda: (self.log_in(self.password), self.there(LOGOUT, "the login to succeed")))
         self.timed("the list of instances", lambda: self.go("/project/instances/", "#instances", "the list of instances"))
@@ -109,6 +115,25 @@ class Visit:
         self.done.append("logged out")
         return {"id": server_id}
 
+    def launch_only(self) -> dict[str, Any]:
+        """Log in, launch the instance and log out; returns its id and the moments of both."""
+        self.go("/", LOGIN, "the login page")
+        self.noted("token_asked")
+        self.log_in(self.password)
+        self.there(LOGOUT, "the login to succeed")
+        self.noted("token_given")
+        self.go("/project/instances/", "#instances", "the list of instances")
+        self.launch()
+        server_id = self.row()[0]
+        self.page.screenshot(self.path("instances"))
+        self.page.evaluate(f"document.querySelector('{LOGOUT}').click()")
+        self.there(LOGIN, "the login page after the logout")
+        return {"id": server_id, **self.moments}
+
+    def noted(self, name: str) -> None:
+        """Note a moment."""
+        self.moments[name] = datetime.now(UTC).isoformat()
+
     def timed(self, what: str, do: Any) -> Any:
         """Do something, and note how long it took."""
         begun = time.monotonic()
@@ -118,10 +143,10 @@ class Visit:
 
     def go(self, path: str, selector: str, what: str) -> None:
         """Open a page, and wait for a part of it."""
-        self.page.open(self.url.rstrip("/") + path)
+        self.page.open(self.url.rstrip("/") + path, PATIENCE)
         self.there(selector, what)
 
-    def there(self, selector: str, what: str, limit: float = 30) -> None:
+    def there(self, selector: str, what: str, limit: float = PATIENCE) -> None:
         """Wait for a part of the page; while the page is replaced by another one, there is none."""
         deadline = time.monotonic() + limit
         while True:
@@ -146,53 +171,62 @@ class Visit:
         self.fill("#id_password", password)
         # Until another page is there, so that what follows does not look at this one.
         self.page.evaluate("window.before = true; document.querySelector('#loginBtn').click()")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             with contextlib.suppress(chromium.BrowserError):
                 if self.page.evaluate("!window.before && document.readyState === 'complete'"):
                     return
             time.sleep(0.1)
-        raise chromium.BrowserError("waited 30 s for an answer to the login")
+        raise chromium.BrowserError(f"waited {PATIENCE} s for an answer to the login")
 
     def launch(self) -> None:
         """Go through the wizard."""
         page = self.page
-        page.wait("!!document.querySelector('#instances__action_launch-ng')", "the button that launches an instance")
+        page.wait("!!document.querySelector('#instances__action_launch-ng')", "the button that launches an instance", PATIENCE)
         page.evaluate("document.querySelector('#instances__action_launch-ng').click()")
         self.there(".wizard-steps input#name", "the wizard")
         self.fill(".wizard-steps input#name", self.server)
         for title, kind in STEPS.items():
             name = getattr(self, kind)
             step = f"[...document.querySelectorAll('.wizard-nav .nav-item a span')].find(s => s.innerText.trim() === '{title}')"
-            page.wait(f"!!{step}", f"the wizard's step {title}")
+            page.wait(f"!!{step}", f"the wizard's step {title}", PATIENCE)
             page.evaluate(f"{step}.click()")
             available, taken = (ROW % json.dumps([name, is_taken]) for is_taken in (False, True))
-            page.wait(f"!!{available} || !!{taken}", f"the {kind} {name} in the wizard")
+            page.wait(f"!!{available} || !!{taken}", f"the {kind} {name} in the wizard", PATIENCE)
             # What is the only one of its kind, the wizard takes by itself.
             page.evaluate(f"{taken} || {available}.querySelector('button').click()")
             page.wait(f"!!{taken}", f"the wizard to take the {kind} {name}")
         page.screenshot(self.path("wizard"))
-        page.wait("!document.querySelector('.modal-footer button.finish').disabled", "the wizard to have all that it needs")
+        page.wait("!document.querySelector('.modal-footer button.finish').disabled", "the wizard to have all it needs", PATIENCE)
+        self.noted("asked")
         page.evaluate("document.querySelector('.modal-footer button.finish').click()")
-        page.wait("!document.querySelector('.wizard-steps')", "the wizard to end", 60)
+        page.wait("!document.querySelector('.wizard-steps')", "the wizard to end", 2 * PATIENCE)
+        self.noted("answered")
 
     def active(self) -> str:
         """Wait until the list of instances shows ours as Active; returns its id."""
         deadline = time.monotonic() + self.limit
         while time.monotonic() < deadline:
-            self.go("/project/instances/", "#instances", "the list of instances")
-            found = self.page.evaluate(
-                f"""(name => {{ const row = [...document.querySelectorAll('#instances tbody tr[data-object-id]')]
-                .find(row => row.innerText.includes(name));
-                return row && [row.dataset.objectId, ...[...row.cells].map(cell => cell.innerText.trim())]
-                }})({json.dumps(self.server)})"""
-            )
-            if found and "Active" in found:
+            found = self.row()
+            if "Active" in found:
                 return found[0]
-            if found and "Error" in found:
+            if "Error" in found:
                 raise chromium.BrowserError("the instance is in ERROR")
             time.sleep(1)
         raise chromium.BrowserError(f"waited {self.limit:.0f} s for the instance to be Active")
+
+    def row(self) -> list[str]:
+        """Return what the list of instances has of ours: its id, and the text of each cell."""
+        self.go("/project/instances/", "#instances", "the list of instances")
+        found = self.page.evaluate(
+            f"""(name => {{ const row = [...document.querySelectorAll('#instances tbody tr[data-object-id]')]
+            .find(row => row.innerText.includes(name));
+            return row && [row.dataset.objectId, ...[...row.cells].map(cell => cell.innerText.trim())]
+            }})({json.dumps(self.server)})"""
+        )
+        if not found:
+            raise chromium.BrowserError(f"the list of instances does not have {self.server}")
+        return found
 
     def see_console(self, server_id: str) -> None:
         """Open the tab with its console, and see its screen there."""
