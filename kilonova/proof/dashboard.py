@@ -25,7 +25,7 @@ PICTURES = {
 LOGIN = "#id_username"
 LOGOUT = 'a[href$="/auth/logout/"]'
 # Seconds that a page may take; the machine may be busy with guests.
-PATIENCE = 60
+PATIENCE = 120
 # What the page says is wrong.
 SAID = "[...document.querySelectorAll('.alert-danger')].map(one => one.innerText.trim()).join(' ').slice(0, 300)"
 # Steps of the wizard: title -> what is taken there.
