@@ -17,13 +17,14 @@ extra = -e $(call quote,{"$(1)": "$(subst ",\",$(subst \,\\,$(2)))"})
 export LC_ALL := C.UTF-8
 LOCK ?= requirements/lock.txt
 
-# The sandbox's release, its number of controllers and compute nodes, whether it is IPv6 only, and whether it has TLS: make cloud
-# RELEASE=zed CONTROLLERS=3 COMPUTES=2 IPV6=1 TLS=0, and the same for the targets after it.
+# The sandbox's release, its number of controllers and compute nodes, whether it is IPv6 only, whether it has TLS, and a dashboard:
+# make cloud RELEASE=zed CONTROLLERS=3 COMPUTES=2 IPV6=1 TLS=0 DASHBOARD=1, and the same for the targets after it.
 export KILONOVA_RELEASE := $(or $(RELEASE),$(KILONOVA_RELEASE))
 export KILONOVA_CONTROLLERS := $(or $(CONTROLLERS),$(KILONOVA_CONTROLLERS))
 export KILONOVA_COMPUTES := $(or $(COMPUTES),$(KILONOVA_COMPUTES))
 export KILONOVA_IPV6 := $(or $(IPV6),$(KILONOVA_IPV6))
 export KILONOVA_TLS := $(or $(TLS),$(KILONOVA_TLS))
+export KILONOVA_DASHBOARD := $(or $(DASHBOARD),$(KILONOVA_DASHBOARD))
 
 # Faster on many tasks, never required: make site MITOGEN=1.
 ifdef MITOGEN
@@ -34,7 +35,7 @@ export ANSIBLE_STRATEGY := mitogen_linear
 export ANSIBLE_STRATEGY_PLUGINS = $(shell $(VENV)/bin/python -c 'import ansible_mitogen, os; print(os.path.dirname(ansible_mitogen.__file__))')/plugins/strategy
 endif
 
-.PHONY: plan history certificates rotate-certificates remove-compute rotate-secrets test-trust test-releases verify health trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
+.PHONY: plan history certificates rotate-certificates remove-compute rotate-secrets test-trust test-dashboard test-releases verify health trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,7 +43,7 @@ help: ## list the targets
 
 # CACHE=off: packages are installed on every host, instead of once into images that are kept.
 cloud: export KILONOVA_IMAGES = $(or $(CACHE),on)
-cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, CONTROLLERS=3, COMPUTES=2, IPV6=1, TLS=0)
+cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, CONTROLLERS=3, COMPUTES=2, IPV6=1, TLS=0, DASHBOARD=1)
 	$(ANSIBLE) $(INVENTORIES) playbooks/cloud.yml
 
 site: $(VENV)/ready ## install onto the hosts of INVENTORY (LIMIT=localhost,controllers,compute2)
@@ -96,6 +97,10 @@ molecule: $(VENV)/ready ## deploy, deploy again, verify and destroy a separate s
 	rm -f build/molecule/secrets.yml molecule/inventory/group_vars/*/certificates.json
 	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH $(VENV)/bin/molecule test
 
+test-dashboard: $(VENV)/ready ## the same with a dashboard and all kinds of consoles, used by a browser
+	rm -f build/molecule/secrets.yml molecule/inventory/group_vars/*/certificates.json
+	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH $(VENV)/bin/molecule test --scenario-name dashboard
+
 test-releases: $(VENV)/ready ## the same for every release that Debian carries
 	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH; for scenario in zed epoxy latest; do molecule test --scenario-name $$scenario || exit; done
 
@@ -105,8 +110,8 @@ verify: $(VENV)/ready ## live a tenant's day on the cloud of INVENTORY (VERIFY=b
 health: $(VENV)/ready ## whether the cloud of INVENTORY works now; build/health.json has it for monitoring
 	$(ANSIBLE) $(INVENTORIES) playbooks/health.yml
 
-trace: $(VENV)/ready ## follow one launch through every service
-	$(ANSIBLE) $(INVENTORIES) playbooks/trace.yml
+trace: $(VENV)/ready ## follow one launch through every service (FROM=dashboard: made by a browser)
+	$(ANSIBLE) $(INVENTORIES) playbooks/trace.yml $(if $(FROM),$(call extra,trace_from,$(FROM)))
 
 tempest: $(VENV)/ready ## run Tempest on the cloud (TEMPEST=regex, smoke tests without it)
 	$(ANSIBLE) $(INVENTORIES) playbooks/tempest.yml $(if $(TEMPEST),$(call extra,tempest_regex,$(TEMPEST)))

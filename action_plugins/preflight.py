@@ -83,6 +83,7 @@ class ActionModule(ActionBase):
             heard[name], given[name] = seen, variables.hosts(host)
             problems += preflight.check_packages(name, seen, variables.packages(host))
             problems += preflight.check_units(name, seen, variables.units(host))
+            problems += preflight.check_ways(name, seen, variables.ways(host), variables.units(host))
             problems += preflight.check_files(name, seen)
             problems += migration.check_host(name, seen, host)
             asked = hostvars[name].get("__preflight_backends", {}).get("problems") or []

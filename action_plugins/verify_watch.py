@@ -1,4 +1,4 @@
-"""Show the rows of a verification as they end, and take the picture of a console that it asks for.
+"""Show the rows of a verification as they end, and do with a browser what it asks for.
 
 The run (library/verify_cloud.py) goes on by itself on the controller and keeps its state in a directory there.
 """
@@ -15,7 +15,7 @@ from ansible.utils.display import Display
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova.proof import console
+from kilonova.proof import console, dashboard
 
 COLORS = {"passed": "green", "failed": "red", "skipped": "cyan"}
 # Seconds until the state's first sight, and between two looks.
@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         arguments = self._task.args
         directory, deadline = str(arguments["directory"]), time.monotonic() + int(arguments["limit"])
-        first, shown, pictured = time.monotonic() + FIRST, set(), False
+        first, shown, done = time.monotonic() + FIRST, set(), set()
         result.update(changed=False, picture="")
         while time.monotonic() < deadline:
             state = self._state(directory)
@@ -43,10 +43,11 @@ class ActionModule(ActionBase):
                 if row["name"] not in shown:
                     shown.add(row["name"])
                     self._show(row)
-            if state and state.get("picture") and not pictured:
-                pictured = True
-                answer = console.picture(path=Path(str(arguments["picture"])), **state["picture"])
-                self._answer(directory, answer)
+            wanted = (state or {}).get("picture")
+            if wanted and wanted["what"] not in done:
+                done.add(wanted["what"])
+                answer = self._browse(wanted["what"], wanted["asked"], Path(str(arguments["picture"])))
+                self._answer(directory, wanted["what"], answer)
                 result["picture"] = answer["text"]
             if state and state["ended"]:
                 break
@@ -71,8 +72,15 @@ class ActionModule(ActionBase):
         )
         return answer["rc"] == 0
 
-    def _answer(self, directory, answer):
-        path = shlex.quote(f"{directory}/picture.json")
+    @staticmethod
+    def _browse(what, asked, picture):
+        """Take the picture of a console, or visit the dashboard."""
+        if what == "console":
+            return console.picture(path=picture, **asked)
+        return dashboard.Visit(directory=picture.parent, **asked).run()
+
+    def _answer(self, directory, what, answer):
+        path = shlex.quote(f"{directory}/{what}.json")
         text = base64.b64encode(json.dumps(answer).encode()).decode()
         self._low_level_execute_command(f"echo {text} | base64 -d > {path}.new && mv {path}.new {path}", sudoable=True)
 

@@ -42,6 +42,7 @@ class FilterModule:
         return {
             "canonical_address": _explained(addresses.canonical),
             "certificate_files": tls.certificate_files,
+            "content_sources": _explained(addresses.content_sources),
             "config_owners": declared.config_owners,
             "database_login": _explained(config_files.database_login),
             "declared": declared.of_services,

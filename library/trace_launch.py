@@ -29,6 +29,10 @@ options:
   auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
   region: {type: str, required: true, description: Region of the endpoints.}
   state: {type: str, choices: [present, absent], default: present, description: C(absent) removes the instance.}
+  launched:
+    type: dict
+    description: >-
+      What the action trace_dashboard returned: the instance exists, and this module adds what it would know had it made it.
   name: {type: str, required: true, description: Name of the instance.}
   image: {type: str, description: Name or id.}
   flavor: {type: str, description: Name or id.}
@@ -68,14 +72,16 @@ def reply_problem(reply):
 
 def launch(cloud, parameters):
     """Create the instance and say what happened, and when."""
-    remove(cloud, parameters)
+    launched = parameters["launched"]
+    if not launched:
+        remove(cloud, parameters)
     image = cloud.image.find_image(parameters["image"], ignore_missing=False)
     flavor = cloud.compute.find_flavor(parameters["flavor"], ignore_missing=False)
     network = cloud.network.find_network(parameters["network"], ignore_missing=False)
     catalogue = {service["type"] for service in cloud.session.auth.get_access(cloud.session).service_catalog.catalog}
     result = {
         "name": parameters["name"],
-        "global_request_id": "req-%s" % uuid.uuid4(),
+        "global_request_id": "" if launched else "req-%s" % uuid.uuid4(),
         "image_id": image.id,
         "image": image.name,
         "flavor": flavor.name,
@@ -87,6 +93,9 @@ def launch(cloud, parameters):
         "problem": "",
         "fault": {},
     }
+    if launched:
+        result.update(launched, http_status=202, request_id=creation(cloud, launched["id"]))
+        return followed(cloud, result, parameters)
     tenant = connect(parameters)
     result["token_asked"] = now()
     tenant.session.get_token()
@@ -104,6 +113,17 @@ def launch(cloud, parameters):
         result["problem"] = reply_problem(reply)
         return result
     result["id"] = reply.json()["server"]["id"]
+    return followed(cloud, result, parameters)
+
+
+def creation(cloud, server_id):
+    """The request id by which nova-api created an instance."""
+    actions = cloud.compute.get("/servers/%s/os-instance-actions" % server_id).json()["instanceActions"]
+    return next((action["request_id"] for action in actions if action["action"] == "create"), "")
+
+
+def followed(cloud, result, parameters):
+    """Add what is known of the instance once it is ACTIVE, or is not going to be."""
     server = wait_active(cloud, result, parameters["timeout"])
     result["seconds"] = round(time.time() - datetime.datetime.fromisoformat(result["asked"]).timestamp(), 1)
     for port in cloud.network.ports(device_id=result["id"]):
@@ -177,6 +197,7 @@ def main():
             "timeout": {"type": "int", "default": 300},
             "console_pattern": {"type": "str", "default": ""},
             "console_timeout": {"type": "int", "default": 60},
+            "launched": {"type": "dict"},
         },
         required_if=[("state", "present", ("image", "flavor", "network"))],
         supports_check_mode=True,

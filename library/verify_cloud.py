@@ -61,6 +61,7 @@ options:
   role: {type: str, default: member, description: Role that makes a user a member of a project.}
   nova_conf: {type: path, default: /etc/nova/nova.conf, description: Where allow_resize_to_same_host is read.}
   consoles: {type: list, elements: str, default: [novnc], description: Kinds of consoles that the cloud has.}
+  dashboard: {type: str, default: '', description: URL of the dashboard; empty where there is none.}
   serial:
     type: dict
     default: {}
@@ -171,6 +172,7 @@ def main():
             "role": {"type": "str", "default": "member"},
             "nova_conf": {"type": "path", "default": "/etc/nova/nova.conf"},
             "consoles": {"type": "list", "elements": "str", "default": ["novnc"]},
+            "dashboard": {"type": "str", "default": ""},
             "serial": {"type": "dict", "default": {}},
             "cacert": {"type": "str", "default": ""},
             "tls": {"type": "list", "elements": "dict", "default": []},

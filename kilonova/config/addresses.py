@@ -5,6 +5,7 @@ Joining and reading of host and port is shared with the modules, and is in modul
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -74,3 +75,23 @@ def is_elsewhere(host: Any, controller: Mapping[str, Any]) -> bool:
         return not any(address in own or parsed(address).is_loopback for address in resolved)
     names = {str(name).lower() for name in (controller["name"], controller.get("hostname")) if name}
     return text.lower().rstrip(".") not in names and not is_loopback(text)
+
+
+def content_sources(urls: Iterable[str]) -> str:
+    """Return the page's own site and where URLs lead (scheme, host, port), each once, as a Content-Security-Policy has them.
+
+    An address of IPv6 cannot stand there: it becomes any host.
+    """
+    parts = [urlsplit(str(url)) for url in urls]
+    found = [f"{part.scheme}://{'*' + part.netloc.rpartition(']')[2] if ']' in part.netloc else part.netloc}" for part in parts]
+    return " ".join(dict.fromkeys(["'self'", *found]))
+
+
+def is_host(text: str) -> bool:
+    """Whether a text is a host's name or address."""
+    if parsed(text) is not None and "%" not in text:
+        return True
+    labels = text.rstrip(".").split(".")
+    # RFC 1123; a last label of digits is what was meant for an address (10.0.0.256)
+    known = all(re.fullmatch(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)", label) for label in labels)
+    return known and len(text) <= 253 and not re.fullmatch("[0-9]+", labels[-1])

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -46,6 +47,8 @@ USUAL_TEMPLATE = "oslo.conf.j2"
 SECTION_TEMPLATE = "oslo_section.j2"
 # Print the options of [DEFAULT] alone, in files that know no sections.
 WITHOUT_SECTIONS = ("settings.j2", "arguments.j2")
+# Print values as Python has them, of any kind. [DEFAULT] has settings; other sections, what to set in one that is a mapping.
+OF_PYTHON = ("horizon_settings.py.j2",)
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
@@ -241,8 +244,9 @@ def sections_of(entry: Mapping[str, Any]) -> dict[str, dict[str, tuple[Any, str]
     found: dict[str, dict[str, tuple[Any, str]]] = {}
     wrong = []
     file, release = str(entry["path"]).rpartition("/")[2], (entry.get("catalogue") or {}).get("release")
+    of_python = entry.get("template") in OF_PYTHON
     for section, given in _given(entry["layers"]).items():
-        found[section], complaints = _section(file, release, section, *itertools.chain.from_iterable(given))
+        found[section], complaints = _section(file, release, of_python, section, *itertools.chain.from_iterable(given))
         wrong += complaints
     if wrong:
         raise ValueError(" | ".join(wrong))
@@ -264,7 +268,9 @@ def _given(layers: Mapping[str, Mapping[str, Mapping[str, Any]] | None]) -> dict
 
 
 @once_for_objects
-def _section(file: str, release: str | None, section: str, *given: Any) -> tuple[dict[str, tuple[Any, str]], list[str]]:
+def _section(
+    file: str, release: str | None, of_python: bool, section: str, *given: Any
+) -> tuple[dict[str, tuple[Any, str]], list[str]]:
     """Return the options of a section as they are written, and what cannot be; `given` are a layer, its options, and so on.
 
     Most sections of a file have the same mappings on all hosts (inventories.Inventory.combined).
@@ -273,7 +279,7 @@ def _section(file: str, release: str | None, section: str, *given: Any) -> tuple
     wrong = []
     for option, (value, layer) in _merged(section, zip(given[::2], given[1::2], strict=True)).items():
         try:
-            text = _written(file, release, section, option, value)
+            text = _python(value) if of_python else _written(file, release, section, option, value)
         except ValueError as error:
             wrong.append(f"{layer}: option {option} of [{section}] {error}")
         else:
@@ -328,6 +334,26 @@ def _written(file: str, release: str | None, section: str, name: str, value: Any
         if not (one is None or isinstance(one, (str, int, float))):
             raise ValueError(f"has an element that is not a value of an option ({conf.kind(one)}); write a text or a number")
     return value
+
+
+def _python(value: Any) -> str | None:
+    """Return a value as Python has it; None for one that is left out. ValueError, without the value, for what cannot."""
+    if value is None:
+        return None
+    return repr(_simple(value))
+
+
+def _simple(value: Any) -> Any:
+    """A value of YAML as Python's own types, whose repr() Python reads."""
+    if isinstance(value, Mapping):
+        return {str(key): _simple(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_simple(item) for item in value]
+    if value is None or type(value) in (bool, str) or (type(value) in (int, float) and value == value and abs(value) != math.inf):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise ValueError(f"is {conf.kind(value)} to YAML, or has one in it; put it in quotes")
 
 
 def render(entry: Mapping[str, Any]) -> str:

@@ -56,7 +56,8 @@ def ports(roles_path: Path = ROLES) -> list[dict[str, Any]]:
     - backends: with which of them the role is there; not set where with all.
     """
     groups, backends = (_shared(roles_path)[f"openstack_{name}"] for name in ("group_roles", "network_backends"))
-    hosts = {("controllers",): "controller", ("computes",): "compute node"}
+    # The hosts of optional groups are controllers.
+    hosts = {("controllers",): "controller", ("computes",): "compute node", ("dashboards",): "controller"}
     found = []
     for role, declared in declarations(roles_path).items():
         host = hosts.get(tuple(group for group, roles in groups.items() if role in roles), "every")
@@ -72,6 +73,26 @@ def secrets(roles_path: Path = ROLES) -> dict[str, str]:
     for declared in services(roles_path).values():
         found.update(declared["service"].get("secrets", {}))
     return found
+
+
+@cache
+def optional_secrets(roles_path: Path = ROLES) -> dict[str, str]:
+    """Return the secrets of optional groups' roles, which only some inventories need, each with its group."""
+    shared = _shared(roles_path)
+    known = services(roles_path)
+    return {
+        name: group
+        for group in shared["openstack_optional_groups"]
+        for role in shared["openstack_group_roles"][group]
+        if role in known
+        for name in known[role]["service"].get("secrets", {})
+    }
+
+
+def needed_secrets(groups: Mapping[str, Iterable[str]], roles_path: Path = ROLES) -> dict[str, str]:
+    """Return the secrets that an inventory with these groups needs, with the guide's name for each."""
+    optional = optional_secrets(roles_path)
+    return {name: word for name, word in secrets(roles_path).items() if name not in optional or groups.get(optional[name])}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Check files of programs that are not OpenStack's: uWSGI's, MariaDB's, RabbitMQ's and libvirt's.
+"""Check files of programs without a catalogue of options: uWSGI's, MariaDB's, RabbitMQ's, libvirt's, and Horizon's settings.
 
 They know no types that could be asked, but names.
 """
@@ -93,6 +93,21 @@ KINDS: dict[str, dict[str, str]] = {
     "rabbitmq": dict.fromkeys(("heartbeat", "frame_max", "channel_max", "num_acceptors.tcp", "max_message_size"), NUMBER)
     | dict.fromkeys(("log.file.level", "log.console.level", "log.connection.level", "log.default.level"), LEVEL)
     | {"vm_memory_high_watermark.relative": FRACTION},
+    "horizon": dict.fromkeys(
+        ("SESSION_TIMEOUT", "SESSION_COOKIE_AGE", "API_RESULT_LIMIT", "API_RESULT_PAGE_SIZE", "DROPDOWN_MAX_ITEMS"), NUMBER
+    )
+    | dict.fromkeys(
+        (
+            "DISALLOW_IFRAME_EMBED",
+            "CSRF_COOKIE_SECURE",
+            "SESSION_COOKIE_SECURE",
+            "SESSION_COOKIE_HTTPONLY",
+            "ENFORCE_PASSWORD_CHECK",
+            "OPENSTACK_KEYSTONE_MULTIDOMAIN_SUPPORT",
+            "OPENSTACK_SSL_NO_VERIFY",
+        ),
+        SWITCH,
+    ),
 }
 _FORMS = {
     NUMBER: re.compile(r"[0-9]+"),
@@ -105,12 +120,17 @@ _FORMS = {
 LISTENS = re.compile(r"((https?|http11|uwsgi|puwsgi|fastcgi|scgi|ssl|raw)-)?socket|https?2?")
 # Options of MariaDB of which every line counts; of the others only the last one does.
 REPEATED = re.compile(r"(loose-)?(replicate|binlog)-.*(db|table)|(loose-)?plugin-load-add|(loose-)?ignore-db-dirs?")
-ENDS = {"-uwsgi.ini": "uwsgi", ".cnf": "mysqld", "rabbitmq.conf": "rabbitmq"}
+ENDS = {"-uwsgi.ini": "uwsgi", ".cnf": "mysqld", "rabbitmq.conf": "rabbitmq", "_1000_kilonova.py": "horizon"}
 """End of a file's name -> the kind of its options."""
 # How near a name must be to another one to be a misspelt one.
 NEAR = 0.85
 # The sections that a program reads; MariaDB's may end with a version.
-READ = {"uwsgi": r"uwsgi", "mysqld": r"(mysqld|server|mariadb|mariadbd)(-[0-9.]+)?", "rabbitmq": r"DEFAULT"}
+READ = {
+    "uwsgi": r"uwsgi",
+    "mysqld": r"(mysqld|server|mariadb|mariadbd)(-[0-9.]+)?",
+    "rabbitmq": r"DEFAULT",
+    "horizon": r"DEFAULT",  # and, as sections, settings that are mappings
+}
 # Sections of MariaDB's other programs, which such a file may have too.
 OTHER_SECTIONS = ("client", "client-server", "client-mariadb", "galera", "mysql", "mariadb-client", "mysqldump", "mysqld_safe")
 
@@ -139,12 +159,22 @@ def check(path: str, sections: Mapping[str, Mapping[str, tuple[Any, str]]]) -> I
         if not reads(path, section):
             if wanted == "uwsgi":
                 yield f"[{section}]: uWSGI reads the section [uwsgi] only; move it there"
+            elif wanted == "horizon":
+                yield from _setting(section)
             elif section not in OTHER_SECTIONS and difflib.get_close_matches(section.lower(), ["mysqld", "server", "mariadb"]):
                 yield f"[{section}]: MariaDB reads no such section; write [mysqld]"
             continue
         for option, (value, layer) in options.items():
             for wrong in _option(wanted, option, value, layer):
                 yield f"[{section}] {option}: {wrong}"
+
+
+def _setting(section: str) -> Iterator[str]:
+    """What is wrong with the name of a setting that is a mapping."""
+    if not re.fullmatch("[A-Z][A-Z0-9_]*", section):
+        yield f"[{section}]: is not the name of a setting; write one in capitals, or move what is in it to [DEFAULT]"
+    elif section not in names()["horizon"] and (near := _meant(section, names()["horizon"])):
+        yield f"[{section}]: there is no such setting; did you mean {near}?"
 
 
 def _option(section: str, option: str, value: Any, layer: str) -> Iterator[str]:
@@ -179,7 +209,9 @@ def _option(section: str, option: str, value: Any, layer: str) -> Iterator[str]:
 
 def _meant(name: str, known: Iterable[str]) -> str:
     """The name of which this is a misspelling; empty when there is none."""
-    return next(iter(difflib.get_close_matches(name.lower(), known, n=1, cutoff=NEAR)), "")
+    known = list(known)
+    text = name if known and known[0].isupper() else name.lower()
+    return next(iter(difflib.get_close_matches(text, known, n=1, cutoff=NEAR)), "")
 
 
 # libvirt's qemu.conf and libvirtd.conf: settings that are numbers, and names of users and groups.

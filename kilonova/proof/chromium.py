@@ -169,25 +169,36 @@ class Browser:
     def open(self, url: str, timeout: float = 30) -> None:
         """Go to an address and wait until it is loaded."""
         self._loaded = False
-        answer = self._command("Page.navigate", url=url)
+        answer = self._command("Page.navigate", timeout=timeout, url=url)
         if answer.get("errorText"):
             raise BrowserError(f"{url.partition('?')[0]}: {answer['errorText']}")
         deadline = time.monotonic() + timeout
         while not self._loaded:
             self._next(deadline, "the page to be loaded")
 
-    def evaluate(self, expression: str):
-        """The value of an expression in the page (a promise is waited for)."""
-        answer = self._command("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+    def evaluate(self, expression: str, frame: str = ""):
+        """The value of an expression in the page (a promise is waited for), or in its frame whose address contains a text."""
+        where = {"contextId": self._world_of(frame)} if frame else {}
+        answer = self._command("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, **where)
         if "exceptionDetails" in answer:
             details = answer["exceptionDetails"]
             raise BrowserError(details.get("exception", {}).get("description") or details["text"])
         return answer["result"].get("value")
 
-    def wait(self, expression: str, what: str, timeout: float = 30):
+    def _world_of(self, address: str) -> int:
+        """A context in a frame, of another origin too, as long as it is of the same site."""
+        left = [self._command("Page.getFrameTree")["frameTree"]]
+        while left:
+            tree = left.pop()
+            if address in tree["frame"]["url"]:
+                return self._command("Page.createIsolatedWorld", frameId=tree["frame"]["id"])["executionContextId"]
+            left += tree.get("childFrames", ())
+        raise BrowserError(f"there is no frame of {address}")
+
+    def wait(self, expression: str, what: str, timeout: float = 30, frame: str = ""):
         """The first true value of an expression."""
         deadline = time.monotonic() + timeout
-        while not (value := self.evaluate(expression)):
+        while not (value := self.evaluate(expression, frame)):
             if time.monotonic() > deadline:
                 raise BrowserError(f"waited {timeout:.0f} s for {what}")
             time.sleep(0.25)

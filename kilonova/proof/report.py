@@ -18,6 +18,8 @@ from typing import Any
 
 import jinja2
 
+from kilonova.proof import dashboard
+
 SCHEMA = 1
 PARTS = ("verify", "trace", "tempest", "guide", "run")
 
@@ -30,6 +32,7 @@ def collect(directory: Path, now: datetime | None = None) -> dict[str, Any]:
         report[part] = json.loads(path.read_text()) if path.exists() else None
     report["guide"] = guide(report["guide"])
     report["console"] = console_picture(directory, report["verify"])
+    report["dashboard"] = dashboard_pictures(directory, report["verify"])
     return report
 
 
@@ -48,6 +51,18 @@ def console_picture(directory: Path, verify: dict[str, Any] | None) -> dict[str,
         return None
     width, height = png_size(path.read_bytes())
     return {"file": path.name, "text": row["detail"], "width": width, "height": height}
+
+
+def dashboard_pictures(directory: Path, verify: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The pictures of the dashboard that this very verification took."""
+    row = next((row for row in (verify or {}).get("rows", []) if row["name"] == "dashboard_visit"), None)
+    found = []
+    for name, text in dashboard.PICTURES.items() if row and row["status"] == "passed" else ():
+        path = directory / f"dashboard-{name}.png"
+        if path.exists():
+            width, height = png_size(path.read_bytes())
+            found.append({"file": path.name, "text": text, "width": width, "height": height})
+    return found
 
 
 def png_size(data: bytes) -> tuple[int, int]:
@@ -294,19 +309,23 @@ def render(report: dict[str, Any], template: Path, directory: Path) -> str:
         loader=jinja2.FileSystemLoader(template.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(duration=duration, bytes=size, day=day)
-    picture = None
-    if report["console"]:
-        picture = "data:image/png;base64," + base64.b64encode((directory / report["console"]["file"]).read_bytes()).decode()
+    picture = _data(directory / report["console"]["file"]) if report["console"] else None
     started, ran = ((report[part] or {}).get("started") for part in ("verify", "run"))
     return environment.get_template(template.name).render(
         report=report,
         verdict=verdict(report),
         picture=picture,
+        dashboard=[{**one, "data": _data(directory / one["file"])} for one in report["dashboard"]],
         started=minute(started) if started else "",
         ran=minute(ran) if ran else "",
         launch=launch(report["trace"]) if report["trace"] else None,
         timeline=timeline(report["run"]) if report["run"] else None,
     )
+
+
+def _data(picture: Path) -> str:
+    """A picture as a URL that has it."""
+    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
 
 
 def size(number: float | None) -> str:

@@ -91,8 +91,15 @@ def parse_line(source: str, line: str, host: str, utc_offset: int = 0) -> Entry 
         match = _JOURNAL.match(line)
         if not match:
             return None
-        stamp, service, _text = match.groups()
-        return Entry(datetime.fromisoformat(stamp).astimezone(UTC), host, service, line)
+        stamp, service, text = match.groups()
+        logged = datetime.fromisoformat(stamp).astimezone(UTC)
+        # uWSGI says it when a request is answered.
+        if asked := _UWSGI.match(text):
+            client, _second, method, path, milliseconds, status = asked.groups()
+            spent = int(milliseconds) / 1000
+            said = {"client": client, "method": method, "path": path, "status": int(status), "seconds": spent}
+            return Entry(logged - timedelta(seconds=spent), host, service, line, **said)
+        return Entry(logged, host, service, line)
     service = service_of(source)
     if match := _UWSGI.match(line):
         client, stamp, method, path, milliseconds, status = match.groups()
@@ -171,6 +178,7 @@ class Case:
         self.ports = [port["id"] for port in launch.get("ports", [])] or self._ports_of_rows()
         self.host = launch.get("host") or self._host_of_evidence()
         self.api_hosts = {entry.host for entry in self.all if entry.service in ("nova-api", "keystone")}
+        self.by_dashboard = launch.get("from") == "dashboard"
         self.asked = _moment(launch.get("asked"))
         self.answered = _moment(launch.get("answered"))
 
@@ -300,6 +308,12 @@ class Case:
             "nova-api", method="POST", path=r"/servers$", since=self.asked, until=self.answered
         )
 
+    def launch_request(self) -> Entry | None:
+        """The same, with what the browser asked the dashboard for."""
+        found = self.server_request()
+        page = self.first("horizon", method="POST", path="^/api/nova/servers/", since=self.asked) if self.by_dashboard else None
+        return replace(found, text=f"{found.text} Asked for by: {page.text}") if found and page else found
+
     def port_request(self) -> Entry | None:
         """Neutron's line of the port that nova-compute asked for."""
         return self.first("neutron-api", method="POST", path=r"^/v2.0/ports", since=self.asked, of_compute=True)
@@ -383,6 +397,8 @@ def _token_checked(asker: str) -> Callable[[Case], Answer]:
             if service == asker:
                 break
             given.append(found)
+        if case.by_dashboard and request is not None and not found:
+            return "absent", "the dashboard has shown lists with this token before: the answer was still in memcached"
         # nova-api is the first to get the token, so it must have asked.
         if found or request is None or asker == "nova-api":
             return found
@@ -399,8 +415,11 @@ def _login(case: Case) -> Entry | None:
         since=_moment(case.launch.get("token_asked")),
         until=_moment(case.launch.get("token_given")),
     )
-    # Keystone's log has the second, the client's clock the moment.
     asked = _moment(case.launch.get("token_asked"))
+    if case.by_dashboard:
+        page = case.first("horizon", method="POST", path="^/auth/login/", since=asked)
+        return found and page and replace(page, text=f"{page.text} Keystone: {found.text}")
+    # Keystone's log has the second, the client's clock the moment.
     return replace(found, time=asked, exact=True) if found and asked else found
 
 
@@ -486,8 +505,13 @@ def _placed_row(case: Case) -> Entry | None:
 # What proves a step, by the names that launch.yml uses.
 PROOFS: dict[str, Callable[[Case], Answer]] = {
     "login": _login,
-    "token given": lambda case: case.client("token_given", "the client holds a token (not shown)"),
-    "server request": lambda case: case.server_request(),
+    "token given": lambda case: case.client(
+        "token_given",
+        "the dashboard has logged in: it keeps the token, and the browser has a session (not shown)"
+        if case.by_dashboard
+        else "the client holds a token (not shown)",
+    ),
+    "server request": lambda case: case.launch_request(),
     **{f"token checked for {service}": _token_checked(service) for service in _ASKS},
     "request specification": lambda case: case.row("nova_api.request_specs"),
     "instance mapping": lambda case: case.row("nova_api.instance_mappings"),
@@ -571,9 +595,9 @@ def _described(step: Step, case: Case) -> dict[str, Any]:
         "time": _shown(entry) if entry else "",
         "host": entry.host if entry else "",
         "service": entry.service if entry else step.service,
-        "from": step.sender,
-        "to": step.receiver,
-        "title": step.title,
+        "from": _spoken(case, step.sender),
+        "to": _spoken(case, step.receiver),
+        "title": step.title.replace("The client", "The dashboard") if case.by_dashboard else step.title,
         "evidence": entry.text if entry else "",
         "request_id": (ids[-1] if ids else (entry.row.get("request_id") or "")) if entry else "",
         "note": note,
@@ -581,6 +605,11 @@ def _described(step: Step, case: Case) -> dict[str, Any]:
         "state": state,
         "optional": step.optional,
     }
+
+
+def _spoken(case: Case, who: str) -> str:
+    """Who speaks: the client may be the dashboard."""
+    return "dashboard" if who == "client" and case.by_dashboard else who
 
 
 def _shown(entry: Entry) -> str:

@@ -20,7 +20,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from jinja2.runtime import missing
 
 from kilonova.config import config_files, declared, inventories, listening, overrides, releases
-from kilonova.config.addresses import is_loopback
+from kilonova.config.addresses import is_host, is_loopback
 from kilonova.config.conf import kind
 from kilonova.problems import Problem, some
 from kilonova.run import authorities
@@ -45,6 +45,7 @@ PORT_VARIABLES = {
     "mariadb": "openstack_database_port",
     "keystone": "openstack_auth_url",
     "memcached": "openstack_memcached_servers",
+    "horizon": "horizon_port",
 }
 # Variable that says where a server listens -> variables that say where clients ask it, and its unit.
 SERVERS = {
@@ -105,6 +106,7 @@ def check(inventory: inventories.Inventory, hosts: Iterable[str]) -> list[Proble
             _urls(host),
             _plain_urls(host) if boolean(_value(host, "openstack_tls", False)) else _tls(host),
             _policies(host),
+            _dashboard(host),
             _vendordata("openstack_vendordata", _value(host, "openstack_vendordata", {})),
             networks,
         ):
@@ -424,7 +426,7 @@ BOUND = (
     ("/neutron.conf", "DEFAULT", "rpc_workers", "openstack_workers"),
     *(
         (f"/{api}-uwsgi.ini", "uwsgi", "processes", "openstack_workers")
-        for api in ("keystone", "glance-api", "placement-api", "nova-api", "nova-api-metadata", "neutron-api")
+        for api in ("keystone", "glance-api", "placement-api", "nova-api", "nova-api-metadata", "neutron-api", "horizon")
     ),
 )
 
@@ -741,7 +743,53 @@ PUBLIC = {
     for variable in re.findall(r"\w+_url", str(service.get("identity", {}).get("endpoints", {}).get("public", "")))
     if role != "keystone"
 }
-POLICIES = tuple(f"{role}_policy" for role in declared.services())
+POLICIES = tuple(f"{role}_policy" for role, service in declared.services().items() if "identity" in service)
+
+
+def _dashboard(host: inventories.Host) -> Iterator[Wrong]:
+    """The dashboard answers where users ask for it, and its sessions are in the host's memcached."""
+    if "horizon" not in host.roles():
+        return
+    variable = "horizon_allowed_hosts"
+    names = [str(name) for name in _value(host, variable, [])]
+    for at, name in enumerate(names):
+        if "*" in name:
+            what = "would let a request name any host, and links in answers lead there"
+            yield f"{variable}[{at}]", name, what, "list the names that browsers ask by"
+        elif not is_host(name):
+            what = "is not a host name or address"
+            yield f"{variable}[{at}]", name, what, "write a name such as dashboard.example.org, without a scheme or a port"
+    public = str(_value(host, "openstack_public_host", ""))
+    if host.is_set(variable) and public and public not in names:
+        what = f"does not have openstack_public_host ({public}), so the dashboard would refuse who asks for it there"
+        yield variable, ", ".join(names), what, f"add {public}"
+    yield from _sessions(host)
+
+
+def _sessions(host: inventories.Host) -> Iterator[Wrong]:
+    """What overrides make of the cache that has the dashboard's sessions."""
+    variable = "horizon_overrides"
+    try:
+        entry = next(entry for entry in host.files() if str(entry["path"]).endswith("/_1000_kilonova.py"))
+        layers = config_files.layers_of(entry)
+    except (ValueError, KeyError, StopIteration):
+        return  # the file's own check says why
+    settings = {section: {name: value for name, (value, _) in options.items()} for section, options in layers.items()}
+    caches = {**(settings["DEFAULT"].get("CACHES") or {}), **settings.get("CACHES", {})}
+    cache = caches.get("default") if isinstance(caches, Mapping) else None
+    cache = cache if isinstance(cache, Mapping) else {}
+    backend, location = str(cache.get("BACKEND", "")), cache.get("LOCATION", "")
+    servers = [str(one) for one in (location if isinstance(location, (list, tuple)) else re.split("[,;]", str(location)))]
+    if not str(settings["DEFAULT"].get("SESSION_ENGINE", "")).endswith(".cache"):
+        return
+    if not backend.endswith(".PyMemcacheCache"):
+        what = "is not memcached, where all processes of the dashboard find a session"
+        yield variable, f"_1000_kilonova.py CACHES default BACKEND: {backend}", what, "leave it out: memcached runs on the host"
+    elif not all(map(listening.are_ours, servers)):
+        what = "is not on the loopback interface, and who can read it there can act as any user who has logged in"
+        shown = f"_1000_kilonova.py CACHES default LOCATION: {', '.join(servers)}"
+        yield variable, shown, what, "leave it out, or write 127.0.0.1:11211"
+
 
 # URLs that users are given for consoles -> the variable with the port of the proxy there.
 SCREENS = {

@@ -30,7 +30,7 @@ REPLACED = "remove it and run `make secrets INVENTORY=...`, which writes a stron
 
 
 def check_groups(groups: Mapping[str, Sequence[str]]) -> list[Problem]:
-    """Both groups exist and have hosts; one, three or five controllers."""
+    """Both groups exist and have hosts; one, three or five controllers; the dashboard is there, if anywhere."""
     problems = []
     for name in GROUPS:
         if name not in groups:
@@ -47,6 +47,11 @@ def check_groups(groups: Mapping[str, Sequence[str]]) -> list[Problem]:
         if count > max(CONTROLLERS):
             what = f"with {count} controllers each change of the databases waits for all of them"
         problems.append(Problem("inventory", "controllers", ", ".join(controllers), what, "have one, three or five"))
+    elsewhere = [host for host in groups.get("dashboards") or () if host not in (groups.get("controllers") or ())]
+    if elsewhere and groups.get("controllers"):
+        what = "is not a controller, and the dashboard needs the controller's memcached and HAProxy"
+        remedy = f"leave {', '.join(groups['controllers'])} in the group, or nothing"
+        problems.append(Problem("inventory", "dashboards", ", ".join(elsewhere), what, remedy))
     return problems
 
 
@@ -327,6 +332,27 @@ def check_units(host: str, seen: Mapping[str, Any], units: Mapping[str, tuple[st
             address, port = socket
             if there["port"] == port and there["unit"] != unit and listening.overlap(there["address"], address):
                 what = f"is needed by {name} and in use by {there['name']} (PID {there['pid']}, {there['unit'] or 'no unit'})"
+                problems.append(Problem(host, "port", str(port), what, "stop it, or give it another port"))
+    return problems
+
+
+def check_ways(
+    host: str, seen: Mapping[str, Any], ways: Sequence[tuple[str, str, int]], units: Mapping[str, tuple[str, int] | None]
+) -> list[Problem]:
+    """No other program has a port at an address where HAProxy is to answer. `ways`: service, address and port.
+
+    One of our units may have it still, whose page moves it away; at its own address, check_units says it.
+    """
+    problems = []
+    ours = {"haproxy.service", *(name if name.endswith(".socket") else f"{name}.service" for name in units)}
+    for service, address, port in ways:
+        own = [socket[0] for socket in units.values() if socket and socket[1] == port]
+        for there in seen["listening"]:
+            if there["port"] != port or there["unit"] in ours or not listening.overlap(there["address"], address):
+                continue
+            if not any(listening.overlap(there["address"], one) for one in own):
+                other = f"{there['name']} (PID {there['pid']}, {there['unit'] or 'no unit'})"
+                what = f"is needed by haproxy ({service}) and in use by {other}"
                 problems.append(Problem(host, "port", str(port), what, "stop it, or give it another port"))
     return problems
 

@@ -42,8 +42,13 @@ BYTES = 24  # 192 bits: 32 characters of the URL-safe alphabet, which every prog
 
 
 def names() -> dict[str, str]:
-    """Return every secret's variable with its description."""
+    """Return every secret's variable with its description, whether or not an inventory needs it."""
     return declared.secrets()
+
+
+def always() -> dict[str, str]:
+    """Return those that every inventory needs."""
+    return declared.needed_secrets({})
 
 
 def secrets_file(inventory: Path) -> Path:
@@ -71,13 +76,13 @@ def generate(*inventories: Path, tell: Callable[[str], Any] = lambda line: None)
     text = _text(path)
     encrypted = text is not None and text.startswith(VAULT)
     own = {} if text is None or encrypted else _nodes(text, path)
-    if not encrypted and not all(name in own for name in names()):
+    if not encrypted and not all(name in own for name in always()):
         _must_be_a_file(path)
     try:
         missing, empty = _lacking(inventories, tell)
     except Encrypted:
         # Encrypted files do not matter if everything has a value outside of them.
-        if not all(name in own and not _is_empty(own[name]) for name in names()):
+        if not all(name in own and not _is_empty(own[name]) for name in always()):
             raise
         missing, empty = [], []
     for name in empty:
@@ -89,6 +94,7 @@ def generate(*inventories: Path, tell: Callable[[str], Any] = lambda line: None)
     if added and encrypted:
         raise ValueError(f"{path} is encrypted, and has no {', '.join(added)}; add it (ansible-vault edit {path})")
     if added:
+        _must_be_a_file(path)
         see_that_nothing_is_hidden(path)
         text = _with_values(text or HEADER, {name: secrets.token_urlsafe(BYTES) for name in empty}, path)
         text = text if text.endswith("\n") else text + "\n"
@@ -179,9 +185,10 @@ class Encrypted(ValueError):
 
 def _lacking(inventories: tuple[Path, ...], tell: Callable[[str], Any]) -> tuple[list[str], list[str]]:
     """Secrets that no host has, and secrets that are set but empty."""
-    variables, controllers = asked(inventories, names())
+    variables, groups = asked(inventories, names())
+    controllers = groups.get("controllers") or list(variables)
     missing, empty = [], []
-    for name in names():
+    for name in declared.needed_secrets(groups):
         having = {host for host, found in variables.items() if found.get(name) not in (None, "")}
         without = [host for host in variables if host not in having]
         partly = f"{name} is set for {some(sorted(having))} and not for {some(without)}"
@@ -196,8 +203,8 @@ def _lacking(inventories: tuple[Path, ...], tell: Callable[[str], Any]) -> tuple
     return missing, empty
 
 
-def asked(inventories: tuple[Path, ...], wanted: Iterable[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the wanted variables of every host as Ansible has them (not resolved), and the controllers among the hosts.
+def asked(inventories: tuple[Path, ...], wanted: Iterable[str]) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
+    """Return the wanted variables of every host as Ansible has them (not resolved), and the groups.
 
     Raises ValueError, with what Ansible said, when it cannot read the inventory.
     """
@@ -207,10 +214,11 @@ def asked(inventories: tuple[Path, ...], wanted: Iterable[str]) -> tuple[dict[st
     if "values" not in found:
         _explain(errors, inventories)
     variables, groups = found["values"], found["groups"]
-    controllers = groups.get("controllers", [])
-    hosts = list(dict.fromkeys([*controllers, *groups.get("computes", [])])) or [host for host in variables if host != nobody]
+    hosts = list(dict.fromkeys([*groups.get("controllers", []), *groups.get("computes", [])])) or [
+        host for host in variables if host != nobody
+    ]
     hosts = hosts or [nobody]
-    return {host: variables.get(host, {}) for host in hosts}, controllers or hosts
+    return {host: variables.get(host, {}) for host in hosts}, groups
 
 
 def _ask(action: str, inventories: tuple[Path, ...], arguments: dict[str, Any], *more: str) -> tuple[dict[str, Any], str]:
@@ -329,13 +337,17 @@ def begin_rotation(
     """
     path, before = secrets_file(inventory), rotating_file(inventory)
     wanted = [name for name in chosen(only) if name not in KEYS]
+    for file in (path, before):
+        _must_be_a_file(file)
+    text = _text(path)
+    if text is not None and only.replace(",", " ").split() in ([], ["all"]):
+        # Of what not every inventory needs, only what this one has.
+        there = _nodes(text, path) if not text.startswith(VAULT) else {}
+        wanted = [name for name in wanted if name in there or name not in declared.optional_secrets()]
     given = given or {}
     strange = sorted(set(given) - set(wanted))
     if strange:
         raise ValueError(f"{strange[0]} has a value, and is not rotated; name it in ONLY")
-    for file in (path, before):
-        _must_be_a_file(file)
-    text = _text(path)
     if text is None:
         raise ValueError(f"there is no {path}; run `make secrets INVENTORY=...` first")
     begun = changed_names(inventory) if before.exists() else []
@@ -362,7 +374,7 @@ def begin_rotation(
 
 def _see_that_it_counts(inventories: tuple[Path, ...], new: dict[str, str], before: dict[str, str]) -> None:
     """Raise ValueError when a host has another value than the file's: then a new one in the file would change nothing there."""
-    variables, _controllers = asked(inventories, new)
+    variables, _groups = asked(inventories, new)
     for name in new:
         found = {host: row.get(name) for host, row in variables.items()}
         elsewhere = [host for host, value in found.items() if isinstance(value, str | dict) and value != before.get(name)]

@@ -117,7 +117,7 @@ def _check_inventory(inventory: inventories.Inventory, foreign: Iterable[str]) -
         problems += preflight.check_cluster(asked_of_all, own)
     wrong, soon = check_certificates(known)
     problems += wrong
-    secrets = declared.secrets()
+    secrets = declared.needed_secrets(inventory.groups)
     shared = {name: word for name, word in secrets.items() if name in declared.on_computes()}
     for group in preflight.GROUPS:
         for host in inventory.groups.get(group, ())[:1]:
@@ -375,6 +375,13 @@ def units(host: inventories.Host) -> dict[str, tuple[str, int] | None]:
     return found
 
 
+def ways(host: inventories.Host) -> list[tuple[str, str, int]]:
+    """Return service, address and port of all that HAProxy is going to answer for on a host."""
+    files = host.find("openstack_proxy_files") if "haproxy" in host.roles() else []
+    said = [entry["variables"] for entry in files if not inventories.first_undefined(entry)]
+    return [(one["service"], str(address), int(one["port"])) for one in said for address in one["addresses"]]
+
+
 # ---------------------------------------------------------------------------------------------------------------- specs
 
 
@@ -395,19 +402,10 @@ def _is_address(text: str) -> bool:
     return addresses_.parsed(text) is not None and "%" not in text
 
 
-def _is_host(text: str) -> bool:
-    if _is_address(text):
-        return True
-    labels = text.rstrip(".").split(".")
-    # RFC 1123; a last label of digits is what was meant for an address (10.0.0.256)
-    known = all(re.fullmatch(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)", label) for label in labels)
-    return known and len(text) <= 253 and not re.fullmatch("[0-9]+", labels[-1])
-
-
 def _is_url(text: str, schemes: Iterable[str] = ("http", "https")) -> bool:
     try:
         parts = urlsplit(text)
-        known = parts.scheme in schemes and _is_host(parts.hostname or "") and parts.port != 0
+        known = parts.scheme in schemes and addresses_.is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         return False
     # What no URL has (RFC 3986), and what would end a text in apt's files.
@@ -419,7 +417,7 @@ def _is_servers(text: str) -> bool:
         return False
     try:
         servers = text.split(",")
-        return len(set(servers)) == len(servers) and all(_is_host(addresses_.split(server)[0]) for server in servers)
+        return len(set(servers)) == len(servers) and all(addresses_.is_host(addresses_.split(server)[0]) for server in servers)
     except ValueError:
         return False
 
@@ -437,7 +435,7 @@ def _is_number(text: str) -> bool:
 # End of a name, what its values are, what to write.
 FORMS: tuple[tuple[str, Callable[[str], bool], str, str], ...] = (
     ("_address", _is_address, "is not an IP address", "write an address such as 10.0.0.11, without a prefix length"),
-    ("_host", _is_host, "is not a host name or address", "write a name such as controller.example.org, or an address"),
+    ("_host", addresses_.is_host, "is not a host name or address", "write a name such as controller.example.org, or an address"),
     ("_url", _is_url, "is not a URL", "write one such as http://10.0.0.11:5000/v3"),
     (
         "_serialproxy_base_url",
@@ -758,6 +756,18 @@ def _wrong_argument(name: str, value: Any) -> tuple[str, str] | None:
     return None
 
 
+# Horizon's settings, which are Python's and Django's, and those that cannot be others: what is wrong, and the remedy.
+SETTINGS = "_1000_kilonova.py"
+FIXED = {
+    **dict.fromkeys(
+        ("WEBROOT", "STATIC_URL", "STATIC_ROOT", "COMPRESS_OFFLINE"),
+        ("is fixed, because the package has made its pages with it", "leave it out"),
+    ),
+    "DEBUG": (
+        "would show settings and tracebacks to anyone who asks",
+        "leave it out; `journalctl --unit horizon` has errors on the host",
+    ),
+}
 # What an option's name can be in files of programs that are not OpenStack's.
 OPTIONS = {
     "rabbitmq.conf": r"[a-z][a-z0-9_]*(\.[A-Za-z0-9_$-]+)*",
@@ -767,6 +777,7 @@ OPTIONS = {
     r"|daemon|enable-coredumps|user|memory-limit|disable-evictions|conn-limit|lock-memory|verbose|pidfile|slab-growth-factor"
     r"|slab-min-size|enable-largepages|threads|max-reqs-per-event|disable-cas|listen-backlog|protocol|max-item-size|enable-sasl"
     r"|disable-flush-all|disable-dumping|disable-watch|auth-file|extended|udp-port|napi-ids|enable-ssl)",
+    SETTINGS: r"[A-Z][A-Z0-9_]*",
 }
 # What Debian's script gives to a shell with all other lines, so that a blank or a quote would make more arguments of it.
 ARGUMENT = re.compile(r"[A-Za-z0-9_./:,=@+-]+")
@@ -786,6 +797,13 @@ OWNED = {
         "rabbitmq_bind_address and openstack_rabbit_port",
     ),
     "memcached.conf": dict.fromkeys(("-l", "--listen", "-p", "--port", "-s", "--unix-socket"), "openstack_memcached_servers"),
+    SETTINGS: {
+        "SECRET_KEY": "openstack_horizon_secret_key",
+        "ALLOWED_HOSTS": "horizon_allowed_hosts",
+        "OPENSTACK_KEYSTONE_URL": "openstack_auth_url",
+        "OPENSTACK_SSL_CACERT": "openstack_tls",
+        "CONSOLE_TYPE": "nova_consoles",
+    },
 }
 # Overrides that once were options, or sections, without a file: variable -> how deep they were, and how they are written.
 FORMER = {
@@ -885,16 +903,21 @@ def _check_options(name: str, file: str, section: str, options: Any) -> Iterator
         if file in ONE_SECTION:
             yield name, f"{file} {section}", "is not in a section", f"write {{{ONE_SECTION[file]}: {{{section}: value}}}}"
         return  # of others, the file's own check says it
+    if file == SETTINGS and section != "DEFAULT":  # what a setting has that is a mapping
+        return
     for key, item in options.items():
         where = f"{file} [{section}]"
-        if not re.fullmatch(OPTIONS[file], str(key)):
+        if file == SETTINGS and key in FIXED:
+            yield name, f"{where} {key}: {item}", *FIXED[key]
+        elif not re.fullmatch(OPTIONS[file], str(key)):
             yield name, f"{where} {str(key)!r}", "is not a valid option name", "write one as its documentation has it"
         elif (owner := OWNED[file].get(_usual(file, str(key)))) is not None and plain.reads(file, section):
             if owner:
-                yield name, f"{where} {key}: {item}", f"is set by {owner}, as services must know it", "set that instead"
+                shown = config_files.mask(f"{key}: {item}")
+                yield name, f"{where} {shown}", f"is set by {owner}, as services must know it", "set that instead"
             else:
                 yield name, f"{where} {key}: {item}", "is fixed, because this run logs in there as root", "leave it out"
-        elif isinstance(item, Mapping):
+        elif isinstance(item, Mapping) and file != SETTINGS:
             remedy = (
                 f"write {{{key}.{next(iter(item), 'b')}: value}}, or one value" if file == "rabbitmq.conf" else "write one value"
             )

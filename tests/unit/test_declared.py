@@ -57,7 +57,26 @@ def test_every_role_that_declares_a_service_is_known_to_every_play(inventory):
     assert links == {role: files[role] for role in (*DECLARED, "mysql", "rabbitmq")}
 
 
-@pytest.mark.parametrize("role", DECLARED)
+# It has neither a database nor a user in Keystone.
+ALONE = ["horizon"]
+LOGGING_IN = {role: found for role, found in DECLARED.items() if role not in ALONE}
+
+
+@pytest.mark.parametrize("role", ALONE)
+def test_a_service_without_logins_declares_the_rest(role):
+    assert set(DECLARED[role]) == {"service", "ports"}
+    assert set(DECLARED[role]["service"]) == {"directory", "units", "secrets"}
+
+
+def test_what_only_some_inventories_need():
+    key = "openstack_horizon_secret_key"
+    assert declared.optional_secrets() == {key: "dashboards"}
+    assert set(declared.needed_secrets({"dashboards": ["c"]})) == set(declared.secrets())
+    for groups in ({}, {"dashboards": []}):
+        assert set(declared.secrets()) - set(declared.needed_secrets(groups)) == {key}
+
+
+@pytest.mark.parametrize("role", LOGGING_IN)
 def test_a_declaration_is_complete(role):
     found = DECLARED[role]
     assert set(found) == {"service", "account", "identity", "ports"}
@@ -71,14 +90,14 @@ def test_a_declaration_is_complete(role):
 def test_a_rotation_tries_every_login_that_a_role_declares(inventory):
     controller, compute = inventory.host("c"), inventory.host("n")
     accounts = {account["variable"]: account["user"] for account in controller.find("openstack_database_logins")["accounts"]}
-    assert accounts == {found["account"]["variable"]: found["account"]["user"] for found in DECLARED.values()}
-    users = {role: found["identity"]["user"] for role, found in DECLARED.items() if "user" in found["identity"]}
+    assert accounts == {found["account"]["variable"]: found["account"]["user"] for found in LOGGING_IN.values()}
+    users = {role: found["identity"]["user"] for role, found in LOGGING_IN.items() if "user" in found["identity"]}
     tried = {user["variable"]: user["name"] for user in controller.find("openstack_identity_logins")["users"]}
     assert tried == {"openstack_admin_pass": "admin", **{user["variable"]: user["name"] for user in users.values()}}
     on_computes = {users[role]["variable"] for role in ON_COMPUTES}
     assert {user["variable"] for user in compute.find("openstack_identity_logins")["users"]} == on_computes
     # What logs in, besides RabbitMQ and the keys of memcached and of the metadata service: nothing is forgotten.
-    others = {"openstack_rabbit_pass", "openstack_memcache_secret", "openstack_metadata_secret"}
+    others = {"openstack_rabbit_pass", "openstack_memcache_secret", "openstack_metadata_secret", *declared.optional_secrets()}
     assert {*accounts, *tried} == set(declared.secrets()) - others
 
 
@@ -140,7 +159,7 @@ def test_what_units_answer_at_is_what_roles_declare(release, backend):
     """And so is what preflight knows besides; nothing else is declared."""
     chosen = {"openstack_release": release, "openstack_network_backend": backend, "nova_consoles": ["novnc", "spice", "serial"]}
     hosts = {name: {**given, **chosen} for name, given in HOSTS.items()}
-    source = Inventory(hosts, {"controllers": ["c"], "computes": ["n"]})
+    source = Inventory(hosts, {"controllers": ["c"], "computes": ["n"], "dashboards": ["c"]})
     rows = [row for row in declared.ports() if row.get("kind") != "udp" and backend in row.get("backends", [backend])]
     rows = [row for row in rows if "openstack_tls is on" not in row.get("sometimes", "") and not is_of_several(row)]
     for name, kinds, others in (
@@ -150,6 +169,8 @@ def test_what_units_answer_at_is_what_roles_declare(release, backend):
         host = source.host(name)
         known = {row["port"]: row["at"] for row in rows if row["host"] in kinds}
         units = [there for there in variables.units(host).values() if there]
+        # Without TLS, as here, the dashboard has the port of plain HTTP.
+        units = [(address, 443 if port == 80 else port) for address, port in units]
         assert {port for _address, port in units} | others | OPEN_VSWITCH[backend] == set(known)
         for address, port in units:
             wanted = {"loopback": "127.0.0.1", "any": "*"}.get(known[port], host.find("openstack_management_address"))
@@ -157,7 +178,7 @@ def test_what_units_answer_at_is_what_roles_declare(release, backend):
 
 
 def test_endpoints_and_fixed_options_have_the_ports_that_roles_declare(inventory):
-    for role, entry in zip(DECLARED, inventory.host("c").find("openstack_identities"), strict=True):
+    for role, entry in zip(LOGGING_IN, inventory.host("c").find("openstack_identities"), strict=True):
         ports = {row["port"] for row in DECLARED[role]["ports"] if row["at"] == "api"}
         assert {urlsplit(url).port for url in entry["endpoints"].values()} <= ports
     fixed = yaml.safe_load((ROLES / "preflight" / "vars" / "main.yml").read_text())["__preflight_kept_twice"]

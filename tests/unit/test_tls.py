@@ -265,7 +265,7 @@ def test_each_page_leads_haproxy_to_its_own_services():
         assert "service_units" in names[:at], role
         assert page[at]["vars"]["haproxy_leads_to"] == f"{{{{ {role}_ports }}}}"
         led += declared.services()[role]["ports"]
-    assert {row["port"] for row in led if row.get("proxied")} == PORTS | {6082, 6083}
+    assert {row["port"] for row in led if row.get("proxied")} == PORTS | {443, 6082, 6083}
 
 
 def test_haproxy_begins_with_all_ways_on_a_new_host_and_with_none_to_what_still_has_its_port():

@@ -130,6 +130,37 @@ def test_every_seen_step_has_its_proof(recorded):
             assert step["note"] and not step["time"], step
 
 
+def test_a_launch_from_the_dashboard_begins_with_the_login_there(recorded):
+    data = copy.deepcopy(recorded)
+    data["launch"].update({"from": "dashboard", "global_request_id": ""})
+    stamps = {"login": "00:47:27.700000", "launch": "00:47:29.640000"}
+    for path, stamp in (("/auth/login/", stamps["login"]), ("/api/nova/servers/", stamps["launch"])):
+        line = (
+            f"2026-11-21T{stamp}+00:00 controller horizon[77]: [pid: 77|app: 0|req: 1/1] 192.0.2.7 () {{62 vars in 1211 bytes}} "
+            f"[Sat Nov 21 00:47:26 2026] POST {path} => generated 0 bytes in 900 msecs (HTTP/1.1 302) 12 headers in 1 bytes"
+        )
+        data["evidence"][0]["lines"].append(["journal", line])
+    # Nova passes its own id on where the client gave none.
+    text = json.dumps(data["evidence"]).replace(GLOBAL, LOCAL)
+    data["evidence"] = json.loads(text)
+    steps = steps_of(data)
+    first = steps["guide", 1]
+    assert (first["service"], first["from"], first["title"][:13]) == ("horizon", "dashboard", "The dashboard")
+    assert "POST /auth/login/" in first["evidence"] and "Keystone: [pid: " in first["evidence"]
+    assert "POST /api/nova/servers/" in steps["guide", 3]["evidence"]
+    assert not [step for step in report_of(data)["steps"] if step["state"] == "unseen"]
+    assert "client" not in {step["from"] for step in steps.values()}
+
+
+def test_a_token_that_the_dashboard_has_used_need_not_be_checked(recorded):
+    data = copy.deepcopy(recorded)
+    data["launch"]["from"] = "dashboard"
+    for host in data["evidence"]:
+        host["lines"] = [line for line in host["lines"] if "GET /v3/auth/tokens" not in line[1]]
+    step = steps_of(data)["guide", 4]
+    assert step["state"] == "absent" and "the dashboard has shown lists with this token before" in step["note"]
+
+
 def test_steps_with_a_request_id_have_the_launchs(recorded):
     steps = steps_of(recorded)
     for key in [("guide", 3), ("guide", 13), ("today", 15), ("today", 20)]:

@@ -13,6 +13,7 @@ import time
 from ..masking import mask_log
 from . import guest, trust
 from .cloud import ApiError, Cloud
+from .dashboard import Dashboard, Wrong
 from .engine import Failure, Row, Skip
 from .tenant import residue, volume_service
 from .text import metadata
@@ -501,9 +502,21 @@ def novnc_picture(c):
     if not c.p["picture"]:
         raise Skip("no browser was looked for (verify_picture)")
     url = console_url(c, c.use("two"))
-    answer = os.path.join(c.p["directory"], "picture.json")
     # The browser does not know the authorities of the file; by them, the row before has checked the certificate.
-    c.picture = {"url": url, "name": f"{c.name}-two", "certificate_checked": bool(c.p["cacert"])}
+    asked = {"url": url, "name": f"{c.name}-two", "certificate_checked": bool(c.p["cacert"])}
+    said = browsed(c, "console", asked, c.p["picture_limit"])
+    if said["status"] != "passed":
+        raise Failure(
+            f"noVNC in a browser: {said['text']}",
+            look_at=["novncproxy_base_url must be reachable from the machine that runs Ansible"],
+        )
+    return said["text"]
+
+
+def browsed(c, what: str, asked: dict, limit: int) -> dict:
+    """Let the machine that runs Ansible do something with a browser (action_plugins/verify_watch.py); returns what it says."""
+    answer = os.path.join(c.p["directory"], f"{what}.json")
+    c.picture = {"what": what, "asked": asked}
     c.publish()
 
     def ask():
@@ -514,17 +527,12 @@ def novnc_picture(c):
             return None
 
     try:
-        said = c.wait("the machine that runs Ansible to take a picture", ask, c.p["picture_limit"])
+        said = c.wait("the machine that runs Ansible to use its browser", ask, limit)
     finally:
         c.picture = None
     if said["status"] == "skipped":
         raise Skip(said["text"])
-    if said["status"] != "passed":
-        raise Failure(
-            f"noVNC in a browser: {said['text']}",
-            look_at=["novncproxy_base_url must be reachable from the machine that runs Ansible"],
-        )
-    return said["text"]
+    return said
 
 
 @row(needs="neighbour", after="novnc_picture")
@@ -722,6 +730,45 @@ def live_migrate(c):
         )
     c.answers(server)
     return f"from {before} to {after}, and it answers{screen_answers(c, server)}"
+
+
+# The dashboard.
+
+
+@row(needs="project")
+def dashboard(c):
+    """The dashboard's login page is safe, and lets nobody in with a wrong password."""
+    if not c.p["dashboard"]:
+        raise Skip("the group dashboards has no hosts")
+    try:
+        return Dashboard(c.p["dashboard"], c.p["cacert"]).look(c.name)
+    except Wrong as error:
+        raise Failure(f"{c.p['dashboard']}: {error}", look_at=["`journalctl --unit horizon`, and haproxy's log"]) from error
+
+
+@row(needs="dashboard image network", after="live_migrate")
+def dashboard_visit(c):
+    """In a browser: log in, launch an instance, see its console and its log, log out."""
+    if not c.p["picture"]:
+        raise Skip("no browser was looked for (verify_picture)")
+    name = f"{c.name}-dashboard"
+    asked = {
+        "url": c.p["dashboard"],
+        "user": c.auth["username"],
+        "password": c.auth["password"],
+        "server": name,
+        "image": c.image["name"] or c.image["id"],
+        "flavor": f"{c.name}-small",
+        "network": c.name,
+        "boot": c.p["console"]["boot"],
+        "consoles": c.p["consoles"],
+        "certificate_checked": bool(c.p["cacert"]),
+    }
+    said = browsed(c, "dashboard", asked, 2 * c.p["timeout"])
+    if said["status"] != "passed":
+        raise Failure(said["text"], look_at=["`journalctl --unit horizon`", "dashboard-failed.png in the report's directory"])
+    c.servers["dashboard"] = {"id": said["id"]}
+    return said["text"]
 
 
 @row(needs="boot", after=" ".join(item.name for item in ROWS))

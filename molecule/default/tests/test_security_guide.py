@@ -7,6 +7,7 @@ CVE) are ours. A check returns what is wrong, one line each.
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 
 import pytest
@@ -52,6 +53,15 @@ class Site:
             self._files[host, path] = conf.read(self.run(host, f"cat {path}"))
         values = self._files[host, path].values(section, name)
         return values[-1] if values else None
+
+    def settings(self):
+        """Settings of the dashboard; they are read once."""
+        if not hasattr(self, "_settings"):
+            names = "ALLOWED_HOSTS CSRF_COOKIE_SECURE DISALLOW_IFRAME_EMBED ENFORCE_PASSWORD_CHECK SECURE_PROXY_SSL_HEADER"
+            names += " SESSION_COOKIE_HTTPONLY SESSION_COOKIE_SECURE SESSION_ENGINE"
+            said = self.hosts["controller"].check_output("python3 -W ignore -c %s " + names, SETTINGS)
+            self._settings = json.loads(said.splitlines()[-1])
+        return self._settings
 
     def listening(self, host, kind):
         """Addresses and ports that somebody listens on."""
@@ -359,6 +369,98 @@ def _(site):
     return found
 
 
+# ------------------------------------------------------------------------------------------------------------- Dashboard
+
+DASHBOARD = "/etc/openstack-dashboard"
+# Settings as Django has them when it has read all files, and HORIZON_CONFIG's.
+SETTINGS = """
+import json, logging, os, sys
+logging.disable(logging.CRITICAL)
+os.environ["DJANGO_SETTINGS_MODULE"] = "openstack_dashboard.settings"
+from django.conf import settings
+names = sys.argv[1:]
+print(json.dumps({name: getattr(settings, name, None) for name in names} | {"HORIZON_CONFIG": {
+    name: value for name, value in settings.HORIZON_CONFIG.items() if "password" in name}}))
+"""
+
+
+def setting(name, wanted):
+    """A check of one setting."""
+
+    def look(site):
+        value = site.settings().get(name)
+        return [] if value == wanted else [f"controller: {name} = {value}"]
+
+    return look
+
+
+def option(name, wanted):
+    """The same of what HORIZON_CONFIG has."""
+
+    def look(site):
+        value = site.settings()["HORIZON_CONFIG"].get(name)
+        return [] if value == wanted else [f"controller: HORIZON_CONFIG {name} = {value}"]
+
+    return look
+
+
+@check("Dashboard-01", "Configuration of the dashboard belongs to root and horizon")
+def _(site):
+    return site.loose("controller", DASHBOARD, "root", "horizon", "own")
+
+
+@check("Dashboard-02", "Nobody else may read it, and only root may change it")
+def _(site):
+    # Debian's own files there may be executed, which nobody does.
+    wide = site.run("controller", f"find {DASHBOARD} ! -type l -perm /027 -printf '%p %m\\n'")
+    return [f"controller: {line}" for line in wide.splitlines()]
+
+
+check("Dashboard-03", "No other site may show it in a frame (DISALLOW_IFRAME_EMBED)")(setting("DISALLOW_IFRAME_EMBED", True))
+check("Dashboard-04", "The cookie of its forms goes by TLS only (CSRF_COOKIE_SECURE)")(setting("CSRF_COOKIE_SECURE", True))
+check("Dashboard-05", "The cookie of a session goes by TLS only (SESSION_COOKIE_SECURE)")(setting("SESSION_COOKIE_SECURE", True))
+check("Dashboard-06", "Scripts cannot read it (SESSION_COOKIE_HTTPONLY)")(setting("SESSION_COOKIE_HTTPONLY", True))
+check("Dashboard-07", "Browsers do not fill in passwords (password_autocomplete)")(option("password_autocomplete", "off"))
+check("Dashboard-08", "Passwords are not shown (disable_password_reveal)")(option("disable_password_reveal", True))
+check("Dashboard-09", "An administrator who sets a password gives the own one too (ENFORCE_PASSWORD_CHECK)")(
+    setting("ENFORCE_PASSWORD_CHECK", True)
+)
+
+
+@check("Dashboard-10", "Passwords that it takes have twelve characters or more (password_validator)")
+def _(site):
+    pattern = site.settings()["HORIZON_CONFIG"].get("password_validator", {}).get("regex", "")
+    return [] if not re.fullmatch(pattern, "x" * 11) and re.fullmatch(pattern, "x" * 12) else [f"controller: {pattern!r}"]
+
+
+check("Dashboard-11", "It knows from the proxy that a request came by TLS (SECURE_PROXY_SSL_HEADER)")(
+    setting("SECURE_PROXY_SSL_HEADER", ["HTTP_X_FORWARDED_PROTO", "https"])
+)
+
+
+@check("Dashboard-12", "It answers under its own names only, with a Content-Security-Policy, and keeps tokens out of the browser")
+def _(site):
+    found = [] if site.settings()["SESSION_ENGINE"] == "django.contrib.sessions.backends.cache" else ["sessions are elsewhere"]
+    found += ["a name with * is allowed"] if "*" in "".join(site.settings()["ALLOWED_HOSTS"]) else []
+    url = f"https://{site.addresses['controller']}/auth/login/"
+    program = (
+        "import ssl,sys,urllib.request,urllib.error\n"
+        "known=ssl.create_default_context(cafile='/etc/ssl/certs/openstack-authority.pem')\n"
+        "ask=urllib.request.Request(sys.argv[1],headers={'Host':sys.argv[2]} if sys.argv[2:] else {})\n"
+        "try: print(urllib.request.urlopen(ask,context=known).headers)\n"
+        "except urllib.error.HTTPError as error: print(error.code)\n"
+    )
+    headers = site.hosts["controller"].check_output("python3 -c %s %s", program, url)
+    for word in (
+        "Content-Security-Policy: default-src 'self';",
+        "Strict-Transport-Security: ",
+        "X-Content-Type-Options: nosniff",
+    ):
+        found += [] if word.lower() in headers.lower() else [f"no {word}"]
+    status = site.hosts["controller"].check_output("python3 -c %s %s %s", program, url, "elsewhere.invalid").strip()
+    return found + ([] if status == "400" else [f"another host's name is answered with {status}"])
+
+
 # ----------------------------------------------------------------------------------------------------------------- notes
 
 
@@ -400,5 +502,7 @@ def _(site):
 @pytest.mark.parametrize("name", CHECKS, ids=lambda name: name)
 def test_check(name, site):
     """It holds."""
+    if name.startswith("Dashboard-") and not site.hosts["controller"].file(DASHBOARD).exists:
+        pytest.skip("this cloud has no dashboard")
     found = CHECKS[name][1](site)
     assert not found, "\n".join(found)
