@@ -17,12 +17,13 @@ extra = -e $(call quote,{"$(1)": "$(subst ",\",$(subst \,\\,$(2)))"})
 export LC_ALL := C.UTF-8
 LOCK ?= requirements/lock.txt
 
-# The sandbox's release, its number of compute nodes, whether it is IPv6 only, and whether it has TLS: make cloud RELEASE=zed
-# COMPUTES=2 IPV6=1 TLS=0, and the same for the targets after it.
+# The sandbox's release, its number of compute nodes, whether it is IPv6 only, whether it has TLS, and whether it has Ceph: make
+# cloud RELEASE=zed COMPUTES=2 IPV6=1 TLS=0 STORAGE=ceph, and the same for the targets after it.
 export KILONOVA_RELEASE := $(or $(RELEASE),$(KILONOVA_RELEASE))
 export KILONOVA_COMPUTES := $(or $(COMPUTES),$(KILONOVA_COMPUTES))
 export KILONOVA_IPV6 := $(or $(IPV6),$(KILONOVA_IPV6))
 export KILONOVA_TLS := $(or $(TLS),$(KILONOVA_TLS))
+export KILONOVA_STORAGE := $(or $(STORAGE),$(KILONOVA_STORAGE))
 
 # Faster on many tasks, never required: make site MITOGEN=1.
 ifdef MITOGEN
@@ -41,7 +42,7 @@ help: ## list the targets
 
 # CACHE=off: packages are installed on every host, instead of once into images that are kept.
 cloud: export KILONOVA_IMAGES = $(or $(CACHE),on)
-cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, COMPUTES=2, IPV6=1, TLS=0)
+cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, COMPUTES=2, IPV6=1, TLS=0, STORAGE=ceph)
 	$(ANSIBLE) $(INVENTORIES) playbooks/cloud.yml
 
 site: $(VENV)/ready ## install onto the hosts of INVENTORY (LIMIT=localhost,controllers,compute2)

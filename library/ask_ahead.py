@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova import (
     address,
     auth,
+    ceph,
     command,
     database,
     files,
@@ -45,7 +46,9 @@ options:
   timeout: {type: int, default: 30, description: Seconds that all of them may take together.}
 """
 
-IMPORTED = (address, auth, command, database, files, foreign, http, lock, manage, masking, rabbitmq, result, schema, unit_state)
+IMPORTED = (
+    *(address, auth, ceph, command, database, files, foreign, http, lock, manage, masking, rabbitmq, result, schema, unit_state),
+)
 # As Ansible writes it into a module's arguments.
 CHECK = "_ansible_check_mode"
 

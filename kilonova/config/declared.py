@@ -49,11 +49,13 @@ def ports(roles_path: Path = ROLES) -> list[dict[str, Any]]:
     - sometimes: it need not be there; while what it is.
     - proxied: with openstack_tls, HAProxy answers at these addresses, and the service listens on the loopback interface.
     - asks_for_others: its clients are proxies, which say by X-Forwarded-For whom they ask for.
-    - host: controller, compute node or every: where the role is, unless the row says otherwise.
+    - host: controller, compute node, storage host, controller (volumes) or every: where the role is, unless the row says
+      otherwise.
     - backends: with which of them the role is there; not set where with all.
     """
     groups, backends = (_shared(roles_path)[f"openstack_{name}"] for name in ("group_roles", "network_backends"))
-    hosts = {("controllers",): "controller", ("computes",): "compute node"}
+    hosts = {("controllers",): "controller", ("computes",): "compute node", ("storage",): "storage host"}
+    hosts[("volumes",)] = "controller (volumes)"
     found = []
     for role, declared in declarations(roles_path).items():
         host = hosts.get(tuple(group for group, roles in groups.items() if role in roles), "every")
@@ -79,10 +81,27 @@ def on_computes(roles_path: Path = ROLES) -> frozenset[str]:
     return frozenset({"openstack_rabbit_pass", *(user["variable"] for user in users)})
 
 
-def service_roles(groups: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return the roles of groups that declare a service: `openstack_group_roles | service_roles`."""
-    known = services()
-    return list(dict.fromkeys(role for roles in groups.values() for role in roles if role in known))
+@cache
+def optional_groups(roles_path: Path = ROLES) -> tuple[str, ...]:
+    """Return the groups that an inventory need not have."""
+    return tuple(group for group in _shared(roles_path)["openstack_group_roles"] if group not in ("controllers", "computes"))
+
+
+def needed_secrets(groups: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Return the secrets, as secrets() has them, that a cloud with hosts in these groups needs."""
+    deployed = service_roles(_shared(ROLES)["openstack_group_roles"], groups)
+    left_out = [found["service"].get("secrets", {}) for role, found in services().items() if role not in deployed]
+    return {name: word for name, word in secrets().items() if not any(name in other for other in left_out)}
+
+
+def service_roles(group_roles: Mapping[str, Iterable[str]], groups: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the roles that declare a service, without those of optional groups that have no hosts.
+
+    `openstack_group_roles | service_roles(groups)`.
+    """
+    known, optional = services(), optional_groups()
+    there = (roles for group, roles in group_roles.items() if group not in optional or groups.get(group))
+    return list(dict.fromkeys(role for roles in there for role in roles if role in known))
 
 
 def config_owners(roles: Iterable[str], configured_with: Mapping[str, str], known: Iterable[str]) -> list[str]:

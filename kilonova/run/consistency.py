@@ -739,7 +739,7 @@ PUBLIC = {
     for variable in re.findall(r"\w+_url", str(service.get("identity", {}).get("endpoints", {}).get("public", "")))
     if role != "keystone"
 }
-POLICIES = tuple(f"{role}_policy" for role in declared.services())
+POLICIES = tuple(f"{role}_policy" for role, service in declared.services().items() if "identity" in service)
 
 # URLs that users are given for consoles -> the variable with the port of the proxy there.
 SCREENS = {

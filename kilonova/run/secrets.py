@@ -46,6 +46,11 @@ def names() -> dict[str, str]:
     return declared.secrets()
 
 
+def always() -> dict[str, str]:
+    """Return those that every cloud needs, whatever groups of hosts it has."""
+    return declared.needed_secrets({})
+
+
 def secrets_file(inventory: Path) -> Path:
     """Where the secrets of an inventory (a directory, or a file) are."""
     directory = inventory if inventory.is_dir() else inventory.parent
@@ -71,13 +76,13 @@ def generate(*inventories: Path, tell: Callable[[str], Any] = lambda line: None)
     text = _text(path)
     encrypted = text is not None and text.startswith(VAULT)
     own = {} if text is None or encrypted else _nodes(text, path)
-    if not encrypted and not all(name in own for name in names()):
+    if not encrypted and not all(name in own for name in always()):
         _must_be_a_file(path)
     try:
         missing, empty = _lacking(inventories, tell)
     except Encrypted:
         # Encrypted files do not matter if everything has a value outside of them.
-        if not all(name in own and not _is_empty(own[name]) for name in names()):
+        if not all(name in own and not _is_empty(own[name]) for name in always()):
             raise
         missing, empty = [], []
     for name in empty:
@@ -179,9 +184,9 @@ class Encrypted(ValueError):
 
 def _lacking(inventories: tuple[Path, ...], tell: Callable[[str], Any]) -> tuple[list[str], list[str]]:
     """Secrets that no host has, and secrets that are set but empty."""
-    variables, controllers = asked(inventories, names())
+    variables, controllers, groups = _asked(inventories, names())
     missing, empty = [], []
-    for name in names():
+    for name in declared.needed_secrets(groups):
         having = {host for host, found in variables.items() if found.get(name) not in (None, "")}
         without = [host for host in variables if host not in having]
         partly = f"{name} is set for {some(sorted(having))} and not for {some(without)}"
@@ -201,6 +206,13 @@ def asked(inventories: tuple[Path, ...], wanted: Iterable[str]) -> tuple[dict[st
 
     Raises ValueError, with what Ansible said, when it cannot read the inventory.
     """
+    return _asked(inventories, wanted)[:2]
+
+
+def _asked(
+    inventories: tuple[Path, ...], wanted: Iterable[str]
+) -> tuple[dict[str, dict[str, Any]], list[str], dict[str, list[str]]]:
+    """The same, and the inventory's groups."""
     # A host in no group, for inventories that have none yet: it sees what is set for all.
     nobody = "kilonova.invalid"
     found, errors = _ask("inventory_values", inventories, {"names": list(wanted)}, nobody + ",")
@@ -210,7 +222,7 @@ def asked(inventories: tuple[Path, ...], wanted: Iterable[str]) -> tuple[dict[st
     controllers = groups.get("controllers", [])
     hosts = list(dict.fromkeys([*controllers, *groups.get("computes", [])])) or [host for host in variables if host != nobody]
     hosts = hosts or [nobody]
-    return {host: variables.get(host, {}) for host in hosts}, controllers or hosts
+    return {host: variables.get(host, {}) for host in hosts}, controllers or hosts, groups
 
 
 def _ask(action: str, inventories: tuple[Path, ...], arguments: dict[str, Any], *more: str) -> tuple[dict[str, Any], str]:
@@ -338,6 +350,10 @@ def begin_rotation(
     text = _text(path)
     if text is None:
         raise ValueError(f"there is no {path}; run `make secrets INVENTORY=...` first")
+    if chosen(only) == chosen("all"):
+        # Those that only some clouds have, where this one has them.
+        there = _nodes(text, path) if not text.startswith(VAULT) else {}
+        wanted = [name for name in wanted if name in always() or name in there]
     begun = changed_names(inventory) if before.exists() else []
     new = {name: given[name] if name in given else secrets.token_urlsafe(BYTES) for name in wanted if name not in begun}
     edited = _with_values(text, new, path)

@@ -16,12 +16,12 @@ from ansible.vars.manager import VariableManager
 from kilonova.onhost import command
 from kilonova.run import preflight
 from kilonova.run.secrets import (
+    always,
     begin_rotation,
     changed_names,
     finish_rotation,
     generate,
     main,
-    names,
     old_values,
     rotating_file,
     secrets_file,
@@ -46,9 +46,9 @@ def test_every_secret_is_written_strong_and_passes_the_preflight(inventory):
     path, added = generate(inventory)
     values = yaml.safe_load(path.read_text())
     assert path == inventory / "group_vars" / "all" / "secrets.yml"
-    assert added == list(values) == list(names())
+    assert added == list(values) == list(always())
     assert all(re.fullmatch(r"[\w-]{32}", value) for value in values.values())
-    assert preflight.check_secrets(values, names(), "controllers") == []
+    assert preflight.check_secrets(values, always(), "controllers") == []
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -66,7 +66,7 @@ def test_only_missing_ones_are_added(inventory):
     path = written(inventory, mine)
     _path, added = generate(inventory)
     assert path.read_text().startswith(mine + "\n")
-    assert added == [name for name in names() if name not in ("openstack_admin_pass", "openstack_nova_pass")]
+    assert added == [name for name in always() if name not in ("openstack_admin_pass", "openstack_nova_pass")]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert sorted(entry.name for entry in path.parent.iterdir()) == [".gitignore", "secrets.yml"]
 
@@ -74,7 +74,7 @@ def test_only_missing_ones_are_added(inventory):
 # ------------------------------------------------------------------------------------------- what is set elsewhere
 
 HOSTS = "all: {children: {controllers: {hosts: {controller: }}, computes: {hosts: {compute1: , compute2: }}}}\n"
-ALL = "".join(f"{name}: of-the-operator-{number:02}\n" for number, name in enumerate(names()))
+ALL = "".join(f"{name}: of-the-operator-{number:02}\n" for number, name in enumerate(always()))
 NOVA = "openstack_nova_pass: of-the-operator-00\n"
 
 
@@ -102,10 +102,10 @@ def test_a_file_of_the_operator_is_not_switched_off(name, inventory):
     assert resolved(inventory) == before
     # What is said is what helps.
     subprocess.run(str(said.value).partition("move it first: ")[2], shell=True, check=True)
-    assert generate(inventory)[1] == list(names())
+    assert generate(inventory)[1] == list(always())
     after = resolved(inventory)
     assert {host: {key: found[key] for key in before[host]} for host, found in after.items()} == before
-    assert all(set(names()) <= set(found) for found in after.values())
+    assert all(set(always()) <= set(found) for found in after.values())
 
 
 def test_a_file_of_the_operator_that_has_all_secrets_is_enough(inventory):
@@ -132,7 +132,7 @@ def test_what_is_set_elsewhere_is_left_alone(files, inventory):
     tree(inventory, files)
     before = resolved(inventory)
     path, added = generate(inventory)
-    assert added == [name for name in names() if name != "openstack_nova_pass"]
+    assert added == [name for name in always() if name != "openstack_nova_pass"]
     assert "openstack_nova_pass" not in path.read_text()
     after = resolved(inventory)
     assert {host: {key: value for key, value in found.items() if key not in added} for host, found in after.items()} == before
@@ -151,7 +151,7 @@ def test_several_inventories(inventory):
     tree(inventory, {"a/hosts.yml": HOSTS, "b/hosts.ini": "[controllers]\ncontroller\n", "b/group_vars/all.yml": NOVA})
     path, added = generate(inventory / "a", inventory / "b" / "hosts.ini")
     assert path == inventory / "a" / "group_vars" / "all" / "secrets.yml"
-    assert added == [name for name in names() if name != "openstack_nova_pass"]
+    assert added == [name for name in always() if name != "openstack_nova_pass"]
     assert generate(inventory / "a", inventory / "b" / "hosts.ini") == (path, [])
 
 
@@ -207,7 +207,7 @@ def test_an_encrypted_file_that_lacks_some_is_named(inventory, monkeypatch):
 @pytest.mark.parametrize("text", ["---\n", "# mine\n---\n", ""])
 def test_a_file_without_variables_gets_them(text, inventory):
     path = written(inventory, text)
-    assert generate(inventory) == (path, list(names()))
+    assert generate(inventory) == (path, list(always()))
     assert path.read_text().startswith(text)
 
 
@@ -215,7 +215,7 @@ def test_a_file_without_variables_gets_them(text, inventory):
 def test_what_is_empty_in_the_file_is_filled(empty, inventory):
     written(inventory, f"# mine\n{empty}\nopenstack_admin_pass: 0123456789abcdef\n")
     path, added = generate(inventory)
-    assert added == [name for name in names() if name != "openstack_admin_pass"]
+    assert added == [name for name in always() if name != "openstack_admin_pass"]
     lines = path.read_text().splitlines()
     assert re.match(r'openstack_nova_pass: !unsafe "[\w-]{32}"', lines[1])
     assert (lines[0], lines[2]) == ("# mine", "openstack_admin_pass: 0123456789abcdef")
@@ -331,7 +331,7 @@ def test_a_file_that_cannot_be_added_to_stays_as_it_is(inventory, text, message,
 
 def test_the_command_names_the_file_and_no_value(inventory, capsys):
     assert main([str(inventory)]) == 0
-    assert capsys.readouterr().out == f"secrets: {len(names())} new in {secrets_file(inventory)}\n"
+    assert capsys.readouterr().out == f"secrets: {len(always())} new in {secrets_file(inventory)}\n"
     assert main([str(inventory)]) == 0
     assert capsys.readouterr().out == f"secrets: nothing to add to {secrets_file(inventory)}\n"
 
@@ -505,7 +505,7 @@ def test_a_rotation_that_would_change_nothing_is_refused(inventory, complete):
 
 
 def test_a_rotation_of_all_rotates_all(inventory, complete):
-    assert begin_rotation(inventory) == changed_names(inventory) == list(names())
+    assert begin_rotation(inventory) == changed_names(inventory) == list(always())
 
 
 def test_values_of_ones_own(inventory, complete):
@@ -590,3 +590,13 @@ def test_a_link_is_not_replaced_by_a_file_with_missing_secrets(inventory, comple
     complete.mkdir()
     with pytest.raises(ValueError, match=r"secrets.yml is not a file; move it away"):
         begin_rotation(inventory, "nova_pass")
+
+
+def test_a_cloud_with_volumes_gets_the_secrets_of_these_too(tmp_path):
+    hosts = {"controllers": "c", "computes": "n", "storage": "s", "volumes": "c"}
+    groups = {group: {"hosts": {host: {}}} for group, host in hosts.items()}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
+    path, added = generate(tmp_path)
+    assert set(added) > set(always()) and "openstack_ceph_cinder_pass" in added and "openstack_cinder_dbpass" in added
+    assert begin_rotation(tmp_path) == added
+    assert path.stat().st_mode & 0o777 == 0o600
