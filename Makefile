@@ -34,7 +34,7 @@ export ANSIBLE_STRATEGY := mitogen_linear
 export ANSIBLE_STRATEGY_PLUGINS = $(shell $(VENV)/bin/python -c 'import ansible_mitogen, os; print(os.path.dirname(ansible_mitogen.__file__))')/plugins/strategy
 endif
 
-.PHONY: plan history certificates rotate-certificates remove-compute rotate-secrets test-trust test-releases verify health trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
+.PHONY: plan history certificates rotate-certificates remove-compute rotate-secrets test-trust test-storage test-releases verify health trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -95,6 +95,9 @@ recreate: $(VENV)/ready ## re-create the option catalogue of two releases from t
 molecule: $(VENV)/ready ## deploy, deploy again, verify and destroy a separate sandbox
 	rm -f build/molecule/secrets.yml molecule/inventory/group_vars/*/certificates.json
 	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH $(VENV)/bin/molecule test
+
+test-storage: $(VENV)/ready ## the same with Ceph and volumes
+	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH $(VENV)/bin/molecule test --scenario-name storage
 
 test-releases: $(VENV)/ready ## the same for every release that Debian carries
 	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH; for scenario in zed epoxy latest; do molecule test --scenario-name $$scenario || exit; done
