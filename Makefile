@@ -17,14 +17,15 @@ extra = -e $(call quote,{"$(1)": "$(subst ",\",$(subst \,\\,$(2)))"})
 export LC_ALL := C.UTF-8
 LOCK ?= requirements/lock.txt
 
-# The sandbox's release, its number of controllers and compute nodes, whether it is IPv6 only, whether it has TLS, and a dashboard:
-# make cloud RELEASE=zed CONTROLLERS=3 COMPUTES=2 IPV6=1 TLS=0 DASHBOARD=1, and the same for the targets after it.
+# The sandbox's release, its number of controllers and compute nodes, whether it is IPv6 only, whether it has TLS, a dashboard, and
+# Ceph: make cloud RELEASE=zed CONTROLLERS=3 COMPUTES=2 IPV6=1 TLS=0 DASHBOARD=1 STORAGE=ceph, and the same for the targets after it.
 export KILONOVA_RELEASE := $(or $(RELEASE),$(KILONOVA_RELEASE))
 export KILONOVA_CONTROLLERS := $(or $(CONTROLLERS),$(KILONOVA_CONTROLLERS))
 export KILONOVA_COMPUTES := $(or $(COMPUTES),$(KILONOVA_COMPUTES))
 export KILONOVA_IPV6 := $(or $(IPV6),$(KILONOVA_IPV6))
 export KILONOVA_TLS := $(or $(TLS),$(KILONOVA_TLS))
 export KILONOVA_DASHBOARD := $(or $(DASHBOARD),$(KILONOVA_DASHBOARD))
+export KILONOVA_STORAGE := $(or $(STORAGE),$(KILONOVA_STORAGE))
 
 # Faster on many tasks, never required: make site MITOGEN=1.
 ifdef MITOGEN
@@ -35,7 +36,7 @@ export ANSIBLE_STRATEGY := mitogen_linear
 export ANSIBLE_STRATEGY_PLUGINS = $(shell $(VENV)/bin/python -c 'import ansible_mitogen, os; print(os.path.dirname(ansible_mitogen.__file__))')/plugins/strategy
 endif
 
-.PHONY: plan history certificates rotate-certificates remove-compute rotate-secrets test-trust test-dashboard test-releases verify health trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
+.PHONY: plan history certificates rotate-certificates remove-compute rotate-secrets test-trust test-dashboard test-storage test-releases verify health trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -43,7 +44,7 @@ help: ## list the targets
 
 # CACHE=off: packages are installed on every host, instead of once into images that are kept.
 cloud: export KILONOVA_IMAGES = $(or $(CACHE),on)
-cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, CONTROLLERS=3, COMPUTES=2, IPV6=1, TLS=0, DASHBOARD=1)
+cloud: $(VENV)/ready secrets ## a running cloud in two containers, with an instance in it (RELEASE=zed, CONTROLLERS=3, COMPUTES=2, IPV6=1, TLS=0, DASHBOARD=1, STORAGE=ceph)
 	$(ANSIBLE) $(INVENTORIES) playbooks/cloud.yml
 
 site: $(VENV)/ready ## install onto the hosts of INVENTORY (LIMIT=localhost,controllers,compute2)
@@ -100,6 +101,9 @@ molecule: $(VENV)/ready ## deploy, deploy again, verify and destroy a separate s
 test-dashboard: $(VENV)/ready ## the same with a dashboard and all kinds of consoles, used by a browser
 	rm -f build/molecule/secrets.yml molecule/inventory/group_vars/*/certificates.json
 	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH $(VENV)/bin/molecule test --scenario-name dashboard
+
+test-storage: $(VENV)/ready ## the same with Ceph and volumes
+	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH $(VENV)/bin/molecule test --scenario-name storage
 
 test-releases: $(VENV)/ready ## the same for every release that Debian carries
 	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH; for scenario in zed epoxy latest; do molecule test --scenario-name $$scenario || exit; done

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, ins
 
 from kilonova.config import inventories, migration, releases
 from kilonova.problems import Problem, merged
-from kilonova.run import fitness, preflight, settings, variables
+from kilonova.run import fitness, preflight, settings, variables, volumes
 
 
 class ActionModule(ActionBase):
@@ -86,6 +86,8 @@ class ActionModule(ActionBase):
             problems += preflight.check_ways(name, seen, variables.ways(host), variables.units(host))
             problems += preflight.check_files(name, seen)
             problems += migration.check_host(name, seen, host)
+            if "nova_compute" in host.roles():
+                problems += volumes.check_images(name, seen, host.find("nova_compute_images"))
             asked = hostvars[name].get("__preflight_backends", {}).get("problems") or []
             problems += [Problem(name, **row) for row in asked]
             kvm = hostvars[name].get("__preflight_kvm", {})

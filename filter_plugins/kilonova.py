@@ -7,7 +7,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova.config import addresses, config_files, declared, listening, migration, overrides, releases, tls
+from kilonova.config import addresses, config_files, declared, listening, migration, overrides, releases, storage, tls
 from kilonova.proof import tempest, trace, verification
 from kilonova.run import changes
 
@@ -40,12 +40,16 @@ class FilterModule:
     def filters(self):
         """Return name -> function."""
         return {
+            "backend_sections": _explained(storage.backend_sections),
             "canonical_address": _explained(addresses.canonical),
+            "ceph_key": storage.ceph_key,
+            "ceph_mons": _explained(storage.ceph_mons),
             "certificate_files": tls.certificate_files,
             "content_sources": _explained(addresses.content_sources),
             "config_owners": declared.config_owners,
             "database_login": _explained(config_files.database_login),
             "declared": declared.of_services,
+            "each_unit": storage.each_unit,
             "erlang_address": _explained(addresses.erlang_address),
             "for_release": _explained(config_files.for_release),
             "host_port": _explained(addresses.host_port),
@@ -78,5 +82,6 @@ class FilterModule:
             "verification": verification.assemble,
             "verification_lines": verification.lines,
             "url_host": _explained(addresses.url_host),
+            "volume_types": storage.volume_types,
             "with_overrides": _explained(with_overrides),
         }

@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kilonova import (
     address,
     auth,
+    ceph,
     command,
     database,
     files,
@@ -47,20 +48,7 @@ options:
 """
 
 IMPORTED = (
-    address,
-    auth,
-    command,
-    database,
-    files,
-    foreign,
-    http,
-    lock,
-    manage,
-    masking,
-    proxy,
-    rabbitmq,
-    result,
-    schema,
+    *(address, auth, ceph, command, database, files, foreign, http, lock, manage, masking, proxy, rabbitmq, result, schema),
     unit_state,
 )
 # As Ansible writes it into a module's arguments.

@@ -87,6 +87,10 @@ host:
       type: dict
       description: >-
         C(members), of the cluster of databases that MariaDB sees, 0 without one; C(uuid) of that, and of one that it was in.
+    ceph: {type: list, description: 'Daemons of Ceph that M(ceph_daemons) has made: mon/ceph-storage1, osd/ceph-0.'}
+    guests: {type: int, description: Instances that libvirt knows.}
+    images: {type: str, description: 'Where their disks are, file or rbd; none where no run has configured nova-compute.'}
+    secrets: {type: dict, description: 'What M(libvirt_secrets) has given to libvirt: UUID to a keyed digest of the key.'}
 """
 
 
@@ -239,6 +243,31 @@ def services(state, key, states, active):
     return {"busy": sorted(unit[: -len(ending)] for unit in busy if unit.endswith(ending)), "current": current}
 
 
+def ceph_daemons(directory="/var/lib/ceph"):
+    """The directories of Ceph's daemons on this host. A daemon that is being made has another name."""
+    found = [path for kind in ("mon", "mgr", "osd") for path in glob.glob("%s/%s/ceph-*" % (directory, kind))]
+    return sorted(os.path.relpath(path, directory) for path in found if os.path.isdir(path) and not os.path.islink(path))
+
+
+def libvirt_secrets(key, directory="/etc/libvirt/secrets"):
+    """UUID of each secret of ours -> a keyed digest of its value, as libvirt keeps it."""
+    found = {}
+    for path in glob.glob(directory + "/*.xml"):
+        if "<name>kilonova " in (files.read(path) or b"").decode("utf-8", "replace"):
+            value = files.read(path[: -len("xml")] + "base64") or b""
+            found[os.path.basename(path)[: -len(".xml")]] = digests.keyed(value.strip(), key)
+    return found
+
+
+def images(path="/etc/nova/nova-compute.conf"):
+    """`rbd` or `file`, where the disks of instances are; None where the file is not ours."""
+    content = files.read(path) or b""
+    if files.MARK.encode() not in content:
+        return None
+    lines = (line.partition("=") for line in unit_state.sections(content).get("libvirt", ()))
+    return "rbd" if ("images_type", "rbd") in [(name.strip(), value.strip()) for name, _sign, value in lines] else "file"
+
+
 def answering(targets):
     """Which of the URLs and ports answer, all asked at once: target to whether it does."""
     if not targets:
@@ -309,6 +338,10 @@ def main():
             "galera": foreign.galera() if "mysql" in module.params["roles"] else {},
             "compute_nodes": foreign.compute_nodes() if "nova_controller" in module.params["roles"] else None,
             "install_interrupted": bool(half) or interrupted,
+            "ceph": ceph_daemons(),
+            "guests": len(glob.glob("/etc/libvirt/qemu/instance-*.xml")),
+            "images": images(),
+            "secrets": libvirt_secrets(key),
             "kvm": kvm.kept(),
             "datapath": "system" if openvswitch_in_kernel() else "netdev",
         },

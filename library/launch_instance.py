@@ -6,7 +6,7 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import result
+from ansible.module_utils.kilonova import command, result
 from ansible.module_utils.kilonova.auth import AUTH
 from ansible.module_utils.kilonova.http import NoAnswer, ask, connect
 
@@ -83,10 +83,13 @@ class Launch:
         def create():
             if not os.path.exists(image["path"]):
                 self.module.fail_json(msg="image file %(path)s is not on this host" % image)
+            path, kind = image["path"], image["disk_format"]
+            if image.get("raw") and kind != "raw":
+                path, kind = self.raw(path, kind), "raw"
             return self.cloud.create_image(
                 image["name"],
-                filename=image["path"],
-                disk_format=image["disk_format"],
+                filename=path,
+                disk_format=kind,
                 container_format="bare",
                 visibility="public",
                 wait=True,
@@ -94,6 +97,14 @@ class Launch:
             )
 
         return self.make("create image %(name)s" % image, self.cloud.image.find_image(image["name"]), create)
+
+    def raw(self, path, kind):
+        """Return a copy of an image in the form of which Ceph makes clones; of any other one, each disk would be a copy."""
+        copy = path + ".raw"
+        done = command.run("qemu-img", "convert", "-f", kind, "-O", "raw", path, copy)
+        if done.status:
+            result.fail(self.module, "qemu-img cannot convert %s: %s" % (path, done.output.strip()[-300:]), self.actions)
+        return copy
 
     def flavor(self):
         """Guide: create a flavor."""

@@ -37,6 +37,7 @@ options:
   image: {type: str, description: Name or id.}
   flavor: {type: str, description: Name or id.}
   network: {type: str, description: Name or id.}
+  volume: {type: bool, default: false, description: Whether it boots from a volume that is made of the image.}
   timeout: {type: int, default: 300, description: Seconds for ACTIVE, and for the removal.}
   console_pattern: {type: str, default: "", description: Regular expression; empty waits for nothing.}
   console_timeout: {type: int, default: 60, description: Seconds for the pattern; not finding it is not a failure.}
@@ -87,6 +88,7 @@ def launch(cloud, parameters):
         "flavor": flavor.name,
         "network_id": network.id,
         "project_id": cloud.current_project_id,
+        "volume": parameters["volume"],
         "volume_service": bool(catalogue & {"volumev3", "block-storage"}),
         "ports": [],
         "status": "",
@@ -101,6 +103,9 @@ def launch(cloud, parameters):
     tenant.session.get_token()
     result["token_given"] = now()
     wanted = {"name": parameters["name"], "imageRef": image.id, "flavorRef": flavor.id, "networks": [{"uuid": network.id}]}
+    if parameters["volume"]:
+        disk = {"uuid": wanted.pop("imageRef"), "source_type": "image", "destination_type": "volume", "volume_size": 1}
+        wanted["block_device_mapping_v2"] = [{**disk, "boot_index": 0, "delete_on_termination": True}]
     # The endpoint comes from the administrator's session: with the traced token, the first request is the one that matters.
     url = cloud.compute.get_endpoint().rstrip("/") + "/servers"
     headers = {"X-OpenStack-Request-ID": result["global_request_id"]}
@@ -194,6 +199,7 @@ def main():
             "image": {"type": "str"},
             "flavor": {"type": "str"},
             "network": {"type": "str"},
+            "volume": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 300},
             "console_pattern": {"type": "str", "default": ""},
             "console_timeout": {"type": "int", "default": 60},

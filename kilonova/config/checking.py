@@ -164,7 +164,8 @@ def _kept_twice() -> list[dict[str, Any]]:
 @functools.cache
 def service_directories() -> str:
     """A pattern for what is in the configuration directory of a service that a role declares."""
-    directories = (found["service"]["directory"]["path"] for found in declared.services().values())
+    declarations = (found["service"] for found in declared.services().values())
+    directories = [found["directory"]["path"] for found in declarations if "directory" in found]
     return "|".join(f"^{re.escape(path)}/" for path in directories)
 
 

@@ -52,12 +52,14 @@ def ports(roles_path: Path = ROLES) -> list[dict[str, Any]]:
     - clustered: of several controllers, HAProxy leads there from their common address as well.
     - one_at_a_time: of several, to the same one until it is gone.
     - check: how HAProxy asks whether it works: `port`, which it asks instead; `seconds` between two questions, otherwise 2.
-    - host: controller, compute node or every: where the role is, unless the row says otherwise.
+    - host: controller, compute node, storage host, controller (volumes) or every: where the role is, unless the row says
+      otherwise.
     - backends: with which of them the role is there; not set where with all.
     """
     groups, backends = (_shared(roles_path)[f"openstack_{name}"] for name in ("group_roles", "network_backends"))
-    # The hosts of optional groups are controllers.
-    hosts = {("controllers",): "controller", ("computes",): "compute node", ("dashboards",): "controller"}
+    hosts = {("controllers",): "controller", ("computes",): "compute node", ("storage",): "storage host"}
+    # Their hosts are controllers.
+    hosts |= {("dashboards",): "controller", ("volumes",): "controller (volumes)"}
     found = []
     for role, declared in declarations(roles_path).items():
         host = hosts.get(tuple(group for group, roles in groups.items() if role in roles), "every")
@@ -76,26 +78,6 @@ def secrets(roles_path: Path = ROLES) -> dict[str, str]:
 
 
 @cache
-def optional_secrets(roles_path: Path = ROLES) -> dict[str, str]:
-    """Return the secrets of optional groups' roles, which only some inventories need, each with its group."""
-    shared = _shared(roles_path)
-    known = services(roles_path)
-    return {
-        name: group
-        for group in shared["openstack_optional_groups"]
-        for role in shared["openstack_group_roles"][group]
-        if role in known
-        for name in known[role]["service"].get("secrets", {})
-    }
-
-
-def needed_secrets(groups: Mapping[str, Iterable[str]], roles_path: Path = ROLES) -> dict[str, str]:
-    """Return the secrets that an inventory with these groups needs, with the guide's name for each."""
-    optional = optional_secrets(roles_path)
-    return {name: word for name, word in secrets(roles_path).items() if name not in optional or groups.get(optional[name])}
-
-
-@cache
 def on_computes(roles_path: Path = ROLES) -> frozenset[str]:
     """Return the secrets that every compute node needs: the message queue's, and those of users that it logs in as."""
     roles = _shared(roles_path)["openstack_services_on_computes"]
@@ -103,10 +85,27 @@ def on_computes(roles_path: Path = ROLES) -> frozenset[str]:
     return frozenset({"openstack_rabbit_pass", *(user["variable"] for user in users)})
 
 
-def service_roles(groups: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return the roles of groups that declare a service: `openstack_group_roles | service_roles`."""
-    known = services()
-    return list(dict.fromkeys(role for roles in groups.values() for role in roles if role in known))
+@cache
+def optional_groups(roles_path: Path = ROLES) -> tuple[str, ...]:
+    """Return the groups that an inventory need not have."""
+    return tuple(group for group in _shared(roles_path)["openstack_group_roles"] if group not in ("controllers", "computes"))
+
+
+def needed_secrets(groups: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Return the secrets, as secrets() has them, that a cloud with hosts in these groups needs."""
+    deployed = service_roles(_shared(ROLES)["openstack_group_roles"], groups)
+    left_out = [found["service"].get("secrets", {}) for role, found in services().items() if role not in deployed]
+    return {name: word for name, word in secrets().items() if not any(name in other for other in left_out)}
+
+
+def service_roles(group_roles: Mapping[str, Iterable[str]], groups: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the roles that declare a service, without those of optional groups that have no hosts.
+
+    `openstack_group_roles | service_roles(groups)`.
+    """
+    known, optional = services(), optional_groups()
+    there = (roles for group, roles in group_roles.items() if group not in optional or groups.get(group))
+    return list(dict.fromkeys(role for roles in there for role in roles if role in known))
 
 
 def config_owners(roles: Iterable[str], configured_with: Mapping[str, str], known: Iterable[str]) -> list[str]:

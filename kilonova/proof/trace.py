@@ -368,13 +368,28 @@ def _replaced(note: str) -> Callable[[Case], Answer]:
     return lambda case: ("replaced", note)
 
 
-def _volume(case: Case) -> Answer:
+def _without_volume(case: Case) -> tuple[str, str] | None:
+    """Why a launch asks for no volume; None where it does."""
+    if case.launch.get("volume"):
+        return None
     if case.launch.get("volume_service"):
         return "absent", "this instance boots from an image and has no volume"
     return "absent", "no volume service in the catalogue"
 
 
+def _volume_asked(case: Case) -> Entry | None:
+    """Cinder's line of the first request that nova-compute made for the volume."""
+    return case.first("cinder-api", ours=True, text=r"(POST|GET) \S+/v3/\S*(volumes|attachments)")
+
+
+def _of_volume(find: Callable[[Case], Answer]) -> Callable[[Case], Answer]:
+    """A step that only a launch with a volume has."""
+    return lambda case: _without_volume(case) or find(case)
+
+
 def _cached(case: Case) -> Answer:
+    if case.launch.get("volume"):
+        return "absent", "the volume was made of the image before, by cinder-volume"
     cache = case.cached_image()
     return ("absent", f"the compute node had the image from an earlier launch ({cache})") if cache else None
 
@@ -383,6 +398,7 @@ _ASKS = {
     "nova-api": lambda case: case.server_request(),
     "glance-api": lambda case: case.first("glance-api", ours=True, method="GET", path=rf"/v2/images/{case.launch['image_id']}$"),
     "neutron-api": lambda case: case.first("neutron-api", since=case.asked, until=case.answered, of_compute=False),
+    "cinder-api": _volume_asked,
 }
 
 
@@ -512,7 +528,8 @@ PROOFS: dict[str, Callable[[Case], Answer]] = {
         else "the client holds a token (not shown)",
     ),
     "server request": lambda case: case.launch_request(),
-    **{f"token checked for {service}": _token_checked(service) for service in _ASKS},
+    **{f"token checked for {service}": _token_checked(service) for service in _ASKS if service != "cinder-api"},
+    "token checked for cinder-api": _of_volume(_token_checked("cinder-api")),
     "request specification": lambda case: case.row("nova_api.request_specs"),
     "instance mapping": lambda case: case.row("nova_api.instance_mappings"),
     "image metadata": _ASKS["glance-api"],
@@ -542,7 +559,10 @@ PROOFS: dict[str, Callable[[Case], Answer]] = {
     ),
     "DHCP configured": _dhcp_configured,
     "image": lambda case: case.image_file() or _cached(case),
-    "volume": _volume,
+    "volume asked": _of_volume(_volume_asked),
+    "volume details": _of_volume(
+        lambda case: case.first("cinder-api", ours=True, text=r"/v3/\S*(volumes|attachments)/\S+ returned with HTTP 20[02]")
+    ),
     "interface plugged": lambda case: case.compute_line("Successfully plugged vif"),
     "guest started": lambda case: case.first("libvirt", text="starting up") or case.compute_line("VM Started|Instance spawned"),
     "port wired": _port_wired,

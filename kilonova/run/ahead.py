@@ -26,6 +26,7 @@ FACT = "openstack_ahead"
 # Modules whose check mode compares all that a run does; {}. One that never changes anything is run as it is, with other arguments
 # where it would wait.
 ASKED: dict[str, dict[str, Any]] = {
+    "ceph_pools": {},
     "compute_services": {"timeout": 0},
     "keystone_bootstrap": {},
     "keystone_endpoints": {},
@@ -35,6 +36,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "schema_sync": {},
     "service_database": {},
     "service_units": {},
+    "volume_types": {},
 }
 
 

@@ -89,7 +89,7 @@ def check_cluster(variables: Mapping[str, Any], hosts: Mapping[str, Any]) -> lis
         add("openstack_network_backend", variables["openstack_network_backend"], what, "set ovn, or have one controller")
     if not variables["is_shared"]:
         what = "each controller would have images of its own"
-        remedy = "mount one directory at /var/lib/glance/images of all controllers, and set {type: file, shared: true}"
+        remedy = "have them in Ceph, or mount one directory at /var/lib/glance/images of all, and set {type: file, shared: true}"
         add("glance_store", "", what, remedy)
     return found
 

@@ -47,7 +47,7 @@ def names() -> dict[str, str]:
 
 
 def always() -> dict[str, str]:
-    """Return those that every inventory needs."""
+    """Return those that every cloud needs, whatever groups of hosts it has."""
     return declared.needed_secrets({})
 
 
@@ -340,16 +340,16 @@ def begin_rotation(
     for file in (path, before):
         _must_be_a_file(file)
     text = _text(path)
-    if text is not None and only.replace(",", " ").split() in ([], ["all"]):
-        # Of what not every inventory needs, only what this one has.
-        there = _nodes(text, path) if not text.startswith(VAULT) else {}
-        wanted = [name for name in wanted if name in there or name not in declared.optional_secrets()]
     given = given or {}
     strange = sorted(set(given) - set(wanted))
     if strange:
         raise ValueError(f"{strange[0]} has a value, and is not rotated; name it in ONLY")
     if text is None:
         raise ValueError(f"there is no {path}; run `make secrets INVENTORY=...` first")
+    if chosen(only) == chosen("all"):
+        # Those that only some clouds have, where this one has them.
+        there = _nodes(text, path) if not text.startswith(VAULT) else {}
+        wanted = [name for name in wanted if name in always() or name in there]
     begun = changed_names(inventory) if before.exists() else []
     new = {name: given[name] if name in given else secrets.token_urlsafe(BYTES) for name in wanted if name not in begun}
     edited = _with_values(text, new, path)

@@ -54,7 +54,9 @@ def look(asked: str, names: list[str], plugin: Any) -> Seen:
     with rendered.unchanged(), _nothing_kept(manager):
         for number, play in enumerate(ahead.coming_plays()):
             # It is restricted to the hosts of the play that is being run.
-            found = {host.name for host in manager._inventory.get_hosts(play.hosts, ignore_restrictions=True)}
+            # Ansible resolves it when the play begins: groups that an inventory need not have are named by a template.
+            pattern = plugin._templar.template(play.hosts)
+            found = {host.name for host in manager._inventory.get_hosts(pattern, ignore_restrictions=True)}
             hosts = [manager._inventory.get_host(name) for name in names if name in found]
             if others := sorted(found.difference(names)):
                 seen.first = seen.first or f"{others[0]}: {play.get_name()}"

@@ -27,7 +27,7 @@ from kilonova.config import checking, config_files, declared, inventories, liste
 from kilonova.config.conf import kind
 from kilonova.onhost.masking import HIDDEN
 from kilonova.problems import IMPOSSIBLE, Problem, merged, some
-from kilonova.run import authorities, consistency, preflight
+from kilonova.run import authorities, consistency, preflight, volumes
 
 # What roles keep by set_fact, which a second run in one process may see.
 FACTS = ("openstack_host",)
@@ -112,7 +112,7 @@ def _check_inventory(inventory: inventories.Inventory, foreign: Iterable[str]) -
         asked_of_all = {name: _found(first, name) for name in names} | {"openstack_tls": has_tls(first)}
         store = _found(first, "glance_store")
         shared = isinstance(store, Mapping) and boolean(store.get("shared", False), strict=False)
-        asked_of_all["is_shared"] = shared
+        asked_of_all["is_shared"] = shared or _found(first, "glance_images") == "rbd"
         own = {host: _found(known[host], "openstack_management_address") for host in hosts}
         problems += preflight.check_cluster(asked_of_all, own)
     wrong, soon = check_certificates(known)
@@ -144,6 +144,7 @@ def _check_inventory(inventory: inventories.Inventory, foreign: Iterable[str]) -
     if problems:  # what comes now needs a release, and would say much of this again
         return merged(problems), []
     problems += check_values(inventory, hosts) or consistency.check(inventory, hosts) or check_places(inventory, hosts)
+    problems = problems or volumes.check_inventory(known, inventory.groups)
     problems = problems or migration.check_inventory({host: known[host] for host in inventory.groups["computes"]})
     if problems:
         return problems, []
@@ -499,6 +500,11 @@ BOUNDS = {
     "mysql_max_connections": (10, 100000),
     "memcached_memory": (1, 1048576),
     "nova_controller_report_timeout": (1, 86400),
+    "ceph_osds.id": (0, 32767),
+    # Less is full before a volume is in it.
+    "ceph_osds.size_gib": (5, 1048576),
+    "ceph_osd_memory_mib": (896, 1048576),
+    "ceph_copies": (1, 10),
 }
 
 _TYPES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
@@ -560,7 +566,7 @@ def check_value(name: str, value: Any, attributes: Mapping[str, Any], hidden: bo
     if choices and wanted != "list" and value not in choices:
         yield name, shown, f"must be one of {', '.join(map(str, choices))}", "set one of them"
     elif wanted == "int":
-        low, high = BOUNDS.get(name, (1, 65535) if name.endswith("_port") else (1, None))
+        low, high = BOUNDS.get(re.sub(r"\[\d+\]", "", name), (1, 65535) if name.endswith("_port") else (1, None))
         if value < low or (high is not None and value > high):
             limits = f"from {low} to {high}" if high else f"from {low}"
             yield name, shown, "is out of bounds", f"set a number {limits}"

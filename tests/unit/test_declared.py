@@ -38,13 +38,27 @@ Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(n
 HOSTS = {
     "c": {**VALUES, "openstack_tls": False, "openstack_management_address": "10.0.0.11"},
     "n": {**VALUES, "openstack_tls": False, "openstack_management_address": "10.0.0.31"},
+    "s": {**VALUES, "openstack_tls": False, "openstack_management_address": "10.0.0.51"},
 }
 
 
 @pytest.fixture(scope="module")
 def inventory():
-    """A controller and a compute node."""
-    return Inventory(HOSTS, {"controllers": ["c"], "computes": ["n"]})
+    """A controller, a compute node and a host of Ceph: all services that there are."""
+    return Inventory(HOSTS, {"controllers": ["c"], "computes": ["n"], "storage": ["s"], "volumes": ["c"]})
+
+
+def test_what_an_optional_group_has_is_there_with_it_alone():
+    usual = Inventory(HOSTS, {"controllers": ["c"], "computes": ["n"]}).host("c")
+    left = [role for role in DECLARED if role not in ("ceph", "cinder_controller", "horizon")]
+    assert usual.find("openstack_services") == left
+    assert not [role for role in usual.roles() if role.startswith(("ceph", "cinder"))]
+    assert not [unit for unit in usual.find("openstack_units") if unit.startswith(("ceph", "cinder", "nvmf"))]
+    assert not [name for name in declared.needed_secrets(usual.inventory.groups) if "cinder" in name or "ceph" in name]
+    # A group that has no hosts is as none.
+    empty = {"controllers": ["c"], "computes": ["n"], "storage": [], "volumes": []}
+    assert declared.needed_secrets(empty) == declared.needed_secrets({})
+    assert declared.needed_secrets({"storage": ["s"], "volumes": ["c"], "dashboards": ["c"]}) == declared.secrets()
 
 
 def test_every_role_that_declares_a_service_is_known_to_every_play(inventory):
@@ -68,17 +82,12 @@ def test_a_service_without_logins_declares_the_rest(role):
     assert set(DECLARED[role]["service"]) == {"directory", "units", "secrets"}
 
 
-def test_what_only_some_inventories_need():
-    key = "openstack_horizon_secret_key"
-    assert declared.optional_secrets() == {key: "dashboards"}
-    assert set(declared.needed_secrets({"dashboards": ["c"]})) == set(declared.secrets())
-    for groups in ({}, {"dashboards": []}):
-        assert set(declared.secrets()) - set(declared.needed_secrets(groups)) == {key}
-
-
 @pytest.mark.parametrize("role", LOGGING_IN)
 def test_a_declaration_is_complete(role):
     found = DECLARED[role]
+    if "account" not in found:  # one that is no service of OpenStack's
+        assert (set(found), set(found["service"])) == ({"service", "ports"}, {"units", "secrets"})
+        return
     assert set(found) == {"service", "account", "identity", "ports"}
     assert set(found["service"]) == {"directory", "units", "secrets"}
     # Every password that the role declares is one of its secrets, named beside it.
@@ -96,8 +105,9 @@ def test_a_rotation_tries_every_login_that_a_role_declares(inventory):
     assert tried == {"openstack_admin_pass": "admin", **{user["variable"]: user["name"] for user in users.values()}}
     on_computes = {users[role]["variable"] for role in ON_COMPUTES}
     assert {user["variable"] for user in compute.find("openstack_identity_logins")["users"]} == on_computes
-    # What logs in, besides RabbitMQ and the keys of memcached and of the metadata service: nothing is forgotten.
-    others = {"openstack_rabbit_pass", "openstack_memcache_secret", "openstack_metadata_secret", *declared.optional_secrets()}
+    # What logs in, besides RabbitMQ and the keys of memcached, of the metadata service, of Ceph and of the dashboard.
+    others = {"openstack_rabbit_pass", "openstack_memcache_secret", "openstack_metadata_secret", "openstack_horizon_secret_key"}
+    others |= set(DECLARED["ceph"]["service"]["secrets"])
     assert {*accounts, *tried} == set(declared.secrets()) - others
 
 
@@ -178,7 +188,8 @@ def test_what_units_answer_at_is_what_roles_declare(release, backend):
 
 
 def test_endpoints_and_fixed_options_have_the_ports_that_roles_declare(inventory):
-    for role, entry in zip(LOGGING_IN, inventory.host("c").find("openstack_identities"), strict=True):
+    known = [role for role, found in DECLARED.items() if "identity" in found]
+    for role, entry in zip(known, inventory.host("c").find("openstack_identities"), strict=True):
         ports = {row["port"] for row in DECLARED[role]["ports"] if row["at"] == "api"}
         assert {urlsplit(url).port for url in entry["endpoints"].values()} <= ports
     fixed = yaml.safe_load((ROLES / "preflight" / "vars" / "main.yml").read_text())["__preflight_kept_twice"]

@@ -625,3 +625,13 @@ def test_a_rotation_of_all_rotates_it_where_it_is(inventory):
     hosts(inventory, dashboards=True)
     generate(inventory)
     assert sorted(begin_rotation(inventory)) == sorted([*always(), DASHBOARD])
+
+
+def test_a_cloud_with_volumes_gets_the_secrets_of_these_too(tmp_path):
+    hosts = {"controllers": "c", "computes": "n", "storage": "s", "volumes": "c"}
+    groups = {group: {"hosts": {host: {}}} for group, host in hosts.items()}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
+    path, added = generate(tmp_path)
+    assert set(added) > set(always()) and "openstack_ceph_cinder_pass" in added and "openstack_cinder_dbpass" in added
+    assert begin_rotation(tmp_path) == added
+    assert path.stat().st_mode & 0o777 == 0o600

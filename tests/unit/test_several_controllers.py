@@ -185,8 +185,8 @@ FREE = "set it to a free address of the management network"
                 "controller",
                 "openstack_network_backend = openvswitch: with several controllers, only OVN goes on when one of them is gone; "
                 "set ovn, or have one controller",
-                "glance_store: each controller would have images of its own; mount one directory at /var/lib/glance/images of "
-                "all controllers, and set {type: file, shared: true}",
+                "glance_store: each controller would have images of its own; have them in Ceph, or mount one directory at "
+                "/var/lib/glance/images of all, and set {type: file, shared: true}",
             ],
         ),
     ],

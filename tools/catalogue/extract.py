@@ -10,6 +10,7 @@ stub would not be plain data, and `plain` refuses it, so neither can change a de
 
 from __future__ import annotations
 
+import abc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -42,7 +43,7 @@ STUBS = frozenset(
 VERSIONS = {"dogpile": "0.9.2"}
 
 
-class _Meta(type):
+class _Meta(abc.ABCMeta):
     """A class that has whatever attribute is asked for, and that may be used as a bare decorator."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:

@@ -16,6 +16,7 @@ import json
 import os
 import pkgutil
 import sys
+import threading
 import types as pytypes
 from typing import Any
 
@@ -25,7 +26,11 @@ from extract import AUTH, KEYSTONEAUTH, RUNTIME, auth_plugins, ignored, load, mi
 # What these services import besides, and what defines no option of a file; of their own code, all but the option modules.
 extract.STUBS |= frozenset(
     """
-    boto3 botocore designateclient flask flask_restful httplib2 ldap ldappool oauthlib os_ken passlib pecan pymysql rados rbd
+    boto3 botocore cinder.api.extensions cinder.api.openstack cinder.db.api cinder.db.sqlalchemy cinder.objects
+    cinder.policies designateclient distro google googleapiclient hpe3parclient infi infinisdk krest linstor novaclient nvmeof
+    oauth2client psutil purestorage pyparsing pypureclient python_3parclient pywbem rtslib rtslib_fb scciclient simplejson storops
+    storpool suds swift tabulate tzlocal win32com xattr zaqarclient
+    flask flask_restful httplib2 ldap ldappool oauthlib os_ken passlib pecan pymysql rados rbd
     retry_decorator saml2 swiftclient taskflow werkzeug wsme xmlsec zstandard
     glance.common.scripts glance.db glance.quota neutron.agent.agent_extensions_manager
     neutron.agent.linux.external_process neutron.agent.linux.utils neutron.agent.securitygroups_rpc neutron.api neutron.cmd
@@ -77,20 +82,25 @@ PARTS: dict[str, tuple[str, ...]] = {
     "osprofiler": ("osprofiler.opts:list_opts",),
     "castellan": ("castellan.options:list_opts",),
     "os-brick": ("os_brick.opts:list_opts", "os_brick.initiator.connectors.lightos:list_opts"),
+    # The last: its modules register their options when they are imported, some of which another service has in another form.
+    "cinder": ("cinder.opts:list_opts",),
 }  # fmt: skip
 PRIVSEP = {
+    "cinder": ("cinder_sys_admin", "privsep_osbrick"),  # cinder.privsep, os_brick.privileged
     "glance-api": ("privsep_osbrick",),  # os_brick.privileged, for images in block storage
     "neutron": (  # neutron.privileged
         "privsep", "privsep_dhcp_release", "privsep_ovs_vsctl", "privsep_namespace", "privsep_conntrack", "privsep_link",
     ),
 }  # fmt: skip
-PACKAGES = ("keystone", "glance", "glance_store", "placement", "neutron")
+PACKAGES = ("keystone", "glance", "glance_store", "placement", "neutron", "cinder")
 
 Parts = dict[str, list[tuple[str, Any]]]
 
 
 def listed() -> Parts:
     """Return part -> (section, option) of everything that the services and their libraries register."""
+    from oslo_config import cfg
+
     found: Parts = {}
     importlib.import_module("neutron.conf.agent.securitygroups_rpc")  # neutron.opts uses it, and a stub imports it
 
@@ -102,6 +112,13 @@ def listed() -> Parts:
 
     elsewhere = misplaced()
     for part, entries in PARTS.items():
+        if part == "cinder":
+            cfg.ConfigOpts.register_opt = _first_counts(cfg.ConfigOpts.register_opt)
+            # Another service of this process has chosen its threads already, since 2026.2.
+            if load("oslo_service.backend:init_backend"):
+                importlib.import_module("oslo_service.backend").init_backend = lambda *kind, **more: None
+            # What decorates methods, for which the stub of `decorator` will not do.
+            importlib.import_module("cinder.coordination").synchronized = lambda *names, **more: lambda function: function
         for entry in entries:
             lister = load(entry)
             for section, options in lister() if lister else ():
@@ -129,6 +146,8 @@ def listed() -> Parts:
     for section in ("nova", "ironic", "placement", "designate"):  # as neutron.common.config registers them
         for name in ("auth_common", "session", *(("adapter",) if section == "ironic" else ())):
             add("neutron", section, load(f"keystoneauth1.loading:get_{name}_conf_options")())
+    for section in ("service_user", "nova"):  # as cinder.service_auth and cinder.compute.nova register them
+        add("cinder", section, load("keystoneauth1.loading:get_auth_common_conf_options")())
     add("neutron.server", "quotas", load("neutron.conf.quota:rbac_quota_opts"))
     for name, options in stores().items():
         add("glance-api", STORE % name, options)
@@ -136,6 +155,20 @@ def listed() -> Parts:
     add("glance-api", "glance_store", load("glance_store.backend:_STORE_OPTS"))
     add_registered(found, add)
     return found
+
+
+def _first_counts(register: Any) -> Any:
+    """Let a later registration of an option that is known in another form say nothing: its list has its own form."""
+
+    def of_lists(self: Any, *given: Any, **more: Any) -> Any:
+        from oslo_config import cfg
+
+        try:
+            return register(self, *given, **more)
+        except cfg.DuplicateOptError:
+            return False
+
+    return of_lists
 
 
 def stores() -> dict[str, list[Any]]:
@@ -192,6 +225,8 @@ def compat() -> None:
     if not hasattr(secretutils, "md5"):
         secretutils.md5 = hashlib.md5
     importlib.import_module("passlib.utils").MAX_PASSWORD_SIZE = 4096  # as it is, unless the environment says otherwise
+    # Of eventlet, as cinder-backup asks for it.
+    sys.modules["__original_module_threading"] = threading
     bare = pytypes.ModuleType("neutron_lib")
     bare.__path__ = list(importlib.util.find_spec("neutron_lib").submodule_search_locations)
     sys.modules["neutron_lib"] = bare

@@ -11,7 +11,7 @@ import shutil
 import time
 
 from ..masking import mask_log
-from . import guest, trust
+from . import guest, trust, volumes
 from .cloud import ApiError, Cloud
 from .dashboard import Dashboard, Wrong
 from .engine import Failure, Row, Skip
@@ -625,34 +625,109 @@ def boot_snapshot(c):
 
 @row(needs="neighbour", after="snapshot")
 def volume(c):
-    """Attach and detach a volume."""
+    """A volume is attached, seen and written by the guest, detached and attached again with what was written."""
     if not volume_service(c.me):
         raise Skip("the catalogue has no volume service")
-    server = c.use("two")
-    proxy = c.me.connection.block_storage
-    made = proxy.post("/volumes", json={"volume": {"size": 1, "name": c.name}}).json()["volume"]
-    state = {}
-
-    def is_(*wanted):
-        def ask():
-            state["status"] = proxy.get(f"/volumes/{made['id']}").json().get("volume", {}).get("status", "gone")
-            if state["status"].startswith("error"):
-                raise Failure(f"the volume is in {state['status']}", look_at=["cinder-volume.log, cinder-scheduler.log"])
-            return state["status"] in wanted
-
-        return ask
-
-    c.wait("the volume to be available", is_("available"), said=lambda: state["status"])
-    c.me.post("compute", f"/servers/{server['id']}/os-volume_attachments", {"volumeAttachment": {"volumeId": made["id"]}})
-    c.wait("the volume to be in-use", is_("in-use"), said=lambda: state["status"])
-    c.me.delete("compute", f"/servers/{server['id']}/os-volume_attachments/{made['id']}")
-    c.wait("the volume to be available again", is_("available"), said=lambda: state["status"])
-    proxy.delete(f"/volumes/{made['id']}")
-    c.wait("the volume to be gone", is_("gone"), said=lambda: state["status"])
-    return "1 GiB attached, detached and deleted"
+    server, made = c.use("two"), volumes.create(c, "data")
+    c.made["volume"] = made
+    took = volumes.attach(c, server, made)
+    login = volumes.can_log_in(c, server)
+    written = volumes.written(c, server, made) if login else ""
+    volumes.detach(c, server, made)
+    volumes.attach(c, server, made)
+    if login:
+        volumes.must_have(c, server, made, written, "after it was detached and attached again")
+        c.made["written"] = written
+    return f"attached in {took:.1f} s" + (
+        "; the guest finds what it wrote" if login else "; no login into the guest to look there"
+    )
 
 
-@row(needs="neighbour services", after="volume boot_snapshot")
+@row(needs="volume")
+def volume_extend(c):
+    """A volume grows while it is attached, and keeps its data over that and a reboot."""
+    server, made = c.use("two"), c.made["volume"]
+    volumes.ask(c.me, "post", f"/volumes/{made}/action", {"os-extend": {"new_size": 2}}, microversion="3.42")
+    c.wait("the volume to have 2 GiB", lambda: volumes.show(c, made).get("size") == 2 and volumes.is_(c, made, "in-use"))
+    if "written" not in c.made:
+        return "2 GiB; no login into the guest to look there"
+    sectors = 2 * 2**30 // 512
+    c.wait(
+        "the guest to see 2 GiB",
+        lambda: volumes.in_guest(c, server, f"{volumes.FIND} cat /sys/block/$found/size", made).strip() == str(sectors),
+    )
+    volumes.must_have(c, server, made, c.made["written"], "after it was extended")
+    c.mark(server)
+    reach(c, server, ({"reboot": {"type": "HARD"}}, "ACTIVE"))
+    c.booted(server)
+    volumes.must_have(c, server, made, c.made["written"], "after a reboot")
+    return "the guest sees 2 GiB, and what it wrote, also after a reboot"
+
+
+@row(needs="volume", after="volume_extend")
+def volume_token(c):
+    """Without Nova's token, nobody detaches a volume from an instance that uses it (CVE-2023-2088)."""
+    made = c.made["volume"]
+    (attachment,) = volumes.show(c, made)["attachments"]
+    for what, verb, path, body in (
+        ("os-detach", "post", f"/volumes/{made}/action", {"os-detach": {"attachment_id": attachment["attachment_id"]}}),
+        ("os-terminate_connection", "post", f"/volumes/{made}/action", {"os-terminate_connection": {"connector": {}}}),
+        ("the attachment's deletion", "delete", f"/attachments/{attachment['attachment_id']}", None),
+    ):
+        status = volumes.ask(c.admin, verb, path, body, refused=True, microversion="3.44").status_code
+        if status != 409:
+            raise Failure(f"{what} by an administrator was answered with {status}, not 409")
+    if not volumes.is_(c, made, "in-use"):
+        raise Failure("the volume is not in use any more")
+    return "three ways, each refused with 409, to an administrator"
+
+
+@row(needs="volume", after="volume_token")
+def volume_backup(c):
+    """A volume is backed up, restored into another one, and the guest finds its data there."""
+    server, made = c.use("two"), c.made["volume"]
+    volumes.detach(c, server, made)
+    if not volumes.has_backups(c):
+        raise Skip("no cinder-backup is up")
+    backup = volumes.ask(c.me, "post", "/backups", {"backup": {"volume_id": made, "name": c.name}}).json()["backup"]["id"]
+    volumes.backup_is(c, backup, "available")
+    restored = volumes.ask(c.me, "post", f"/backups/{backup}/restore", {"restore": {}}).json()["restore"]["volume_id"]
+    volumes.backup_is(c, backup, "available")
+    c.wait("the restored volume to be available", lambda: volumes.is_(c, restored, "available"))
+    if "written" in c.made:
+        volumes.attach(c, server, restored)
+        volumes.must_have(c, server, restored, c.made["written"], "in the restored volume")
+        volumes.detach(c, server, restored)
+    volumes.ask(c.me, "delete", f"/backups/{backup}")
+    volumes.backup_is(c, backup, "gone")
+    volumes.delete(c, restored)
+    return "restored" + (", with what the guest wrote" if "written" in c.made else "")
+
+
+@row(needs="volume", after="volume_backup")
+def volume_delete(c):
+    """A deleted volume is gone."""
+    volumes.delete(c, c.made["volume"])
+    return "detached and deleted"
+
+
+@row(needs="volume image network", after="volume_delete boot_snapshot")
+def boot_volume(c):
+    """An instance boots from a volume that is made of the image."""
+    disk = {"uuid": c.image["id"], "source_type": "image", "destination_type": "volume", "volume_size": 1, "boot_index": 0}
+    mapping = [{**disk, "delete_on_termination": True}]
+    start = time.monotonic()
+    server_id = c.create_server("from-volume", None, [{"uuid": c.made["network"]}], block_device_mapping_v2=mapping)
+    c.until(server_id, "ACTIVE")
+    took = time.monotonic() - start
+    c.booted(c.servers["from-volume"])
+    (attached,) = c.me.get("compute", f"/servers/{server_id}/os-volume_attachments")["volumeAttachments"]
+    c.me.delete("compute", f"/servers/{server_id}")
+    c.wait("its volume to be gone with it", lambda: volumes.is_(c, attached["volumeId"], "gone"))
+    return f"ACTIVE after {took:.1f} s, booted, and its volume went with it"
+
+
+@row(needs="neighbour services", after="boot_volume boot_snapshot")
 def resize(c):
     """Resize to a larger flavor and confirm."""
     if len(c.computes) == 1 and not same_host_allowed(c.p["nova_conf"]):

@@ -21,6 +21,7 @@ CONTROLLER_FILES = {
     "nova": "/etc/nova/nova.conf",
     "placement": "/etc/placement/placement.conf",
     "neutron": "/etc/neutron/neutron.conf",
+    "cinder": "/etc/cinder/cinder.conf",
 }
 
 
@@ -80,6 +81,11 @@ class Site:
                 found.append(f"{host}: {path} is {mode}")
         assert listing, f"{directory} is not there"
         return found
+
+    def needs_volumes(self):
+        """End here where the cloud has no Block Storage service."""
+        if not self.hosts["controller"].file(CONTROLLER_FILES["cinder"]).exists:
+            pytest.skip("there is no Block Storage service")
 
     def sql(self, statement):
         """Rows of a statement."""
@@ -464,6 +470,66 @@ def _(site):
 # ----------------------------------------------------------------------------------------------------------------- notes
 
 
+@check("Block-01", "Configuration of the Block Storage service belongs to root and the group cinder")
+def _(site):
+    site.needs_volumes()
+    return site.loose("controller", "/etc/cinder", "root", "cinder", "own")
+
+
+@check("Block-02", "Nobody else may read it")
+def _(site):
+    site.needs_volumes()
+    return site.loose("controller", "/etc/cinder", "root", "cinder", "mode")
+
+
+@check("Block-03", "The Block Storage API asks the Identity service, and answers nobody without a token")
+def _(site):
+    site.needs_volumes()
+    return _asks_keystone(site, "cinder", ":8776/v3/volumes")
+
+
+@check("Block-04", "The Block Storage service checks tokens over TLS")
+def _(site):
+    site.needs_volumes()
+    return _identity_by_tls(site, "cinder")
+
+
+def _cinder_asks(site, section, names):
+    """Values that are not as they must be, of cinder.conf: name -> how a right one begins, or that it is not set."""
+    found = []
+    for name, begins in names.items():
+        value = site.option("controller", CONTROLLER_FILES["cinder"], section, name)
+        if not (value or "").lower().startswith(begins) or (not begins and (value or "false").lower() != "false"):
+            found.append(f"controller: [{section}] {name} = {value}")
+    return found
+
+
+@check("Block-05", "The Block Storage service asks Compute over TLS")
+def _(site):
+    site.needs_volumes()
+    return _cinder_asks(site, "nova", {"auth_url": "https:", "insecure": ""})
+
+
+@check("Block-06", "The Block Storage service gets images over TLS")
+def _(site):
+    site.needs_volumes()
+    return _cinder_asks(site, "DEFAULT", {"glance_api_servers": "https:", "glance_api_insecure": ""})
+
+
+@check("Block-07", "No volume is a file on a network file system")
+def _(site):
+    site.needs_volumes()
+    drivers = site.run("controller", f"grep ^volume_driver {CONTROLLER_FILES['cinder']}").splitlines()
+    return [f"controller: {line}" for line in drivers if re.search("nfs|smb|gpfs|quobyte|remotefs", line.lower())]
+
+
+@check("Block-08", "The maximum size of a request to the Block Storage API is 114688 bytes or less")
+def _(site):
+    site.needs_volumes()
+    value = site.option("controller", CONTROLLER_FILES["cinder"], "oslo_middleware", "max_request_body_size")
+    return [] if int(value or 114688) <= 114688 else [f"controller: max_request_body_size = {value}"]
+
+
 @check("CVE-2023-2088", "Service tokens are sent and required (OSSN-0092)")
 def _(site):
     found = []
@@ -471,6 +537,11 @@ def _(site):
         value = site.option("controller", CONTROLLER_FILES[name], "keystone_authtoken", "service_token_roles_required")
         if (value or "").lower() != "true":
             found.append(f"controller: {name} has service_token_roles_required = {value}")
+    if site.hosts["controller"].file(CONTROLLER_FILES["cinder"]).exists:
+        required = ("keystone_authtoken", "service_token_roles_required"), ("service_user", "send_service_user_token")
+        for section, name in required:
+            value = site.option("controller", CONTROLLER_FILES["cinder"], section, name)
+            found += [] if (value or "").lower() == "true" else [f"controller: cinder has {name} = {value}"]
     for host in site.hosts:
         value = site.option(host, "/etc/nova/nova.conf", "service_user", "send_service_user_token")
         if (value or "").lower() != "true":
