@@ -15,5 +15,5 @@ class ActionModule(Instrument):
 
     def must_ask(self, arguments):
         """Whether a secret is missing, has another value, or is left of what was."""
-        wanted = {one["uuid"].lower(): digests.keyed(one["key"].encode(), answers.KEY) for one in arguments["secrets"]}
+        wanted = {one["uuid"].lower(): digests.keyed(one["key"].encode(), answers.KEY) for one in arguments["keys"]}
         return wanted != answers.reported(self.variables, "secrets", {})

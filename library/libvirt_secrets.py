@@ -19,7 +19,7 @@ description:
   - Defines those that are missing, sets values that differ, and removes those of ours that are not wanted any more, which their
     usage says.
 options:
-  secrets:
+  keys:
     type: list
     elements: dict
     required: true
@@ -33,7 +33,7 @@ def main():
     """Entry point."""
     module = AnsibleModule(
         argument_spec={
-            "secrets": {
+            "keys": {
                 "type": "list",
                 "elements": "dict",
                 "required": True,
@@ -47,7 +47,7 @@ def main():
         supports_check_mode=True,
     )
     lock.take(module)
-    wanted, actions = {one["uuid"].lower(): one for one in module.params["secrets"]}, []
+    wanted, actions = {one["uuid"].lower(): one for one in module.params["keys"]}, []
     connection = opened(module)
     if connection is None:
         result.leave(module, [f"give libvirt the key of {one['user']}" for one in wanted.values()])

@@ -30,7 +30,7 @@ options:
       owner: {type: str, required: true, description: Their owner.}
       group: {type: str, required: true, description: Their group.}
       mode: {type: str, default: '0600', description: Their mode.}
-      secret:
+      generated:
         type: bool
         default: false
         description: Whether a file that is missing is made, with a random text. Then C(names) is a name.
@@ -64,7 +64,7 @@ def main():
                     "owner": {"type": "str", "required": True},
                     "group": {"type": "str", "required": True},
                     "mode": {"type": "str", "default": "0600"},
-                    "secret": {"type": "bool", "default": False, "no_log": False},
+                    "generated": {"type": "bool", "default": False},
                 },
             },
             "content": {"type": "dict", "no_log": True},
@@ -107,7 +107,7 @@ def present(one):
 def read(module, one, actions):
     """What the host has, for others; made, where it is a secret that is missing."""
     found = present(one)
-    if found or not one["secret"]:
+    if found or not one["generated"]:
         return found or None
     actions.append("create %s" % os.path.join(one["directory"], one["names"]))
     if module.check_mode:

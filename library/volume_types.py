@@ -4,7 +4,7 @@
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import result
+from ansible.module_utils.kilonova import lock, result
 from ansible.module_utils.kilonova.auth import AUTH
 from ansible.module_utils.kilonova.http import connect
 
@@ -38,6 +38,7 @@ def main():
         },
         supports_check_mode=True,
     )
+    lock.take(module)
     p, actions = module.params, []
     wanted = {name: {key: str(value) for key, value in (found or {}).items()} for name, found in p["types"].items()}
     if openstack is None:

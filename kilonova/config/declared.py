@@ -78,6 +78,12 @@ def secrets(roles_path: Path = ROLES) -> dict[str, str]:
 
 
 @cache
+def kept_secrets(roles_path: Path = ROLES) -> frozenset[str]:
+    """Return the secrets that no rotation changes, because a run logs in by them to change the others."""
+    return frozenset(name for found in services(roles_path).values() for name in found["service"].get("keeps", ()))
+
+
+@cache
 def on_computes(roles_path: Path = ROLES) -> frozenset[str]:
     """Return the secrets that every compute node needs: the message queue's, and those of users that it logs in as."""
     roles = _shared(roles_path)["openstack_services_on_computes"]

@@ -87,7 +87,7 @@ class OfTheCloud(Instrument):
     def must_ask(self, arguments: dict[str, Any]) -> bool:
         """Whether this host is the one that does it."""
         host = self.variables["inventory_hostname"]
-        controllers = self.variables["groups"].get("controllers", ())
+        controllers = (self.variables.get("groups") or {}).get("controllers", ())
         # A single controller needs no template resolved.
         return len(controllers) < 2 or host not in controllers or host == self.shared("openstack_first_controller")
 

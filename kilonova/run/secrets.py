@@ -337,6 +337,10 @@ def begin_rotation(
     """
     path, before = secrets_file(inventory), rotating_file(inventory)
     wanted = [name for name in chosen(only) if name not in KEYS]
+    kept = [name for name in wanted if name in declared.kept_secrets()]
+    if kept and chosen(only) != chosen("all"):
+        raise ValueError(f"{kept[0]} cannot be rotated: a run logs in by it to change the others; leave it out of ONLY")
+    wanted = [name for name in wanted if name not in kept]
     for file in (path, before):
         _must_be_a_file(file)
     text = _text(path)

@@ -42,6 +42,7 @@ FORBIDDEN = {part: what for part, what in IMPOSSIBLE.items() if len(part) == 1}
 UNREADABLE = (ValueError, TypeError, TemplateError, AnsibleError)
 # PEM.
 OF_SEVERAL_LINES = (authorities.AUTHORITY, authorities.KEY, authorities.PEERS, authorities.PEERS_KEY)
+PREVIEW = "several controllers are a preview, with which no instance was booted yet; docs/controllers.md says what is missing"
 URLS = ("openstack_internal_scheme", "openstack_internal_host", "openstack_auth_url")
 MIGRATION_ADDRESS = "nova_compute_migration_address"
 # What may be a name that a host must know, the most general one first.
@@ -105,16 +106,9 @@ def _check_inventory(inventory: inventories.Inventory, foreign: Iterable[str]) -
         for problem in preflight.check_addresses({host: addresses(known[host]) for host in hosts})
         if (problem.where, problem.variable) not in told
     ]
-    controllers = inventory.groups.get("controllers", ())
-    if not problems and len(controllers) > 1:
-        first = known[controllers[0]]
-        names = ("openstack_vip", "openstack_network_backend")
-        asked_of_all = {name: _found(first, name) for name in names} | {"openstack_tls": has_tls(first)}
-        store = _found(first, "glance_store")
-        shared = isinstance(store, Mapping) and boolean(store.get("shared", False), strict=False)
-        asked_of_all["is_shared"] = shared or _found(first, "glance_images") == "rbd"
-        own = {host: _found(known[host], "openstack_management_address") for host in hosts}
-        problems += preflight.check_cluster(asked_of_all, own)
+    several = len(inventory.groups.get("controllers", ())) > 1
+    if several and not problems:
+        problems += check_cluster(inventory, known)
     wrong, soon = check_certificates(known)
     problems += wrong
     secrets = declared.needed_secrets(inventory.groups)
@@ -153,7 +147,8 @@ def _check_inventory(inventory: inventories.Inventory, foreign: Iterable[str]) -
     if problems:
         return problems, []
     complaints = checking.complaints(inventory)
-    return checking.lines(complaints, "error"), [*soon, *checking.lines(complaints, "warning")]
+    preview = [PREVIEW] if several else []
+    return checking.lines(complaints, "error"), [*preview, *soon, *checking.lines(complaints, "warning")]
 
 
 def unreadable_secrets(host: inventories.Host, names: Iterable[str], where: str) -> list[Problem]:
@@ -238,6 +233,20 @@ def warn_days(host: inventories.Host) -> int:
 def certificates_group(host: inventories.Host) -> str:
     """Return the group in whose group_vars the certificates are."""
     return str(_found(host, "openstack_certificates_group"))
+
+
+def check_cluster(inventory: inventories.Inventory, known: Mapping[str, inventories.Host]) -> list[Problem]:
+    """Return what several controllers lack (preflight.check_cluster)."""
+    first = known[inventory.groups["controllers"][0]]
+    store = _found(first, "glance_store")
+    shared = isinstance(store, Mapping) and boolean(store.get("shared", False), strict=False)
+    asked = {
+        "openstack_vip": _found(first, "openstack_vip"),
+        "openstack_tls": has_tls(first),
+        "openstack_network_backend": _found(first, "openstack_network_backend"),
+        "is_shared": shared or _found(first, "glance_images") == "rbd",
+    }
+    return preflight.check_cluster(asked, {name: _found(host, "openstack_management_address") for name, host in known.items()})
 
 
 def check_foreign_secrets(inventory: inventories.Inventory, known: Mapping[str, inventories.Host]) -> list[Problem]:

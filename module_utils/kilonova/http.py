@@ -4,6 +4,7 @@ No proxy of the login sees one, and whatever is not an answer is said in words.
 """
 
 import http.client
+import http.cookiejar
 import socket
 import ssl
 import urllib.error
@@ -49,6 +50,32 @@ def ask(url, timeout=10, data=None, headers=None, context=None, most=1 << 20):
                 return error.code, error.read(most)
     except NO_ANSWER as error:
         raise NoAnswer(error) from error
+
+
+class Visitor:
+    """Who asks a site several times, and keeps the cookies that it gives."""
+
+    def __init__(self, cacert=""):
+        """`cacert`: as trusting() takes it."""
+        self.cookies = http.cookiejar.CookieJar()
+        self.opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=trusting(cacert)),
+            urllib.request.HTTPCookieProcessor(self.cookies),
+        )
+
+    def ask(self, url, data=None, headers=None, timeout=30, most=1 << 20):
+        """(status, headers, body) of a page; of one that is refused, without its body. Raises NoAnswer."""
+        try:
+            request = urllib.request.Request(url, data=data, headers=headers or {})
+            try:
+                with self.opener.open(request, timeout=timeout) as reply:
+                    return reply.status, reply.headers, reply.read(most)
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.headers, b""
+        except NO_ANSWER as error:
+            raise NoAnswer(error) from error
 
 
 def answer(target):

@@ -15,6 +15,8 @@ from kilonova.config.releases import RELEASES, find
 
 OTHERS = [file for file, (service, _parts) in files().items() if service != "Nova"]
 KNOWN = [release for release in RELEASES if covers(release, "neutron.conf")]
+# With volumes.
+CEPH = {**TWO, "storage": ["storage1"], "volumes": ["controller"]}
 # Since when a file exists, and until when.
 LIFE = {"linuxbridge_agent.ini": (26, 30), "ovn_agent.ini": (27, 34)}
 
@@ -38,9 +40,8 @@ def test_nothing_is_found_in_what_the_roles_write(release, backend):
     """On one host and two, with and without provider networks, for each datapath and hypervisor."""
     found = []
     bridges = [{"name": "br-provider"}]
-    for groups, datapath, mappings, virt_type in itertools.product(
-        (ONE, TWO), ("auto", "system", "netdev"), ({}, {"provider": "br-provider"}), ("kvm", "qemu")
-    ):
+    usual = itertools.product((ONE, TWO), ("auto", "system", "netdev"), ({}, {"provider": "br-provider"}), ("kvm", "qemu"))
+    for groups, datapath, mappings, virt_type in [*usual, (CEPH, "auto", {}, "qemu")]:
         source = inventory(
             groups,
             release,
@@ -49,6 +50,8 @@ def test_nothing_is_found_in_what_the_roles_write(release, backend):
             openstack_bridges=bridges,
             openstack_bridge_mappings=mappings,
             nova_compute_virt_type=virt_type,
+            nova_compute_images="rbd" if groups is CEPH else "file",
+            cinder_backends={"rbd": {"driver": "rbd", "pool": "volumes"}, "lvm": {"driver": "lvm", "volume_group": "v"}},
         )
         found += checking.complaints(source)
     assert found == []
@@ -57,7 +60,7 @@ def test_nothing_is_found_in_what_the_roles_write(release, backend):
 def test_every_file_of_a_service_is_checked():
     """A role that writes a file whose options are known says for which release."""
     seen = set()
-    for groups, (release, backend) in itertools.product((ONE, TWO), backends()):
+    for groups, (release, backend) in itertools.product((ONE, TWO, CEPH), backends()):
         source = inventory(groups, release, openstack_network_backend=backend)
         for host in source.hosts():
             for entry in source.host(host).files():
@@ -65,6 +68,10 @@ def test_every_file_of_a_service_is_checked():
                 assert ("catalogue" in entry) is (name in files()), entry["path"]
                 seen.add(name)
     assert set(files()) <= seen
+
+
+# Cinder's own mistake: 20.0 for an integer, which its service takes as long as nobody writes it.
+NOT_OF_THEIR_TYPE = {"u4p_failover_timeout"}
 
 
 @pytest.mark.parametrize("release", KNOWN, ids=str)
@@ -84,6 +91,8 @@ def test_every_default_is_a_value_of_its_option(file, release):
                 default = f"[{default}]" if option.spec.get("bounds") else default
             if default in ("<host_ipv4>", "<current_hostname>"):
                 default = "127.0.0.1"
+            if option.dest in NOT_OF_THEIR_TYPE:
+                continue
             if default is not None and section[0] != "{":
                 mapping.setdefault(section.replace("*", "x"), {})[option.dest] = default
     if first <= release.nova <= last:

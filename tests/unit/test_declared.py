@@ -45,7 +45,7 @@ HOSTS = {
 @pytest.fixture(scope="module")
 def inventory():
     """A controller, a compute node and a host of Ceph: all services that there are."""
-    return Inventory(HOSTS, {"controllers": ["c"], "computes": ["n"], "storage": ["s"], "volumes": ["c"]})
+    return Inventory(HOSTS, {"controllers": ["c"], "computes": ["n"], "storage": ["s"], "volumes": ["c"], "dashboards": ["c"]})
 
 
 def test_what_an_optional_group_has_is_there_with_it_alone():
@@ -71,23 +71,20 @@ def test_every_role_that_declares_a_service_is_known_to_every_play(inventory):
     assert links == {role: files[role] for role in (*DECLARED, "mysql", "rabbitmq")}
 
 
-# It has neither a database nor a user in Keystone.
-ALONE = ["horizon"]
+# They have neither a database nor a user in Keystone; Ceph is no service of OpenStack's, whose packages own its directory.
+ALONE = {"horizon": {"directory", "units", "secrets"}, "ceph": {"units", "secrets", "keeps"}}
 LOGGING_IN = {role: found for role, found in DECLARED.items() if role not in ALONE}
 
 
 @pytest.mark.parametrize("role", ALONE)
 def test_a_service_without_logins_declares_the_rest(role):
     assert set(DECLARED[role]) == {"service", "ports"}
-    assert set(DECLARED[role]["service"]) == {"directory", "units", "secrets"}
+    assert set(DECLARED[role]["service"]) == ALONE[role]
 
 
 @pytest.mark.parametrize("role", LOGGING_IN)
 def test_a_declaration_is_complete(role):
     found = DECLARED[role]
-    if "account" not in found:  # one that is no service of OpenStack's
-        assert (set(found), set(found["service"])) == ({"service", "ports"}, {"units", "secrets"})
-        return
     assert set(found) == {"service", "account", "identity", "ports"}
     assert set(found["service"]) == {"directory", "units", "secrets"}
     # Every password that the role declares is one of its secrets, named beside it.

@@ -28,7 +28,11 @@ FILTERS = plugin.FilterModule().filters()
         ("for_release", ({"zed": ["a"]}, "2023.1"), ["a"]),
         ("options_for_release", ([{"since": "zed", "options": {"a": {"b": 1}}}], "zed"), {"a": {"b": 1}}),
         ("role_packages", (["memcached", "openstack_bridges"], "zed"), ["memcached"]),
-        ("service_roles", ({"a": ["mysql", "glance"], "b": ["keystone", "glance"]},), ["glance", "keystone"]),
+        (
+            "service_roles",
+            ({"a": ["mysql", "glance"], "b": ["keystone", "glance"]}, {"a": ["h"], "b": ["h"]}),
+            ["glance", "keystone"],
+        ),
     ],
 )
 def test_filters(name, arguments, result):

@@ -43,7 +43,7 @@ def test_the_controller_maps_a_new_compute_node_also_when_limit_leaves_it_out():
     (task,) = [
         task for task in play["tasks"] if task.get("ansible.builtin.import_role", {}).get("tasks_from") == "discover_hosts"
     ]
-    assert task["delegate_to"] == "{{ groups['controllers'] | first }}"
+    assert task["delegate_to"] == "{{ openstack_first_controller }}"
     assert task["run_once"] is True
     assert "group_names" not in task["when"]
     assert "inventory_hostname" not in task["when"]

@@ -142,6 +142,7 @@ def test_secrets_have_no_default_and_are_hidden():
     hidden = {name: attributes for name, attributes in options("openstack").items() if attributes.get("no_log")}
     assert set(hidden) == {*secrets, *SHARED["openstack_foreign_secrets"], *CERTIFICATES, "openstack_ceph"} - {
         authorities.AUTHORITY,
+        authorities.PEERS,
         authorities.STEP,
     }
     for name, attributes in hidden.items():

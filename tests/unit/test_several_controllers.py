@@ -11,7 +11,7 @@ from test_tls import made, parsed, with_tls, written
 
 from kilonova.config import addresses, checking, listening
 from kilonova.onhost import proxy
-from kilonova.run import authorities, certificates, preflight
+from kilonova.run import authorities, certificates, preflight, variables
 from kilonova.run.instrument import OfTheCloud
 
 VIP = "10.0.0.10"
@@ -38,6 +38,12 @@ def test_everybody_asks_the_common_address(three):
         if host != "n1":
             assert f"@{VIP}:3306/nova_api?" in nova["api_database"]["connection"]
     assert not [one for one in checking.complaints(three) if one.level == "error"]
+
+
+def test_preflight_takes_them_and_warns(three):
+    problems, warnings = variables.check_inventory(three)
+    assert problems == []
+    assert warnings[0] == variables.PREVIEW and "docs/controllers.md" in variables.PREVIEW
 
 
 def test_haproxy_leads_from_it_to_all_and_asks_them(three):
@@ -84,7 +90,10 @@ def test_clusters_know_each_other_by_an_authority_of_their_own(three):
     assert not [path for path in written(three, "n1") if "peer" in path]
     ovn = parsed(files["/etc/neutron/plugins/ml2/ml2_conf.ini"])["ovn"]
     assert ovn["ovn_nb_connection"] == "ssl:10.0.0.11:6641,ssl:10.0.0.12:6641,ssl:10.0.0.13:6641"
-    assert ovn["ovn_nb_ca_cert"] == "/etc/ssl/openstack-peers.pem"
+    # Open vSwitch's Python library has one of each for all connections of a process.
+    for option in ("private_key", "certificate", "ca_cert"):
+        assert ovn[f"ovn_nb_{option}"] == ovn[f"ovn_sb_{option}"]
+    assert "peer" in ovn["ovn_sb_certificate"] and files[ovn["ovn_nb_ca_cert"]].count("BEGIN CERTIFICATE") == 2
 
 
 def test_the_keys_of_authorities_reach_no_host(three):
@@ -210,7 +219,7 @@ def test_ovn_finds_its_databases_on_all_controllers():
 # ---------------------------------------------------------------------------------------------- files that all must have
 
 
-KEYS = {"directory": "", "names": "[0-9]*", "owner": "root", "group": "root", "mode": "0600", "secret": False}
+KEYS = {"directory": "", "names": "[0-9]*", "owner": "root", "group": "root", "mode": "0600", "generated": False}
 
 
 @pytest.fixture
@@ -260,7 +269,7 @@ def test_keys_become_those_of_the_first_controller(shared, tmp_path):
 
 
 def test_a_secret_that_is_missing_is_made_once(shared, tmp_path):
-    cookie = {**KEYS, "directory": str(tmp_path), "names": ".erlang.cookie", "mode": "0400", "secret": True}
+    cookie = {**KEYS, "directory": str(tmp_path), "names": ".erlang.cookie", "mode": "0400", "generated": True}
     said = []
     assert shared.read(Module(check_mode=True), cookie, said) is None
     assert said == [f"create {tmp_path}/.erlang.cookie"] and not list(tmp_path.iterdir())

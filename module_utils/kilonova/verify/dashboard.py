@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import http.cookiejar
 import re
 import time
 import urllib.parse
-import urllib.request
 
-from ..http import NO_ANSWER, trusting
-from ..http import reason as reason_of
+from ..http import NoAnswer, Visitor
 
 LOGIN = "/auth/login/"
 # A form that it gives, which the login page has.
@@ -27,31 +24,22 @@ class Dashboard:
 
     def __init__(self, url: str, cacert: str = ""):
         """Ask nothing yet."""
-        self.url, self.cookies = url.rstrip("/"), http.cookiejar.CookieJar()
-        self.opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}),
-            urllib.request.HTTPSHandler(context=trusting(cacert)),
-            urllib.request.HTTPCookieProcessor(self.cookies),
-        )
+        self.url, self.visitor = url.rstrip("/"), Visitor(cacert)
 
     def ask(self, path: str, form: dict | None = None, **headers: str):
         """(status, headers, text) of a page."""
         data = urllib.parse.urlencode(form).encode() if form else None
         # Django wants to know which page sent a form.
         named = {"Referer": self.url + path, **headers}
-        request = urllib.request.Request(self.url + path, data=data, headers=named)
         try:
-            with self.opener.open(request, timeout=30) as reply:
-                return reply.status, reply.headers, reply.read(1 << 20).decode("utf-8", "replace")
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.headers, ""
-        except NO_ANSWER as error:
-            raise Wrong(f"{self.url}{path}: {reason_of(getattr(error, 'reason', error))}") from None
+            status, said, body = self.visitor.ask(self.url + path, data, named)
+        except NoAnswer as error:
+            raise Wrong(f"{self.url}{path}: {error}") from None
+        return status, said, body.decode("utf-8", "replace")
 
     def cookie(self, name: str):
         """A cookie; None without it."""
-        return next((one for one in self.cookies if one.name == name), None)
+        return next((one for one in self.visitor.cookies if one.name == name), None)
 
     def look(self, user: str) -> str:
         """See that the login page is safe, and that nobody gets in who must not; returns what was seen."""

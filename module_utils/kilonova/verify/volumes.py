@@ -65,9 +65,15 @@ def attach(c, server: dict, volume: str) -> float:
 
 
 def detach(c, server: dict, volume: str) -> None:
-    """Detach it."""
+    """Detach it. Nova forgets it a moment after it is available, and until then would not attach it again."""
     c.me.delete("compute", f"/servers/{server['id']}/os-volume_attachments/{volume}")
     until(c, volume, "available")
+
+    def attached() -> list:
+        found = c.me.get("compute", f"/servers/{server['id']}/os-volume_attachments")["volumeAttachments"]
+        return [one for one in found if one["volumeId"] == volume]
+
+    c.wait("Nova to forget the volume", lambda: not attached(), every=0.5)
 
 
 def delete(c, volume: str) -> None:
