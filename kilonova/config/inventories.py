@@ -736,6 +736,14 @@ class Host:
         """Whether the inventory, or an extra variable, sets it."""
         return name in self.layers[0] or name in self.layers[2]
 
+    def value(self, name: str, default: Any = None) -> Any:
+        """Return the variable's value; `default` when there is none, or when only the host knows it."""
+        try:
+            value = self.find(name)
+        except ValueError:
+            return default
+        return default if value is missing or value is None or first_undefined(value) else value
+
     def find(self, name: str) -> Any:
         """Return the variable's value; `missing` when there is none."""
         if name in self._values:

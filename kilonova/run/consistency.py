@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from jinja2.runtime import missing
 
 from kilonova.config import config_files, declared, inventories, listening, overrides, releases
 from kilonova.config.addresses import is_host, is_loopback
@@ -121,13 +120,7 @@ Wrong = tuple[str, str, str, str]
 """Name, shown value, what is wrong, remedy."""
 
 
-def _value(host: inventories.Host, name: str, default: Any = None) -> Any:
-    """A variable's value; `default` when there is none, or when only the host knows it."""
-    try:
-        value = host.find(name)
-    except ValueError:
-        return default
-    return default if value is missing or value is None or inventories.first_undefined(value) else value
+_value = inventories.Host.value
 
 
 def _ip(value: Any) -> Any:

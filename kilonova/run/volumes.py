@@ -10,8 +10,6 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jinja2.runtime import missing
-
 from kilonova.config import inventories, storage
 from kilonova.config.catalogue import catalogue
 from kilonova.config.catalogue.options import covers
@@ -51,12 +49,7 @@ def check_inventory(known: Mapping[str, inventories.Host], groups: Mapping[str, 
     return problems + (_osds(known, groups["storage"]) if groups.get("storage") else [])
 
 
-def _value(host: inventories.Host, name: str, default: Any = None) -> Any:
-    try:
-        value = host.find(name)
-    except ValueError:
-        return default
-    return default if value is missing or value is None or inventories.first_undefined(value) else value
+_value = inventories.Host.value
 
 
 def _variables_of(host: inventories.Host) -> set[str]:
