@@ -8,7 +8,7 @@ from ansible.utils.display import Display
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova.config import inventories, migration, releases
+from kilonova.config import galera, inventories, migration, releases
 from kilonova.problems import Problem, merged
 from kilonova.run import fitness, preflight, settings, variables, volumes
 
@@ -93,6 +93,10 @@ class ActionModule(ActionBase):
             kvm = hostvars[name].get("__preflight_kvm", {})
             if kvm.get("works") is False:
                 problems.append(preflight.no_kvm(name, kvm["reason"]))
+        if len(controllers) > 1:
+            problems += preflight.check_cluster_hosts({name: names[name] for name in controllers if name in names})
+            if "mysql" in inventory.host(controllers[0]).roles():
+                problems += galera.check(galera.told(controllers, hostvars))
         doubles = preflight.check_hostnames(names) + preflight.check_identities(identities)
         for name in [name for name in inventory.groups["computes"] if name in heard]:
             if not doubles:  # these would be said again, in other words

@@ -7,7 +7,7 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the project, installed or not
 
-from kilonova.config import addresses, config_files, declared, listening, migration, overrides, releases, storage, tls
+from kilonova.config import addresses, config_files, declared, galera, listening, migration, overrides, releases, storage, tls
 from kilonova.proof import tempest, trace, verification
 from kilonova.run import changes
 
@@ -52,6 +52,7 @@ class FilterModule:
             "each_unit": storage.each_unit,
             "erlang_address": _explained(addresses.erlang_address),
             "for_release": _explained(config_files.for_release),
+            "galera_founder": galera.founder,
             "host_port": _explained(addresses.host_port),
             "instances_path": _explained(migration.instances_path),
             "ip_version": _explained(addresses.ip_version),

@@ -86,7 +86,8 @@ host:
     galera:
       type: dict
       description: >-
-        C(members), of the cluster of databases that MariaDB sees, 0 without one; C(uuid) of that, and of one that it was in.
+        C(members), of the cluster of databases that MariaDB sees, 0 without one; C(uuid) of that, and of one that it was in;
+        C(databases), those in its directory that are not MariaDB's own.
     ceph: {type: list, description: 'Daemons of Ceph that M(ceph_daemons) has made: mon/ceph-storage1, osd/ceph-0.'}
     guests: {type: int, description: Instances that libvirt knows.}
     images: {type: str, description: 'Where their disks are, file or rbd; none where no run has configured nova-compute.'}

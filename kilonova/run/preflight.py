@@ -379,6 +379,17 @@ def check_identities(identities: Mapping[str, str]) -> list[Problem]:
     return problems
 
 
+def check_cluster_hosts(names: Mapping[str, str]) -> list[Problem]:
+    """Several controllers call themselves as the inventory does: by these names, RabbitMQ's nodes find and verify each other."""
+    problems = []
+    for host, name in names.items():
+        short = host.partition(".")[0]
+        if name.partition(".")[0] != short:
+            what = "is not the name in the inventory, by which the other controllers' RabbitMQ knows the host"
+            problems.append(Problem(host, "hostname", name, what, f"run `hostnamectl set-hostname {short}` on this host"))
+    return problems
+
+
 def check_hostnames(names: Mapping[str, str]) -> list[Problem]:
     """No two hosts call themselves the same: Nova and Neutron know a host by its name, and their databases ignore its case."""
     problems, seen = [], {}

@@ -135,14 +135,19 @@ def ask_mariadb(statement):
 
 
 def galera():
-    """The cluster of databases that MariaDB is or was in: its uuid, and how many members it sees now; 0 for none."""
-    state = files.read("/var/lib/mysql/grastate.dat") or b""
+    """The cluster of databases that MariaDB is or was in: its uuid, how many members it sees now, and databases of ours here.
+
+    These are seen in MariaDB's directory, whether or not it runs.
+    """
+    data = next((path for path in database.DATA if os.path.isdir(path)), database.DATA[0])
+    state = files.read(os.path.join(data, "grastate.dat")) or b""
     found = re.search(rb"^uuid:\s*([0-9a-f-]+)", state, re.MULTILINE)
     uuid = found.group(1).decode() if found and found.group(1).strip(b"0-") else ""
     rows = ask_mariadb("SHOW STATUS LIKE 'wsrep_cluster_s%'")[0] if uuid else None
     seen = {row[0]: row[1] for row in rows or () if len(row) == 2}
     members = int(seen.get("wsrep_cluster_size", 0)) if seen.get("wsrep_cluster_status") == "Primary" else 0
-    return {"uuid": uuid, "members": members}
+    names = [name for name in sorted(os.listdir(data) if os.path.isdir(data) else ()) if name not in SYSTEM_DATABASES]
+    return {"uuid": uuid, "members": members, "databases": [name for name in names if os.path.isdir(os.path.join(data, name))]}
 
 
 def is_by_name(host):

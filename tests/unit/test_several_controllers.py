@@ -9,8 +9,8 @@ from harness import load
 from test_generate import inventory
 from test_tls import made, parsed, with_tls, written
 
-from kilonova.config import addresses, checking, listening
-from kilonova.onhost import proxy
+from kilonova.config import addresses, checking, galera, listening
+from kilonova.onhost import foreign, proxy
 from kilonova.run import authorities, certificates, preflight, variables
 from kilonova.run.instrument import OfTheCloud
 
@@ -203,6 +203,102 @@ FREE = "set it to a free address of the management network"
 def test_what_several_controllers_need(given, said):
     found = preflight.check_cluster({**RIGHT, **given}, HOSTS)
     assert [str(problem) for problem in found] == [f"controllers: {line}" for line in said]
+
+
+NEW = {"uuid": "", "members": 0, "databases": []}
+LIVES = {"uuid": "72b0b211", "members": 3, "databases": ["keystone"]}
+
+
+def vars_of(*facts):
+    """hostvars of controllers with these facts; None: it has not reported."""
+    names = ("c1", "c2", "c3")
+    return {name: {} if one is None else {"openstack_host": {"galera": one}} for name, one in zip(names, facts, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("facts", "founder"),
+    [
+        ((NEW, NEW, NEW), "c1"),
+        ((LIVES, LIVES, NEW), ""),
+        ((NEW, NEW, None), ""),
+        # The first has lost its disk, and MariaDB is stopped on the others: they would get its empty databases.
+        ((NEW, {**LIVES, "members": 0}, {**LIVES, "members": 0}), ""),
+        ((NEW, {**NEW, "databases": ["keystone"]}, NEW), ""),
+    ],
+)
+def test_who_founds_the_cluster_of_databases(facts, founder):
+    assert galera.founder(["c1", "c2", "c3"], vars_of(*facts)) == founder
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ((NEW, NEW, NEW), []),
+        ((LIVES, LIVES, NEW), []),
+        ((LIVES, None, LIVES), []),
+        (
+            ({**NEW, "databases": ["keystone", "nova"]}, NEW, NEW),
+            [
+                "c1: controllers: has databases (keystone, nova) that are in no cluster, and would get those of the others "
+                "instead; leave it the only controller, or take another host: a cloud cannot get more controllers yet "
+                "(docs/controllers.md)"
+            ],
+        ),
+        (
+            (LIVES, LIVES, {**LIVES, "uuid": "11111111", "members": 0}),
+            [
+                "c3: Galera = 11111111: is the cluster that its databases were in, and the other controllers have another; take "
+                "it out of the group, or move its databases (/var/lib/mysql) away, which it then gets from the others"
+            ],
+        ),
+        (
+            (NEW, {**LIVES, "members": 0}, {**LIVES, "members": 0}),
+            [
+                "controllers: Galera = c2, c3: have been a cluster, and none of their MariaDBs runs as a part of it; start the "
+                "one with the newest databases first (docs/controllers.md, galera_recovery), then run again"
+            ],
+        ),
+        (
+            (LIVES, {**LIVES, "uuid": "11111111"}, LIVES),
+            ["controllers: Galera = 11111111, 72b0b211: are two clusters; leave the hosts of one in the group"],
+        ),
+        (
+            (NEW, NEW, None),
+            [
+                "controllers: Galera = c3: have not been reached, and a cluster of databases begins with all controllers; make "
+                "them reachable, and run without --limit"
+            ],
+        ),
+    ],
+)
+def test_no_databases_are_lost_to_those_of_others(facts, said):
+    names = ["c1", "c2", "c3"]
+    assert [str(problem) for problem in galera.check(galera.told(names, vars_of(*facts)))] == said
+
+
+def test_what_a_host_says_of_its_cluster(tmp_path, monkeypatch):
+    monkeypatch.setattr(foreign.database, "DATA", (str(tmp_path), "/nowhere"))
+    status = [["wsrep_cluster_size", "3"], ["wsrep_cluster_status", "Primary"]]
+    monkeypatch.setattr(foreign, "ask_mariadb", lambda _statement: (status, ""))
+    for name in ("keystone", "mysql", "sys"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "ibdata1").write_text("")
+    assert foreign.galera() == {"uuid": "", "members": 0, "databases": ["keystone"]}
+    (tmp_path / "grastate.dat").write_text("# GALERA saved state\nversion: 2.1\nuuid:    72b0b211-eab7\nseqno:   -1\n")
+    assert foreign.galera() == {"uuid": "72b0b211-eab7", "members": 3, "databases": ["keystone"]}
+    status[1][1] = "non-Primary"
+    assert foreign.galera()["members"] == 0
+    (tmp_path / "grastate.dat").write_text("uuid:    00000000-0000-0000-0000-000000000000\n")
+    assert foreign.galera()["uuid"] == ""
+
+
+def test_controllers_are_called_as_the_inventory_calls_them():
+    assert preflight.check_cluster_hosts({"c1": "c1", "c2.example.org": "c2"}) == []
+    [problem] = preflight.check_cluster_hosts({"c1": "node7"})
+    assert str(problem) == (
+        "c1: hostname = node7: is not the name in the inventory, by which the other controllers' RabbitMQ knows the host; run "
+        "`hostnamectl set-hostname c1` on this host"
+    )
 
 
 def test_erlang_writes_addresses_as_numbers():
