@@ -17,11 +17,12 @@ DOCUMENTATION = r"""
 module: cloud_health
 short_description: Whether compute services and agents are up, and database and message queue have room
 description:
-  - For the first controller. An external database or message queue is not looked into.
+  - For one controller. An external database or message queue is not looked into.
 options:
   auth: {type: dict, required: true, description: 'auth_url, username, password, project_name and domain names.'}
   region: {type: str, required: true, description: Region of the Compute service.}
   computes: {type: list, elements: str, default: [], description: Names of hosts that must have a nova-compute.}
+  controllers: {type: int, default: 1, description: 'How many controllers there are, and so nodes of RabbitMQ.'}
   queue: {type: bool, default: true, description: Whether RabbitMQ runs on this host.}
   database: {type: bool, default: true, description: Whether MariaDB runs on this host.}
   unix_socket: {type: path, default: /run/mysqld/mysqld.sock, description: MariaDB's local socket.}
@@ -38,6 +39,14 @@ WAITING = (100, 1000)
 QUEUES = (
     "[[N, 9, integer_to_list(M), 9, integer_to_list(C)] || Q <- rabbit_amqqueue:list(), "
     "[{name, {resource, _, _, N}}, {messages, M}, {consumers, C}] <- [rabbit_amqqueue:info(Q, [name, messages, consumers])]]"
+)
+# Its nodes that run; those that went on without each other; queues of which no majority of copies is there.
+NODES = "[atom_to_list(N) || N <- rabbit_nodes:list_running()]"
+PARTITIONS = "[atom_to_list(N) || N <- rabbit_node_monitor:partitions()]"
+LOST = (
+    "[N || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue, "
+    "[{name, {resource, _, _, N}}, {members, M}, {online, O}] <- [rabbit_amqqueue:info(Q, [name, members, online])], "
+    "2 * length(O) =< length(M)]"
 )
 ALARMS = '[io_lib:format("~w", [A]) || A <- rabbit_alarm:get_alarms()]'
 # Part of max_connections, in percent, from which on new connections may be refused soon.
@@ -92,6 +101,23 @@ def queues(lines, alarms):
     return [row("message queue", "ok", "%d queues, %d messages wait" % (len(lines), waiting)), *found]
 
 
+def cluster(size, nodes, partitions, lost):
+    """Rows of RabbitMQ as a cluster of `size` nodes."""
+    found = [row("message queue", "ok" if len(nodes) >= size else "warning", "%d of %d nodes run" % (len(nodes), size))]
+    if partitions:
+        found.append(row("message queue", "problem", "went on without this node: %s" % ", ".join(sorted(partitions))))
+    if lost:
+        what = "%d queues without a majority of their copies: %s" % (len(lost), ", ".join(sorted(lost)[:3]))
+        found.append(row("message queue", "problem", what))
+    return found
+
+
+def message_queue(size):
+    """Rows of our RabbitMQ, of `size` nodes."""
+    found = queues(rabbitmq.rows(QUEUES), rabbitmq.rows(ALARMS))
+    return found + (cluster(size, *map(rabbitmq.rows, (NODES, PARTITIONS, LOST))) if size > 1 else [])
+
+
 def connections(module):
     """The row of MariaDB's connections."""
     status = "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'THREADS_CONNECTED'"
@@ -107,6 +133,7 @@ def main():
             "auth": AUTH,
             "region": {"type": "str", "required": True},
             "computes": {"type": "list", "elements": "str", "default": []},
+            "controllers": {"type": "int", "default": 1},
             "queue": {"type": "bool", "default": True},
             "database": {"type": "bool", "default": True},
             **database.options(),
@@ -120,7 +147,7 @@ def main():
     for about, look in (
         ("APIs", lambda: services(cloud, p["computes"])),
         ("APIs", lambda: [instances(cloud)]),
-        ("message queue", lambda: queues(rabbitmq.rows(QUEUES), rabbitmq.rows(ALARMS)) if p["queue"] else []),
+        ("message queue", lambda: message_queue(p["controllers"]) if p["queue"] else []),
         ("database", lambda: [connections(module)] if p["database"] else []),
     ):
         try:

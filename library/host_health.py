@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.kilonova import files, unit_state
+from ansible.module_utils.kilonova import clusters, files, unit_state
 from ansible.module_utils.kilonova.command import output
 from ansible.module_utils.kilonova.health import row
 from ansible.module_utils.kilonova.http import answer
@@ -26,14 +26,17 @@ description:
     of the inventory. What drifted from the inventory is for a plan to say (C(make plan)).
 options:
   warn_days: {type: int, default: 30, description: Days before a certificate ends in which that is a warning.}
+  controllers: {type: int, default: 1, description: 'How many controllers the cloud has, on one of several; 1 elsewhere.'}
+  common_address: {type: str, default: '', description: 'The address that these have in common.'}
 """
 
 RETURN = r"""
 host:
-  description: C(hostname), C(clock_ahead) in seconds, and C(found).
+  description: C(hostname), C(clock_ahead) in seconds, C(common) and C(found).
   returned: always
   type: dict
   contains:
+    common: {description: 'Whether the common address is C(here), and whose MariaDB is the C(writer), if known.', type: dict}
     found:
       description: >-
         A row for each thing that was looked at: about, state (ok, warning, problem), what. A problem is what users notice, or
@@ -166,16 +169,27 @@ def certificates(paths, warn_days, now=None):
 
 def main():
     """Entry point."""
-    module = AnsibleModule(argument_spec={"warn_days": {"type": "int", "default": 30}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "warn_days": {"type": "int", "default": 30},
+            "controllers": {"type": "int", "default": 1},
+            "common_address": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
     clock, state = time.time(), unit_state.load_state(module.warn)
     units = shown(sorted(state)) if state else {}
     targets = unit_state.load_answers(module.warn)
     targets = {name: targets[name] for name, found in units.items() if name in targets and not switched_off(name, found)}
     found = services(units) + answers(targets) + others(state) + disks() + [memory()]
     found += certificates(unit_state.load_files(module.warn), module.params["warn_days"])
+    several, common = module.params["controllers"], {}
+    if several > 1 and state:
+        found += clusters.rows(several)
+        common = clusters.common(module.params["common_address"])
     if not state:
         found.insert(0, row("services", "problem", "nothing was installed here; run site.yml"))
-    module.exit_json(changed=False, host={"hostname": socket.gethostname(), "clock": clock, "found": found})
+    module.exit_json(changed=False, host={"hostname": socket.gethostname(), "clock": clock, "common": common, "found": found})
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ description:
   - Starts and enables units. Restarts those that read a configuration that has changed since they were last restarted here.
   - C(/var/lib/kilonova/services.json) has what each unit was last restarted with. So the next run completes one that died
     between writing a file and restarting its reader.
-  - Waits until each unit answers. Then the files that it reads are copied to C(/var/lib/kilonova/good).
+  - Waits until each unit answers, and HAProxy leads to the ports of C(drains). Then the files that it reads are copied to
+    C(/var/lib/kilonova/good).
   - Check mode returns, as C(unsettled), the units for which a run does something that is no change; it waits for an answer, or
     notes what it has seen.
   - A unit that does not survive its new configuration gets that copy back and is restarted with it. The task fails and says
@@ -185,6 +186,7 @@ def main():
                 failure = plan.refused or prove(module, plan.awaited(wave), touched, state, plan.names["reload"])
                 if failure:
                     go_back(module, plan, *failure)
+            proxy.wait_until_led_to([port for unit in wave if unit["name"] in touched for port in unit["drains"]])
         pending = still_pending(plan)
         remember(module, plan)
     result.leave(module, plan.actions(), **pending)

@@ -19,7 +19,7 @@ def whole(hosts: Mapping[str, Mapping[str, Any]], cloud: Mapping[str, Any]) -> d
     cloud_health returned.
     """
     rows = [{"where": name, **row} for name, answer in hosts.items() for row in _of_host(answer)]
-    rows += [{"where": CLOUD, **row} for row in _of_cloud(cloud)]
+    rows += [{"where": CLOUD, **row} for row in [*_of_cloud(cloud), *_of_controllers(hosts)]]
     counts = {state: sum(row["state"] == state for row in rows) for state in STATES}
     worst = next((state for state in reversed(STATES) if counts[state]), "ok")
     return {"state": worst, "asked": round(time.time()), "counts": counts, "rows": rows}
@@ -39,6 +39,20 @@ def _of_cloud(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     if "found" in answer:
         return list(answer["found"])
     return [_row("controller", "problem", _words(answer))]
+
+
+def _of_controllers(hosts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Which of several controllers has their common address, and whose database everybody is led to."""
+    told = {name: common for name, answer in hosts.items() if (common := answer.get("host", {}).get("common"))}
+    here = [name for name, common in told.items() if common["here"]]
+    if not told:
+        return []
+    if len(here) != 1:
+        what = f"{' and '.join(here)} have it" if here else f"none of {', '.join(told)} has it"
+        return [_row("common address", "problem", what)]
+    writer = told[here[0]]["writer"]
+    led = f", and leads to the database of {writer}" if writer else ""
+    return [_row("common address", "ok", f"{here[0]} has it{led}")]
 
 
 def _row(about: str, state: str, what: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from harness import load
 from keystoneauth1.exceptions import ConnectFailure
 from openstack.exceptions import SDKException
 
+from kilonova.onhost import clusters
 from kilonova.proof import health
 from kilonova.run import certificates
 
@@ -198,6 +199,111 @@ def test_one_part_that_cannot_be_asked_hides_no_other(run, monkeypatch, error):
     assert [row["about"] for row in rows] == ["APIs", "instances", "message queue", "database"]
     rows = run(code, auth=AUTH, region="RegionOne", queue=False, database=False)["found"]
     assert [row["about"] for row in rows] == ["APIs", "instances"]
+
+
+# --------------------------------------------------------------------------------------------------- several controllers
+
+WSREP = {
+    "wsrep_cluster_status": "Primary", "wsrep_ready": "ON", "wsrep_local_state_comment": "Synced", "wsrep_cluster_size": "3",
+    "wsrep_local_recv_queue": "0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "rows"),
+    [
+        ({}, ["ok: 3 of 3 nodes, Synced"]),
+        ({"wsrep_cluster_size": "2"}, ["warning: 2 of 3 nodes, Synced"]),
+        ({"wsrep_local_state_comment": "Donor/Desynced"}, ["ok: 3 of 3 nodes, Donor/Desynced",
+         "warning: MariaDB here is Donor/Desynced: nobody is led to it"]),
+        ({"wsrep_local_recv_queue": "100"}, ["ok: 3 of 3 nodes, Synced", "warning: 100 changes of other nodes wait here"]),
+        ({"wsrep_cluster_status": "non-Primary", "wsrep_local_state_comment": "Initialized"},
+         ["problem: MariaDB here is no part of the cluster (non-Primary, Initialized)"]),
+        ({"wsrep_ready": "OFF"}, ["problem: MariaDB here is no part of the cluster (Primary, Synced)"]),
+        (None, ["problem: MariaDB does not answer here: 2002"]),
+    ],
+)  # fmt: skip
+def test_a_node_of_galera(monkeypatch, said, rows):
+    answer = (None, "2002") if said is None else ([[*pair] for pair in {**WSREP, **said}.items()], "")
+    monkeypatch.setattr(clusters.foreign, "ask_mariadb", lambda _statement: answer)
+    assert [f"{row['state']}: {row['what']}" for row in clusters.galera(3)] == rows
+
+
+RAFT = """\
+5d2b
+Name: OVN_Northbound
+Status: {status}
+Role: {role}
+Term: 3
+Leader: {leader}
+Connections: ->0000 ->77f1 <-77f1
+Servers:
+    5d2b (5d2b at ssl:10.0.0.11:6643) (self) next_index=2 match_index=9
+    77f1 (77f1 at ssl:[fd00::2]:6643) last msg 33 ms ago
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "said", "expected"),
+    [
+        (2, {}, "ok: leader of 2 of 2"),
+        (3, {"role": "follower", "leader": "77f1"}, "warning: follower of 2 of 3"),
+        (3, {"role": "candidate", "leader": "unknown"}, "problem: here: cluster member, its leader is unknown"),
+        (3, {"status": "joining cluster"}, "problem: here: joining cluster, its leader is self"),
+    ],
+)
+def test_a_member_of_ovn(monkeypatch, size, said, expected):
+    output = RAFT.format(**{"status": "cluster member", "role": "leader", "leader": "self", **said})
+    monkeypatch.setattr(clusters.command, "run", lambda *_argv, **_options: clusters.command.Done(0, output))
+    assert [f"{row['state']}: {row['what']}" for row in clusters.raft("nb", size)] == [expected]
+
+
+def test_a_member_of_ovn_that_does_not_answer(monkeypatch):
+    monkeypatch.setattr(clusters.command, "run", lambda *_argv, **_options: clusters.command.Done(1, "", "warning\nno such file"))
+    assert clusters.raft("sb", 3) == [
+        {"about": "OVN_Southbound", "state": "problem", "what": "does not answer here: no such file"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("listed", "table", "expected"),
+    [
+        ("3: eth0    inet 10.0.0.10/32 scope global", "# table\n0x1: key=1 server_id=1 server_key=c2\n", (True, "c2")),
+        ("3: eth0    inet 10.0.0.10/32 scope global", "# table: 3306-virtual, used:0\n", (True, "")),
+        # Another address that begins alike.
+        ("3: eth0    inet 10.0.0.100/24 scope global", "0x1: server_key=c2\n", (False, "")),
+    ],
+)
+def test_who_has_the_common_address(monkeypatch, listed, table, expected):
+    monkeypatch.setattr(clusters.command, "run", lambda *_argv: clusters.command.Done(0, listed))
+    monkeypatch.setattr(clusters.proxy, "ask", lambda _line: table)
+    assert tuple(clusters.common("10.0.0.10").values()) == expected
+
+
+def test_rabbitmq_as_a_cluster():
+    code = load("cloud_health")
+    assert found(code.cluster(3, ["a", "b", "c"], [], []), "ok") == ["3 of 3 nodes run"]
+    rows = code.cluster(3, ["a", "b"], ["c"], ["q4", "q1", "q2", "q3"])
+    assert found(rows, "warning") == ["2 of 3 nodes run"]
+    assert found(rows, "problem") == ["went on without this node: c", "4 queues without a majority of their copies: q1, q2, q3"]
+
+
+@pytest.mark.parametrize(
+    ("here", "state", "what"),
+    [
+        ([True, False], "ok", "one has it, and leads to the database of two"),
+        ([True, True], "problem", "one and two have it"),
+        ([False, False], "problem", "none of one, two has it"),
+    ],
+)
+def test_one_controller_has_the_common_address(here, state, what):
+    told = dict(zip(["one", "two"], here, strict=True))
+    hosts = {
+        name: {"host": {"clock_ahead": 0, "found": [], "common": {"here": one, "writer": "two"}}} for name, one in told.items()
+    }
+    # One that is out of reach may have it, and says nothing.
+    rows = health.whole({**hosts, "three": {"unreachable": True}}, {"found": []})["rows"]
+    assert rows[-1] == {"where": "(cloud)", "about": "common address", "state": state, "what": what}
 
 
 # ------------------------------------------------------------------------------------------------------ put together

@@ -242,6 +242,18 @@ def test_a_task_file_is_one_heading(path):
     assert len(path.read_text().splitlines()) <= 80
 
 
+# Ansible makes sets of what it is given, so the order of the result is another one in each run, and so is a file that is made of it.
+WITHOUT_ORDER = re.compile(r"\|\s*(difference|intersect|union|symmetric_difference)\(")
+YAML_FILES = [path for part in ("roles", "playbooks", "inventories") for path in (TREE / part).rglob("*.yml")]
+
+
+def test_no_list_has_an_order_by_chance():
+    found = [
+        f"{path.relative_to(TREE)}: {match.group(1)}" for path in YAML_FILES for match in WITHOUT_ORDER.finditer(path.read_text())
+    ]
+    assert len(YAML_FILES) > 100 and found == []
+
+
 # What tasks with `changed_when: false` do. Each was looked at and only reads; another one wants a look of its own.
 READING = {
     ("ansible.builtin.command", "dpkg-query"),

@@ -413,7 +413,9 @@ def haproxy(tmp_path, monkeypatch):
                 line = stream.readline().strip()
                 told.append(line)
                 if "show stat" in line:
-                    stream.write(f"# pxname,svname,qcur,qmax,scur\n8774,local,0,0,{busy.pop(0)}\n8775,local,0,0,7\n")
+                    requests, between = busy.pop(0), "," * 12
+                    rows = f"8774,local,0,0,{requests}{between},{'DOWN 1/2' if requests else 'UP'},\n"
+                    stream.write(f"# pxname,svname,qcur,qmax,scur\n{rows}8775,local,0,0,7{between},DOWN,\n")
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -447,9 +449,16 @@ def test_a_service_that_does_not_start_is_led_to_again(haproxy):
     assert told[-2:] == ["@1 set server 8774/local state ready", "5 s"]
 
 
+def test_a_service_that_started_is_led_to_before_the_next_step(haproxy):
+    path, told = haproxy
+    proxy.wait_until_led_to([8774, 9696], path)
+    assert told == ["@1 show stat -1 4 -1", "0.2 s", "@1 show stat -1 4 -1", "0.2 s", "@1 show stat -1 4 -1"]
+
+
 def test_without_haproxy_nothing_is_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(proxy.time, "sleep", lambda seconds: pytest.fail("it waits"))
     with proxy.elsewhere([8774], str(tmp_path / "none")):
         pass
     with proxy.elsewhere([], str(tmp_path / "none")):
         pass
+    proxy.wait_until_led_to([8774], str(tmp_path / "none"))
