@@ -242,7 +242,7 @@ def test_a_task_file_is_one_heading(path):
     assert len(path.read_text().splitlines()) <= 80
 
 
-# Ansible makes sets of what it is given, so the order of the result is another one in each run, and so is a file that is made of it.
+# Ansible makes sets of what these are given: the order of the result, and so a file that is made of it, differs from run to run.
 WITHOUT_ORDER = re.compile(r"\|\s*(difference|intersect|union|symmetric_difference)\(")
 YAML_FILES = [path for part in ("roles", "playbooks", "inventories") for path in (TREE / part).rglob("*.yml")]
 

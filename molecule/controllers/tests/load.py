@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -79,7 +80,7 @@ class Load:
         """The longest time in which no request of a user succeeded, in seconds."""
         ends = [one.ended for one in list(self.requests) if one.user == user and not one.error]
         ends = [min(one.begun for one in self.requests), *sorted(ends), max(one.ended for one in self.requests)]
-        return max(later - earlier for earlier, later in zip(ends, ends[1:], strict=False))
+        return max(later - earlier for earlier, later in itertools.pairwise(ends))
 
     def said(self) -> str:
         """The whole in one line."""
