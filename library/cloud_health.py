@@ -40,14 +40,14 @@ QUEUES = (
     "[[N, 9, integer_to_list(M), 9, integer_to_list(C)] || Q <- rabbit_amqqueue:list(), "
     "[{name, {resource, _, _, N}}, {messages, M}, {consumers, C}] <- [rabbit_amqqueue:info(Q, [name, messages, consumers])]]"
 )
-# Its nodes that run; those that went on without each other; queues of which no majority of copies is there.
-NODES = "[atom_to_list(N) || N <- rabbit_nodes:list_running()]"
-PARTITIONS = "[atom_to_list(N) || N <- rabbit_node_monitor:partitions()]"
-LOST = (
-    "[N || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue, "
+# Nodes that run; those that went on without each other; queues of which no majority of copies is there.
+OF_CLUSTERS = {
+    "node": "[atom_to_list(N) || N <- rabbit_nodes:list_running()]",
+    "partition": "[atom_to_list(N) || N <- rabbit_node_monitor:partitions()]",
+    "lost": "[N || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue, "
     "[{name, {resource, _, _, N}}, {members, M}, {online, O}] <- [rabbit_amqqueue:info(Q, [name, members, online])], "
-    "2 * length(O) =< length(M)]"
-)
+    "2 * length(O) =< length(M)]",
+}
 ALARMS = '[io_lib:format("~w", [A]) || A <- rabbit_alarm:get_alarms()]'
 # Part of max_connections, in percent, from which on new connections may be refused soon.
 CONNECTIONS = 80
@@ -113,9 +113,12 @@ def cluster(size, nodes, partitions, lost):
 
 
 def message_queue(size):
-    """Rows of our RabbitMQ, of `size` nodes."""
-    found = queues(rabbitmq.rows(QUEUES), rabbitmq.rows(ALARMS))
-    return found + (cluster(size, *map(rabbitmq.rows, (NODES, PARTITIONS, LOST))) if size > 1 else [])
+    """Rows of our RabbitMQ, of `size` nodes. All is asked at once: at a cluster, each question starts an Erlang of its own."""
+    asked = {"queue": QUEUES, "alarm": ALARMS, **(OF_CLUSTERS if size > 1 else {})}
+    lines = rabbitmq.rows(" ++ ".join('[["%s", 9, R] || R <- %s]' % one for one in asked.items()))
+    said = {kind: [line.partition("\t")[2] for line in lines if line.partition("\t")[0] == kind] for kind in asked}
+    found = queues(said["queue"], said["alarm"])
+    return found + (cluster(size, said["node"], said["partition"], said["lost"]) if size > 1 else [])
 
 
 def connections(module):

@@ -288,6 +288,21 @@ def test_rabbitmq_as_a_cluster():
     assert found(rows, "problem") == ["went on without this node: c", "4 queues without a majority of their copies: q1, q2, q3"]
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_rabbitmq_is_asked_once(monkeypatch, size):
+    code, asked = load("cloud_health"), []
+    said = ["queue\tq1\t100\t0", "alarm\tdisk", "node\ta", "node\tb", "lost\tq1"]
+    monkeypatch.setattr(code.rabbitmq, "rows", lambda statement: asked.append(statement) or said)
+    rows = code.message_queue(size)
+    assert len(asked) == 1 and ("list_running" in asked[0]) is (size > 1)
+    assert found(rows, "warning") == [
+        "100 messages wait in q1, which has 0 consumers",
+        *(["2 of 3 nodes run"] if size > 1 else []),
+    ]
+    lost = ["1 queues without a majority of their copies: q1"] if size > 1 else []
+    assert found(rows, "problem") == ["RabbitMQ takes no messages: disk", *lost]
+
+
 @pytest.mark.parametrize(
     ("here", "state", "what"),
     [

@@ -64,6 +64,10 @@ def test_haproxy_leads_from_it_to_all_and_asks_them(three):
     # Each Keystone has a cache of its own, and two databases that are written at a time have deadlocks.
     assert {path.rpartition("/")[2] for path, text in files.items() if "stick on int(1)" in text} == {"5000.cfg", "3306.cfg"}
     database = files[f"{listening.PROXY_DIRECTORY}/3306.cfg"]
+    # When it is gone, all who come at once go to the same next one, and the sessions that it had end.
+    assert "balance first\n" in database and "balance first\n" in files[f"{listening.PROXY_DIRECTORY}/5000.cfg"]
+    assert "lua-load /etc/haproxy/sessions.lua\n" in files["/etc/haproxy/haproxy.cfg"] and "/etc/haproxy/sessions.lua" in files
+    assert not [path for path, text in files.items() if "on-marked-down" in text and path.endswith(".cfg")]
     assert f"bind {VIP}:3306 transparent" in database and "server c1 10.0.0.11:3306 check port 9200\n" in database
 
 
@@ -108,7 +112,7 @@ def test_one_controller_has_nothing_of_it():
     source = with_tls(one, release="epoxy")
     files = written(source, "c1")
     assert not [
-        path for path, text in files.items() if "peer" in path or "virtual" in text or "wsrep" in text or "quorum" in text
+        path for path, text in files.items() if "peer" in path or "virtual" in text or "wsrep" in text or "quorum" in text or "lua" in text
     ]
     assert {"galera", "keepalived"}.isdisjoint(source.host("c1").roles())
     assert authorities.PEERS not in made(one, release="epoxy")

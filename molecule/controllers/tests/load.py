@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# Between two requests of a user, in seconds; a day is the longest that a test may take.
-PAUSE = 0.2
+# Between two requests of a user, and until an instance runs, or is gone: seconds.
+PAUSE, LIVES = 1, 120
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,17 @@ class Load:
     def __init__(self, connect: Callable):
         self.connect, self.requests, self.ports = connect, [], {}
         self._end = threading.Event()
-        self._network = next(iter(connect().network.networks(name="selfservice"))).id
+        cloud = connect()
+        self._network = cloud.network.find_network("selfservice", ignore_missing=False).id
+        self._image = cloud.image.find_image("tiny", ignore_missing=False).id
+        self._flavor = cloud.compute.find_flavor("m1.tiny", ignore_missing=False).id
         users = {
             "token": lambda cloud: self._token(cloud),
             "servers": lambda cloud: list(cloud.compute.servers(details=False)),
             "networks": lambda cloud: list(cloud.network.networks()),
             "images": lambda cloud: list(cloud.image.images()),
             "port": self._port,
+            "instance": self._instance,
         }
         self._threads = [threading.Thread(target=self._live, args=user, daemon=True) for user in users.items()]
 
@@ -72,6 +76,15 @@ class Load:
         port = cloud.network.create_port(network_id=self._network, name="load")
         self.ports[port.id] = port.mac_address
 
+    def _instance(self, cloud) -> None:
+        # Whole: without an address, so that it needs the Compute service alone.
+        server = cloud.compute.create_server(name="load", image_id=self._image, flavor_id=self._flavor, networks="none")
+        try:
+            cloud.compute.wait_for_server(server, wait=LIVES)
+        finally:
+            cloud.compute.delete_server(server)
+        cloud.compute.wait_for_delete(server, wait=LIVES)
+
     def failed(self) -> list[Request]:
         """The requests that failed."""
         return [one for one in list(self.requests) if one.error]
@@ -87,6 +100,15 @@ class Load:
         users = sorted({one.user for one in self.requests})
         gaps = ", ".join(f"{user} {self.gap(user):.1f} s" for user in users)
         return f"{len(self.requests)} requests, {len(self.failed())} failed; longest without an answer: {gaps}"
+
+    def wrong(self) -> list[str]:
+        """Instances that are not what their user wanted, with what they say; they are deleted."""
+        cloud, found = self.connect(), []
+        for one in cloud.compute.servers(name="^load$"):
+            found.append(f"{one.id} {one.status} {(one.fault or {}).get('message', '')}")
+            cloud.compute.delete_server(one)
+            cloud.compute.wait_for_delete(one, wait=LIVES)
+        return found
 
     def lost(self) -> list[str]:
         """Ports that were confirmed and are not there; the others are deleted."""
