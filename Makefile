@@ -36,7 +36,7 @@ export ANSIBLE_STRATEGY := mitogen_linear
 export ANSIBLE_STRATEGY_PLUGINS = $(shell $(VENV)/bin/python -c 'import ansible_mitogen, os; print(os.path.dirname(ansible_mitogen.__file__))')/plugins/strategy
 endif
 
-.PHONY: plan history certificates rotate-certificates remove-compute rotate-secrets test-trust test-dashboard test-storage test-releases verify health trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
+.PHONY: plan history certificates rotate-certificates remove-compute rotate-secrets test-trust test-dashboard test-storage test-ha test-releases verify health trace tempest report help cloud test secrets site destroy bench lint unit recreate molecule
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -104,6 +104,10 @@ test-dashboard: $(VENV)/ready ## the same with a dashboard and all kinds of cons
 
 test-storage: $(VENV)/ready ## the same with Ceph and volumes
 	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH $(VENV)/bin/molecule test --scenario-name storage
+
+test-ha: $(VENV)/ready ## the same with three controllers, which die one after the other while users work
+	rm -f build/molecule/secrets.yml molecule/inventory/group_vars/*/certificates.json
+	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH $(VENV)/bin/molecule test --scenario-name controllers
 
 test-releases: $(VENV)/ready ## the same for every release that Debian carries
 	PATH='$(subst ','\'',$(CURDIR))/$(VENV)/bin':$$PATH; for scenario in zed epoxy latest; do molecule test --scenario-name $$scenario || exit; done

@@ -42,7 +42,7 @@ FORBIDDEN = {part: what for part, what in IMPOSSIBLE.items() if len(part) == 1}
 UNREADABLE = (ValueError, TypeError, TemplateError, AnsibleError)
 # PEM.
 OF_SEVERAL_LINES = (authorities.AUTHORITY, authorities.KEY, authorities.PEERS, authorities.PEERS_KEY)
-PREVIEW = "several controllers are a preview, with which no instance was booted yet; docs/controllers.md says what is missing"
+YOUNG = "several controllers are young: they cannot be replaced or become more yet; docs/controllers.md says what was seen"
 URLS = ("openstack_internal_scheme", "openstack_internal_host", "openstack_auth_url")
 MIGRATION_ADDRESS = "nova_compute_migration_address"
 # What may be a name that a host must know, the most general one first.
@@ -147,8 +147,8 @@ def _check_inventory(inventory: inventories.Inventory, foreign: Iterable[str]) -
     if problems:
         return problems, []
     complaints = checking.complaints(inventory)
-    preview = [PREVIEW] if several else []
-    return checking.lines(complaints, "error"), [*preview, *soon, *checking.lines(complaints, "warning")]
+    young = [YOUNG] if several else []
+    return checking.lines(complaints, "error"), [*young, *soon, *checking.lines(complaints, "warning")]
 
 
 def unreadable_secrets(host: inventories.Host, names: Iterable[str], where: str) -> list[Problem]:

@@ -89,22 +89,26 @@ class Load:
         """The requests that failed."""
         return [one for one in list(self.requests) if one.error]
 
-    def gap(self, user: str) -> float:
-        """The longest time in which no request of a user succeeded, in seconds."""
+    def gap(self, user: str) -> tuple[float, float]:
+        """The longest time in which no request of a user succeeded, in seconds, and when it began."""
         ends = [one.ended for one in list(self.requests) if one.user == user and not one.error]
         ends = [min(one.begun for one in self.requests), *sorted(ends), max(one.ended for one in self.requests)]
-        return max(later - earlier for earlier, later in itertools.pairwise(ends))
+        return max((later - earlier, earlier) for earlier, later in itertools.pairwise(ends))
 
     def said(self) -> str:
         """The whole in one line."""
         users = sorted({one.user for one in self.requests})
-        gaps = ", ".join(f"{user} {self.gap(user):.1f} s" for user in users)
+        first = min(one.begun for one in self.requests)
+        longest = {user: self.gap(user) for user in users}
+        gaps = ", ".join(f"{user} {length:.1f} s (at {began - first:.0f})" for user, (length, began) in longest.items())
         return f"{len(self.requests)} requests, {len(self.failed())} failed; longest without an answer: {gaps}"
 
     def wrong(self) -> list[str]:
         """Instances that are not what their user wanted, with what they say; they are deleted."""
         cloud, found = self.connect(), []
         for one in cloud.compute.servers(name="^load$"):
+            if one.status == "DELETED":  # on its way
+                continue
             found.append(f"{one.id} {one.status} {(one.fault or {}).get('message', '')}")
             cloud.compute.delete_server(one)
             cloud.compute.wait_for_delete(one, wait=LIVES)
