@@ -115,7 +115,7 @@ def test_all_controllers_lose_power(connect, whole):
 
 def test_a_run_with_one_controller_down(connect, whole):
     """It does its work on the others, says which one it left out, and the next run makes up for it."""
-    victim, changed = CONTROLLERS[0], '{"nova_controller_overrides": {"DEFAULT": {"osapi_max_limit": 999}}}'
+    victim, changed = CONTROLLERS[0], '{"nova_controller_overrides": {"nova.conf": {"api": {"max_limit": 999}}}}'
     podman("kill", "--signal", "KILL", f"{SANDBOX}-{victim}")
     try:
         status, said = play("site", "--extra-vars", changed)
