@@ -17,7 +17,7 @@ import yaml
 PROJECT = Path(__file__).resolve().parents[3]
 INVENTORY = Path(os.environ["KILONOVA_INVENTORY"])
 SANDBOX = os.environ["KILONOVA_SANDBOX"]
-CONTROLLERS = [*("controller", "controller2", "controller3")]
+CONTROLLERS = ("controller", "controller2", "controller3")
 # Until a cluster is whole again, whose node was away: seconds. Galera may copy all databases, on a machine with other work.
 WHOLE_AGAIN = 420
 

@@ -14,7 +14,7 @@ from kilonova.onhost import clusters
 GAP, GAP_OF_INSTANCES = 45, 150
 # How long users work before and after something dies.
 BEFORE, AFTER = 5, 45
-DATABASE = "printf 'show table 3306-virtual\\n' | sed 's/^/@1 /' | socat -t 5 - UNIX-CONNECT:/run/haproxy-master.sock"
+DATABASE = "echo '@1 show table 3306-virtual' | socat -t 5 - UNIX-CONNECT:/run/haproxy-master.sock"
 
 
 def holder() -> str:
