@@ -1,8 +1,12 @@
 """Three controllers: what is generated for them, who signs what, who does what the cloud has once, and what is refused."""
 
+import contextlib
 import re
+import shutil
 import socket
+import subprocess
 import threading
+import time
 
 import pytest
 from harness import load
@@ -69,6 +73,57 @@ def test_haproxy_leads_from_it_to_all_and_asks_them(three):
     assert "lua-load /etc/haproxy/sessions.lua\n" in files["/etc/haproxy/haproxy.cfg"] and "/etc/haproxy/sessions.lua" in files
     assert not [path for path, text in files.items() if "on-marked-down" in text and path.endswith(".cfg")]
     assert f"bind {VIP}:3306 transparent" in database and "server c1 10.0.0.11:3306 check port 9200\n" in database
+
+
+PROXY = """
+global
+    lua-load {lua}
+defaults
+    mode tcp
+    timeout connect 2s
+    timeout client 10m
+    timeout server 10m
+listen {way}
+    bind unix@{front}
+    server a unix@{back} check inter 500ms fall 2
+"""
+
+
+@pytest.mark.skipif(not shutil.which("haproxy"), reason="HAProxy is not installed here; molecule's scenario has it on its hosts")
+def test_sessions_of_a_server_that_is_gone_end(three, tmp_path):
+    """HAProxy itself, a server that takes no new connections, and a client that waits for its answer."""
+    (tmp_path / "s.lua").write_text(written(three, "c1")["/etc/haproxy/sessions.lua"])
+    front, back = tmp_path / "front", tmp_path / "back"
+    text = PROXY.format(lua=tmp_path / "s.lua", way="3306-virtual", front=front, back=back)
+    (tmp_path / "proxy.cfg").write_text(text)
+    taken, server = [], socket.socket(socket.AF_UNIX)
+    server.bind(str(back))
+    server.listen()
+
+    def greet():
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(server.accept()[0])
+                # A check may be gone already.
+                with contextlib.suppress(BrokenPipeError):
+                    taken[-1].sendall(b"hello")
+
+    threading.Thread(target=greet, daemon=True).start()
+    with subprocess.Popen(["haproxy", "-db", "-f", tmp_path / "proxy.cfg"], stdin=subprocess.DEVNULL) as running:
+        try:
+            deadline = time.monotonic() + 30
+            while not front.exists():
+                assert running.poll() is None and time.monotonic() < deadline
+                time.sleep(0.1)
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(30)
+                client.connect(str(front))
+                assert client.recv(5) == b"hello"
+                back.unlink()
+                assert client.recv(1) == b""
+        finally:
+            running.kill()
+            server.close()
 
 
 def test_the_common_address_is_nothing_that_a_service_listens_on(three):
